@@ -1,0 +1,2 @@
+//! mediagate.
+fn main() {}
