@@ -1,1 +1,18 @@
-//! mediagate.
+//! mediagate: an edge reverse proxy that enforces media tokens.
+//!
+//! The path of a request: `server` (bytes, connections, waits) → `app` (which door) → `gate` (the phases, listed in
+//! `gate/mod.rs`) → `origin` (the files). The issuer is the second, cold door. `docs/ARCHITECTURE.md` is the map.
+
+pub mod app;
+pub mod gate;
+pub mod issuer;
+pub mod keysource;
+pub mod token;
+pub mod origin;
+pub mod config;
+
+pub mod body;
+pub mod clock;
+pub mod media;
+pub mod secret;
+pub mod target;

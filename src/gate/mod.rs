@@ -1,0 +1,3 @@
+//! The gate.
+pub mod refusal;
+pub mod route;

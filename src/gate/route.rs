@@ -1,0 +1,242 @@
+//! Which route a request takes: host and longest path prefix. Looks at the raw path segment by segment, each decoded
+//! once; whether the path has one reading at all is judged later, by `Target::parse`.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+use percent_encoding::percent_decode_str;
+
+use super::refusal::Code;
+use crate::media::Media;
+use crate::origin::Origin;
+use crate::token::carrier::{Carrier, Carriers};
+use crate::token::scheme::Scheme;
+use crate::token::scope::ScopeTemplate;
+use crate::token::{Methods, PublicBase};
+
+/// What a route demands of a token's scope.
+#[derive(Clone, Debug)]
+pub enum ScopeRule {
+    /// The token's own scope opens the target; without one it opens nothing.
+    Claims,
+    /// The template, filled from the claims, opens the target. A scope in the token must open it too.
+    Template(ScopeTemplate),
+    /// Any true token opens the whole route. A scope in the token must still open the target.
+    Whole,
+}
+
+/// How a target becomes the origin's.
+#[derive(Clone, Debug)]
+pub enum Mapping {
+    /// As it is.
+    Same,
+    /// Without the route's prefix.
+    StripPrefix,
+    /// `/files/{id}`: path variables and text claims, each as one segment.
+    Template(Box<str>),
+    /// By the media id in the path variable `id`.
+    Media(Arc<Media>),
+}
+
+/// What browsers may do with answers that can hold script (HTML, SVG, XML).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActiveContent {
+    /// `Content-Security-Policy: sandbox`.
+    Sandbox,
+    /// `Content-Disposition: attachment`.
+    Attachment,
+    /// As the origin says.
+    Allow,
+}
+
+/// How a file is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// As the origin says; `attachment` where the token names a file.
+    Origin,
+    /// In the browser, under the token's file name.
+    Inline,
+    /// Saved.
+    Attachment,
+}
+
+/// Cross-origin rules of a route. Origins are compared exactly, byte for byte.
+#[derive(Clone, Debug, Default)]
+pub struct Cors {
+    /// Allowed origins, `https://app.example.com`; never `*` with credentials, never `null`.
+    pub origins: Box<[Box<str>]>,
+    /// Whether any origin may read (`*`), without credentials.
+    pub any: bool,
+    /// Whether cookies may come along.
+    pub credentials: bool,
+}
+
+/// Which wire dialect's statuses a route answers with (`DESIGN` order: route, dialect, scheme, table).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialectStatus {
+    /// The common table.
+    Native,
+    /// Fynn: every refused token is 403.
+    Fynn,
+}
+
+/// One `[[route]]`.
+pub struct Route {
+    /// Its name, for logs and metrics.
+    pub name: Box<str>,
+    /// Its number, in the order of the configuration: the index of its counters.
+    pub number: usize,
+    /// The host it is for, lower case, without port; `None` is any.
+    pub host: Option<Box<str>>,
+    /// The decoded path prefix, on a segment boundary, without a slash at its end; empty for `/`.
+    pub prefix: Box<str>,
+    /// Where tokens may ride.
+    pub carriers: Carriers,
+    /// How they are checked; the first that knows the token decides.
+    pub scheme: Scheme,
+    /// Where the files are.
+    pub origin: Arc<Origin>,
+    /// What a token must open.
+    pub scope: ScopeRule,
+    /// Clock skew that is forgiven at both ends of a token's life.
+    pub leeway: Duration,
+    /// Methods that the route serves.
+    pub methods: Methods,
+    /// The largest upload, in bytes.
+    pub max_upload: u64,
+    /// How the target becomes the origin's.
+    pub mapping: Mapping,
+    /// Statuses that differ from the table.
+    pub status: HashMap<Code, StatusCode>,
+    /// The dialect whose statuses apply.
+    pub dialect: DialectStatus,
+    /// Cross-origin rules; `None` says nothing to browsers of other origins.
+    pub cors: Option<Cors>,
+    /// What scripts in answers may do.
+    pub active_content: ActiveContent,
+    /// How files are shown.
+    pub disposition: Disposition,
+    /// Whether the client's cookies (without the token) go to the origin.
+    pub forward_cookies: bool,
+    /// Whether the client's `Authorization` (unless it is the carrier) goes to the origin.
+    pub forward_authorization: bool,
+    /// Headers that tell the origin who it is: name and claim.
+    pub identity_headers: Box<[(HeaderName, Box<str>)]>,
+    /// Origin response headers that pass beyond the usual ones.
+    pub response_headers: Box<[HeaderName]>,
+    /// The origin's own host names, whose `Location` becomes path-only.
+    pub origin_hosts: Box<[Box<str>]>,
+    /// Hosts that a `Location` may name besides; else 502.
+    pub redirect_hosts: Box<[Box<str>]>,
+    /// Public scheme and host, for schemes that sign them and for forwarded headers.
+    pub public: Option<PublicBase>,
+    /// `Server` and such are not ours to add; a fixed `Strict-Transport-Security` may be.
+    pub hsts: Option<HeaderValue>,
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Route").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// All routes, by host and prefix.
+#[derive(Debug, Default)]
+pub struct Router {
+    hosts: HashMap<Box<str>, Prefixes>,
+    any: Prefixes,
+}
+
+#[derive(Debug, Default)]
+struct Prefixes {
+    routes: HashMap<Box<str>, Arc<Route>>,
+    /// Segments of the longest prefix.
+    depth: usize,
+    /// Markers of path-prefix carriers, without duplicates.
+    markers: Vec<Box<str>>,
+}
+
+/// Two routes for one host and prefix.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("routes {0:?} and {1:?} have the same host and path")]
+pub struct SameRoute(pub Box<str>, pub Box<str>);
+
+impl Router {
+    /// All routes together.
+    ///
+    /// # Errors
+    /// `SameRoute` where two can't be told apart.
+    pub fn new(routes: impl IntoIterator<Item = Arc<Route>>) -> Result<Self, SameRoute> {
+        let mut router = Self::default();
+        for route in routes {
+            let prefixes = match &route.host {
+                Some(host) => router.hosts.entry(host.clone()).or_default(),
+                None => &mut router.any,
+            };
+            prefixes.depth = prefixes.depth.max(route.prefix.matches('/').count());
+            for carrier in route.carriers.iter() {
+                if let Carrier::PathPrefix { marker } = carrier
+                    && !prefixes.markers.contains(marker)
+                {
+                    prefixes.markers.push(marker.clone());
+                }
+            }
+            if let Some(old) = prefixes.routes.insert(route.prefix.clone(), Arc::clone(&route)) {
+                return Err(SameRoute(old.name.clone(), route.name.clone()));
+            }
+        }
+        Ok(router)
+    }
+
+    /// The route of a request, by its host (lower case, without port) and raw path. A host's own routes hide those for
+    /// any host only where they match.
+    pub fn find(&self, host: Option<&str>, raw_path: &str) -> Option<&Arc<Route>> {
+        host.and_then(|host| self.hosts.get(host))
+            .and_then(|prefixes| prefixes.find(raw_path))
+            .or_else(|| self.any.find(raw_path))
+    }
+}
+
+impl Prefixes {
+    fn find(&self, raw_path: &str) -> Option<&Arc<Route>> {
+        // `/~{token}/rest`: the rest decides, among the routes that have this carrier.
+        if let Some(marker) = self.markers.iter().find(|marker| {
+            raw_path.strip_prefix('/').is_some_and(|path| path.starts_with(&***marker))
+        }) {
+            let rest = raw_path[1..].find('/').map_or("", |at| &raw_path[1 + at..]);
+            let carried = self.longest(rest).filter(|route| {
+                route.carriers.iter().any(|carrier| matches!(carrier, Carrier::PathPrefix { marker: ours } if ours == marker))
+            });
+            if carried.is_some() {
+                return carried;
+            }
+        }
+        self.longest(raw_path)
+    }
+
+    /// The longest prefix on a segment boundary: tries the first `depth` segments, then fewer.
+    fn longest(&self, raw_path: &str) -> Option<&Arc<Route>> {
+        let end = raw_path
+            .bytes()
+            .enumerate()
+            .filter(|(_, byte)| *byte == b'/')
+            .nth(self.depth + 1)
+            .map_or(raw_path.len(), |(at, _)| at);
+        let raw = raw_path[..end].trim_end_matches('/');
+        let decoded: Cow<'_, str> =
+            if raw.contains('%') { percent_decode_str(raw).decode_utf8().ok()? } else { Cow::Borrowed(raw) };
+        let mut candidate: &str = &decoded;
+        loop {
+            if let Some(route) = self.routes.get(candidate) {
+                return Some(route);
+            }
+            candidate = &candidate[..candidate.rfind('/')?];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Who asks the issuer: a bearer checked against the configured key sets.

@@ -1,0 +1,37 @@
+//! What can go wrong with an origin, and in which phase.
+
+use std::io;
+
+/// The phase of a wait that ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// TCP or TLS set-up.
+    Connect,
+    /// From the request to the head of the response.
+    Head,
+    /// Between two pieces of a body.
+    Gap,
+}
+
+/// No answer, or none that can be believed. `Display` is for logs: it names no host, path or credential.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    /// No connection.
+    #[error("can't connect to the origin")]
+    Connect(#[source] io::Error),
+    /// A wait ran out.
+    #[error("the origin took too long: {0:?}")]
+    Timeout(Phase),
+    /// The connection failed or spoke no HTTP.
+    #[error("the exchange with the origin failed")]
+    Http(#[source] hyper::Error),
+    /// An answer that can't be true: a lying range, a body without a length, a switch of protocols.
+    #[error("the origin's answer can't be believed: {0}")]
+    Invalid(&'static str),
+    /// A file can't be read.
+    #[error("a file can't be read")]
+    Io(#[source] io::Error),
+    /// The client's upload failed or was larger than allowed.
+    #[error("the client's body failed: {0}")]
+    Upload(&'static str),
+}

@@ -1,0 +1,1 @@
+//! `Range` (RFC 9110 §14) to slices of a file. Pure.

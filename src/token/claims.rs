@@ -1,0 +1,242 @@
+//! What a token says, whatever its scheme. Times are judged in one place: `Claims::standing`.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::{HeaderValue, Method};
+use ipnet::IpNet;
+
+use super::scope::Scope;
+use crate::clock::UnixTime;
+
+/// How often a token may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Uses {
+    /// Any number of times until it expires.
+    #[default]
+    UntilExpiry,
+    /// Once.
+    Once,
+}
+
+/// Limits that a token carries for its subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Bytes per second, over all connections.
+    pub rate: Option<u64>,
+    /// Downloads at the same time.
+    pub streams: Option<u32>,
+}
+
+impl Limits {
+    /// Whether nothing is limited.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A set of request methods.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Methods(u8);
+
+impl Methods {
+    const NAMES: [&'static str; 6] = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"];
+
+    /// GET and HEAD.
+    pub const READ: Self = Self(0b11);
+    /// All methods that can be in a set.
+    pub const ALL: Self = Self(0b11_1111);
+
+    /// The set of the named methods, upper case; `GET` brings `HEAD` with it (RFC 9110 §9.3.2).
+    ///
+    /// # Errors
+    /// The first name that is not one of GET, HEAD, PUT, POST, DELETE, PATCH.
+    pub fn parse<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Self, &'n str> {
+        names.into_iter().try_fold(Self(0), |set, name| {
+            let at = Self::NAMES.iter().position(|known| *known == name).ok_or(name)?;
+            let get_is_head_too = u8::from(at == 0) << 1;
+            Ok(Self(set.0 | 1 << at | get_is_head_too))
+        })
+    }
+
+    /// Whether `method` is in the set.
+    pub fn contains(self, method: &Method) -> bool {
+        let bit = match *method {
+            Method::GET => 0,
+            Method::HEAD => 1,
+            Method::PUT => 2,
+            Method::POST => 3,
+            Method::DELETE => 4,
+            Method::PATCH => 5,
+            _ => return false,
+        };
+        self.0 & 1 << bit != 0
+    }
+
+    /// Whether every method of `other` is in this set.
+    pub fn covers(self, other: Self) -> bool {
+        other.0 & !self.0 == 0
+    }
+
+    /// The names in the set, for `Allow` and for minting.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().enumerate().filter(move |(at, _)| self.0 & 1 << at != 0).map(|(_, name)| name)
+    }
+}
+
+impl fmt::Debug for Methods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+/// A token's name in logs: the first 8 bytes of HMAC-SHA256 over the token's own id, so that it is the same when the
+/// token is issued and when it is used, and no log betrays an id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenId(pub [u8; 8]);
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A longer-lived token that a scheme hands back, to be set by `reply`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// The whole value of a `Set-Cookie` header.
+    pub set_cookie: HeaderValue,
+}
+
+/// Whether a token is in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Neither too early nor too late.
+    InTime,
+    /// Its `not_before` has not come.
+    NotYet,
+    /// `now ≥ expires + leeway`.
+    Expired,
+}
+
+/// What a token says.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    /// The name of this token in logs.
+    pub token_id: TokenId,
+    /// Whom it was issued for.
+    pub subject: Option<Box<str>>,
+    /// The token's own id (`jti`). Not for logs.
+    pub id: Option<Box<str>>,
+    /// Who issued it.
+    pub issuer: Option<Box<str>>,
+    /// The first moment at which it is valid.
+    pub not_before: Option<UnixTime>,
+    /// The first moment at which it is dead. A scheme in which equality is still valid adds a second.
+    pub expires: Option<UnixTime>,
+    /// How often it may be used.
+    pub uses: Uses,
+    /// What it opens; `None` when it says nothing of that.
+    pub scope: Option<Scope>,
+    /// The methods it is good for; `None` leaves that to the route.
+    pub methods: Option<Methods>,
+    /// The client addresses it is good for; `None` means any.
+    pub addresses: Option<Box<[IpNet]>>,
+    /// Limits of its subject.
+    pub limits: Limits,
+    /// The file name to save under.
+    pub filename: Option<Box<str>>,
+    /// Parameters that are forced on the origin's query, in order.
+    pub parameters: Box<[(Box<str>, Box<str>)]>,
+    /// Other text claims that the configuration asked for by name (templates, identity headers).
+    pub named: Box<[(Box<str>, Box<str>)]>,
+    /// A renewed token to hand to the client.
+    pub renewal: Option<Renewal>,
+}
+
+impl Claims {
+    /// Claims that say nothing yet.
+    pub fn empty(token_id: TokenId) -> Self {
+        Self {
+            token_id,
+            subject: None,
+            id: None,
+            issuer: None,
+            not_before: None,
+            expires: None,
+            uses: Uses::UntilExpiry,
+            scope: None,
+            methods: None,
+            addresses: None,
+            limits: Limits::default(),
+            filename: None,
+            parameters: Box::default(),
+            named: Box::default(),
+            renewal: None,
+        }
+    }
+
+    /// Whether the token is in time at `now`. The only place where a token's times are compared.
+    /// The leeway widens both ends.
+    pub fn standing(&self, now: UnixTime, leeway: Duration) -> Standing {
+        if self.expires.is_some_and(|expires| now >= expires.after(leeway)) {
+            Standing::Expired
+        } else if self.not_before.is_some_and(|start| now.after(leeway) < start) {
+            Standing::NotYet
+        } else {
+            Standing::InTime
+        }
+    }
+
+    /// A text claim by the name that templates and identity headers use: `sub`, `iss`, or a configured one.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match name {
+            "sub" => self.subject.as_deref(),
+            "iss" => self.issuer.as_deref(),
+            _ => self.named.iter().find(|(known, _)| &**known == name).map(|(_, value)| &**value),
+        }
+    }
+
+    /// Whether `client` is one of the token's addresses, or it names none.
+    pub fn allows_address(&self, client: IpAddr) -> bool {
+        self.addresses.as_ref().is_none_or(|nets| nets.iter().any(|net| net.contains(&client)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equality_with_exp_is_expired_and_with_nbf_is_in_time() {
+        let claims = Claims {
+            not_before: Some(UnixTime::from_secs(100)),
+            expires: Some(UnixTime::from_secs(200)),
+            ..Claims::empty(TokenId([0; 8]))
+        };
+        let none = Duration::ZERO;
+        assert_eq!(claims.standing(UnixTime::from_secs(99), none), Standing::NotYet);
+        assert_eq!(claims.standing(UnixTime::from_secs(100), none), Standing::InTime);
+        assert_eq!(claims.standing(UnixTime::from_millis(199_999), none), Standing::InTime);
+        assert_eq!(claims.standing(UnixTime::from_secs(200), none), Standing::Expired);
+        let leeway = Duration::from_secs(5);
+        assert_eq!(claims.standing(UnixTime::from_secs(95), leeway), Standing::InTime);
+        assert_eq!(claims.standing(UnixTime::from_secs(204), leeway), Standing::InTime);
+        assert_eq!(claims.standing(UnixTime::from_secs(205), leeway), Standing::Expired);
+    }
+
+    #[test]
+    fn get_brings_head_and_unknown_methods_are_named() {
+        let set = Methods::parse(["GET"]).unwrap();
+        assert!(set.contains(&Method::HEAD) && !set.contains(&Method::PUT));
+        assert!(Methods::READ.covers(set) && !Methods::READ.covers(Methods::ALL));
+        assert_eq!(Methods::parse(["GET", "BREW"]), Err("BREW"));
+    }
+}

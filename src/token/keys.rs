@@ -1,0 +1,215 @@
+//! Keys and key sets: read strictly from JWK or PEM, each with the one algorithm it is for, refused where weak.
+//! A `KeyRing` is a named set that can be replaced while requests run.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+
+use super::claims::TokenId;
+use crate::secret::Secret;
+
+/// The most keys that one set may hold.
+pub const MAX_KEYS: usize = 64;
+
+/// A key that checks signatures.
+pub struct VerifyingKey {
+    /// Its name, where it has one.
+    pub kid: Option<Box<str>>,
+    /// The one algorithm it is for.
+    pub algorithm: Algorithm,
+    pub(super) key: DecodingKey,
+}
+
+/// A key that signs.
+pub struct SigningKey {
+    /// Its name, where it has one.
+    pub kid: Option<Box<str>>,
+    /// The one algorithm it is for.
+    pub algorithm: Algorithm,
+    pub(super) key: EncodingKey,
+}
+
+/// Where a set came from decides what it may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetSource {
+    /// Inline in the configuration or a local file: may mix kinds; identical duplicates collapse; private members allowed.
+    Local,
+    /// Fetched from a URL: `oct` keys and differing duplicates refuse the set, private members too.
+    Fetched,
+}
+
+/// Why a key or a set is refused. Holds no key material.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{what}", .kid.as_ref().map_or(String::new(), |kid| format!("key {kid:?}: ")))]
+pub struct KeyError {
+    /// The key's name, where it has one.
+    pub kid: Option<String>,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// An immutable set of keys.
+#[derive(Default)]
+pub struct KeySet {
+    pub(super) verifying: Vec<VerifyingKey>,
+    pub(super) signing: Vec<SigningKey>,
+    pub(super) public_jwks: Vec<serde_json::Value>,
+}
+
+impl KeySet {
+    /// Reads a JWK set (RFC 7517 §5) strictly.
+    ///
+    /// # Errors
+    /// `KeyError` for the first key that is weak, ambiguous or not a signature key's.
+    pub fn from_jwks(json: &[u8], source: SetSource) -> Result<Self, KeyError> {
+        todo!("{}{source:?}", json.len())
+    }
+
+    /// One HMAC key from its bytes.
+    ///
+    /// # Errors
+    /// `KeyError` when it is shorter than the algorithm's hash (RFC 7518 §3.2).
+    pub fn from_hmac(kid: Option<&str>, algorithm: Algorithm, secret: &Secret) -> Result<Self, KeyError> {
+        todo!("{kid:?}{algorithm:?}{secret:?}")
+    }
+
+    /// One public or private key in PEM (SPKI, PKCS#8, PKCS#1, SEC1), for the one algorithm.
+    ///
+    /// # Errors
+    /// `KeyError` when the PEM does not hold a key of the algorithm's kind, or a weak one.
+    pub fn from_pem(kid: Option<&str>, algorithm: Algorithm, pem: &Secret) -> Result<Self, KeyError> {
+        todo!("{kid:?}{algorithm:?}{pem:?}")
+    }
+
+    /// The keys of both sets together.
+    ///
+    /// # Errors
+    /// `KeyError` for two different keys of one name, or too many.
+    pub fn merge(self, other: Self) -> Result<Self, KeyError> {
+        todo!("{}", other.signing.len())
+    }
+
+    /// A new private JWK of the algorithm (HS256, ES256 or EdDSA), as JSON text for a key file, with a random `kid`.
+    ///
+    /// # Errors
+    /// `KeyError` for algorithms that we don't make keys for.
+    pub fn generate(algorithm: Algorithm) -> Result<String, KeyError> {
+        todo!("{algorithm:?}")
+    }
+
+    /// The public halves as a JWK set, without `oct` keys.
+    pub fn public_jwks(&self) -> serde_json::Value {
+        serde_json::json!({ "keys": self.public_jwks })
+    }
+
+    /// The first key that can sign, of `kid` where one is named.
+    pub fn signing(&self, kid: Option<&str>) -> Option<&SigningKey> {
+        self.signing.iter().find(|key| kid.is_none() || key.kid.as_deref() == kid)
+    }
+
+    /// Keys that check signatures.
+    pub fn verifying(&self) -> &[VerifyingKey] {
+        &self.verifying
+    }
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeySet")
+            .field("verifying", &self.verifying.iter().map(|key| (&key.kid, key.algorithm)).collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A key set with the number of its loading: cached verdicts are bound to it.
+#[derive(Debug)]
+pub struct Generation {
+    /// Unique in the process over all rings, and never used again.
+    pub number: u64,
+    /// The keys.
+    pub keys: KeySet,
+}
+
+/// A named key set that can be replaced while requests run.
+pub struct KeyRing {
+    name: Box<str>,
+    current: ArcSwapOption<Generation>,
+    on_miss: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl KeyRing {
+    /// A ring that has no keys yet: verification answers `KeysUnavailable` until `replace`.
+    pub fn pending(name: &str) -> Self {
+        Self { name: name.into(), current: ArcSwapOption::empty(), on_miss: OnceLock::new() }
+    }
+
+    /// A ring with these keys.
+    pub fn fixed(name: &str, keys: KeySet) -> Self {
+        let ring = Self::pending(name);
+        ring.replace(keys);
+        ring
+    }
+
+    /// The name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Puts other keys in the place of the present ones; what was cached for the old ones is void at once.
+    pub fn replace(&self, keys: KeySet) {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        self.current.store(Some(Arc::new(Generation { number, keys })));
+    }
+
+    /// The present keys; `None` when they were never loaded.
+    pub fn load(&self) -> Option<Arc<Generation>> {
+        self.current.load_full()
+    }
+
+    /// Sets what is called when a token names a key that the set lacks. Only the first call counts.
+    pub fn on_miss(&self, call: impl Fn() + Send + Sync + 'static) {
+        let _ = self.on_miss.set(Box::new(call));
+    }
+
+    /// Tells the ring's owner that a key was asked for that is not there. Cheap; the owner limits what comes of it.
+    pub fn missed(&self) {
+        if let Some(call) = self.on_miss.get() {
+            call();
+        }
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyRing").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The key under which token ids are hashed for logs.
+pub struct LogKey(aws_lc_rs::hmac::Key);
+
+impl LogKey {
+    /// From at least 16 secret bytes.
+    pub fn new(secret: &Secret) -> Self {
+        Self(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.reveal()))
+    }
+
+    /// What the logs call the token with this id.
+    pub fn name(&self, id: &[u8]) -> TokenId {
+        let tag = aws_lc_rs::hmac::sign(&self.0, id);
+        let mut short = [0; 8];
+        short.copy_from_slice(&tag.as_ref()[..8]);
+        TokenId(short)
+    }
+}
+
+impl fmt::Debug for LogKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogKey(…)")
+    }
+}
