@@ -108,7 +108,9 @@ impl KeySet {
 
     /// The first key that can sign, of `kid` where one is named.
     pub fn signing(&self, kid: Option<&str>) -> Option<&SigningKey> {
-        self.signing.iter().find(|key| kid.is_none() || key.kid.as_deref() == kid)
+        self.signing
+            .iter()
+            .find(|key| kid.is_none() || key.kid.as_deref() == kid)
     }
 
     /// Keys that check signatures.
@@ -120,7 +122,14 @@ impl KeySet {
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeySet")
-            .field("verifying", &self.verifying.iter().map(|key| (&key.kid, key.algorithm)).collect::<Vec<_>>())
+            .field(
+                "verifying",
+                &self
+                    .verifying
+                    .iter()
+                    .map(|key| (&key.kid, key.algorithm))
+                    .collect::<Vec<_>>(),
+            )
             .finish_non_exhaustive()
     }
 }
@@ -144,7 +153,11 @@ pub struct KeyRing {
 impl KeyRing {
     /// A ring that has no keys yet: verification answers `KeysUnavailable` until `replace`.
     pub fn pending(name: &str) -> Self {
-        Self { name: name.into(), current: ArcSwapOption::empty(), on_miss: OnceLock::new() }
+        Self {
+            name: name.into(),
+            current: ArcSwapOption::empty(),
+            on_miss: OnceLock::new(),
+        }
     }
 
     /// A ring with these keys.
@@ -186,7 +199,9 @@ impl KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyRing").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("KeyRing")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -196,7 +211,10 @@ pub struct LogKey(aws_lc_rs::hmac::Key);
 impl LogKey {
     /// From at least 16 secret bytes.
     pub fn new(secret: &Secret) -> Self {
-        Self(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.reveal()))
+        Self(aws_lc_rs::hmac::Key::new(
+            aws_lc_rs::hmac::HMAC_SHA256,
+            secret.reveal(),
+        ))
     }
 
     /// What the logs call the token with this id.

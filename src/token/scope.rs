@@ -89,7 +89,10 @@ impl Scope {
 
     /// Whether this opens all that `other` opens.
     pub fn covers(&self, other: &Self) -> bool {
-        other.0.iter().all(|theirs| self.0.iter().any(|ours| ours.covers(theirs)))
+        other
+            .0
+            .iter()
+            .all(|theirs| self.0.iter().any(|ours| ours.covers(theirs)))
     }
 }
 
