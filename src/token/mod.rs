@@ -78,7 +78,10 @@ impl fmt::Debug for Evidence<'_> {
             .field("method", self.method)
             .field("raw_path_len", &self.raw_path.len())
             .field("raw_query_len", &self.raw_query.map(str::len))
-            .field("part_lens", &self.parts.iter().map(|part| part.len()).collect::<Vec<_>>())
+            .field(
+                "part_lens",
+                &self.parts.iter().map(|part| part.len()).collect::<Vec<_>>(),
+            )
             .finish_non_exhaustive()
     }
 }
@@ -128,6 +131,8 @@ pub struct Minted {
 
 impl fmt::Debug for Minted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Minted").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Minted")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
