@@ -1,3 +1,5 @@
+//! Keys that are taken, and each way in which one is refused.
+
 use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -321,6 +323,13 @@ fn local_sets_mix_kinds_and_fetched_ones_hold_public_keys_only() {
     assert!(why(fetched(&oct())).contains("public keys only"));
     assert!(beside(oct(), SetSource::Fetched).is_err());
     assert!(beside(with(&oct(), "use", json!("enc")), SetSource::Fetched).is_err());
+    assert!(
+        beside(
+            without(&with(&oct(), "use", json!("enc")), "k"),
+            SetSource::Fetched
+        )
+        .is_err()
+    );
     assert!(why(fetched(&generated(Algorithm::ES256))).contains("public keys only"));
     assert!(why(fetched(&generated(Algorithm::EdDSA))).contains("public keys only"));
     assert!(fetched(&without(&generated(Algorithm::EdDSA), "d")).is_ok());

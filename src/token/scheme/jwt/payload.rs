@@ -103,6 +103,8 @@ fn wrong(claim: &'static str) -> TokenError {
     })
 }
 
+type Pairs = Box<[(Box<str>, Box<str>)]>;
+
 struct Payload<'j>(Object<'j>);
 
 impl Payload<'_> {
@@ -215,7 +217,7 @@ impl Payload<'_> {
         Ok(name.map(Box::from))
     }
 
-    fn parameters(&self) -> Result<Box<[(Box<str>, Box<str>)]>, TokenError> {
+    fn parameters(&self) -> Result<Pairs, TokenError> {
         let parameters = match self.0.get("args") {
             None => return Ok(Box::default()),
             Some(Json::Object(parameters)) => parameters,

@@ -1,3 +1,5 @@
+//! The vectors, the round trip, and each way in which a JWT is refused.
+
 use std::sync::atomic::AtomicUsize;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -9,7 +11,7 @@ use crate::secret::Secret;
 use crate::token::carrier::{Carrier, Carriers, Head, PathPattern};
 use crate::token::claims::Limits;
 use crate::token::keys::SetSource;
-use crate::token::{Methods, MintToken, Opens, Parts, Scope, Standing, Uses};
+use crate::token::{Methods, MintToken, Opens, Scope, Standing, Uses};
 
 const NOW: i64 = 1_767_225_600;
 
