@@ -74,7 +74,6 @@ fn route(keys: &Arc<KeyRing>) -> Arc<Route> {
         origin_hosts: Box::default(),
         redirect_hosts: Box::default(),
         public: None,
-        hsts: None,
     })
 }
 

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::Failed;
 use crate::clock::Clock;
-use crate::config::Loaded;
+use crate::config::{Loaded, in_file};
 use crate::server::{Running, Server, Setup};
 use crate::telemetry;
 
@@ -23,23 +24,29 @@ pub fn setup(loaded: Loaded, clock: Clock) -> Setup {
     }
 }
 
-/// Runs until a signal. `banner` is printed when the listeners are bound and before `/readyz` turns 200.
-///
-/// # Errors
-/// When an address can't be bound, a thread can't be started or the signals can't be watched.
-pub(super) fn serve(loaded: Loaded, banner: &str) -> io::Result<()> {
+/// Runs until a signal. The banner is printed when the listeners are bound and before `/readyz` turns 200.
+pub(super) fn serve(loaded: Loaded) -> Result<(), Failed> {
     telemetry::start(&loaded.log);
     for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!("{}", in_file(&loaded.file, warning));
     }
-    let watch = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let clock = Clock::system();
+    let banner = match &loaded.demo {
+        Some(demo) => {
+            let link = demo.link(clock.now()).map_err(Failed::other)?;
+            format!("\n  Open this link, it is good for a day:\n  {link}\n\n  Make the next one:\n  {}\n\n", demo.next)
+        }
+        None => String::new(),
+    };
+    let watch = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failed::other)?;
     // Watched before anything is served, so that no signal finds the default handler.
     let (mut terminate, mut interrupt) = {
         let _guard = watch.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        let watched = |kind| signal(kind).map_err(Failed::other);
+        (watched(SignalKind::terminate())?, watched(SignalKind::interrupt())?)
     };
-    let running = Server::start(setup(loaded, Clock::system()))?;
-    announce(&running, banner)?;
+    let running = Server::start(setup(loaded, clock)).map_err(Failed::other)?;
+    announce(&running, &banner).map_err(Failed::other)?;
     running.ready();
     watch.block_on(async {
         tokio::select! {
