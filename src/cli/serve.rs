@@ -34,7 +34,10 @@ pub(super) fn serve(loaded: Loaded) -> Result<(), Failed> {
     let banner = match &loaded.demo {
         Some(demo) => {
             let link = demo.link(clock.now()).map_err(Failed::other)?;
-            format!("\n  Open this link, it is good for a day:\n  {link}\n\n  Make the next one:\n  {}\n\n", demo.next)
+            // As it was called, so that the line can be copied: `target/release/mediagate` after `cargo run --release`.
+            let program = std::env::args().next().unwrap_or_else(|| "mediagate".to_owned());
+            let next = demo.next.replacen("mediagate", &program, 1);
+            format!("\n  Open this link, it is good for a day:\n  {link}\n\n  Make the next one:\n  {next}\n\n")
         }
         None => String::new(),
     };
