@@ -246,7 +246,7 @@ impl Gate {
             0.0
         } else {
             let metrics = Client::connect(server.admin()).any_header().get("/metrics", &[]).text();
-            sample(&metrics, "mediagate_panics_total", &[])
+            sample(&metrics, "mediagate_connection_errors_total", &["kind=\"panic\""])
         };
         server.stop();
         if !std::thread::panicking() {
