@@ -33,7 +33,10 @@ impl UnixTime {
 
     /// This moment moved by `by` into the future; saturates.
     pub fn after(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// How long until `later`; zero when it has passed.
@@ -130,13 +133,16 @@ impl Clock {
     /// Moves a manual clock forward; a system clock is not moved.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(millis) = &self.0 {
-            millis.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+            millis.fetch_add(
+                i64::try_from(by.as_millis()).unwrap_or(i64::MAX),
+                Ordering::SeqCst,
+            );
         }
     }
 }
 
 /// A point on the monotonic clock, to measure how long something took. Never used to judge a token.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
 
 impl Stopwatch {

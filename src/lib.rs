@@ -4,12 +4,14 @@
 //! `gate/mod.rs`) → `origin` (the files). The issuer is the second, cold door. `docs/ARCHITECTURE.md` is the map.
 
 pub mod app;
+pub mod config;
 pub mod gate;
 pub mod issuer;
 pub mod keysource;
-pub mod token;
 pub mod origin;
-pub mod config;
+pub mod server;
+pub mod telemetry;
+pub mod token;
 
 pub mod body;
 pub mod clock;

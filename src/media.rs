@@ -52,7 +52,10 @@ pub struct Medium {
 impl Medium {
     /// The name to save it under.
     pub fn file_name(&self) -> &str {
-        self.name.as_deref().or_else(|| self.file.rsplit('/').next()).unwrap_or_default()
+        self.name
+            .as_deref()
+            .or_else(|| self.file.rsplit('/').next())
+            .unwrap_or_default()
     }
 }
 

@@ -27,7 +27,12 @@ impl Secret {
     pub fn from_env(name: &str) -> io::Result<Self> {
         std::env::var(name)
             .map(|value| Self::new(value.into_bytes()))
-            .map_err(|_| io::Error::new(io::ErrorKind::NotFound, format!("environment variable {name} is not set")))
+            .map_err(|_| {
+                io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("environment variable {name} is not set"),
+                )
+            })
     }
 
     /// Reads a whole file; one line end at its end is cut off, as editors add it.
@@ -36,7 +41,9 @@ impl Secret {
     /// The file system's error, or `InvalidData` past 1 MiB.
     pub fn from_file(path: &Path) -> io::Result<Self> {
         let mut bytes = Zeroizing::new(Vec::new());
-        std::fs::File::open(path)?.take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes)?;
+        std::fs::File::open(path)?
+            .take(MAX_SECRET_BYTES + 1)
+            .read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MAX_SECRET_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than 1 MiB"));
         }

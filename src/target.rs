@@ -43,28 +43,37 @@ pub struct Target {
 
 /// Why a path has no single reading. The text is safe to show: it holds nothing of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.reason())]
 pub enum BadTarget {
     /// Does not start with a slash.
-    #[error("the path does not start with a slash")]
     Relative,
     /// `.` or `..` as a segment, plain, encoded or followed by path parameters.
-    #[error("the path has a dot segment")]
     DotSegment,
     /// `//`.
-    #[error("the path has an empty segment")]
     EmptySegment,
     /// `%2f`, `%5c`, `\`, `%00` or another control byte, also when encoded more than once.
-    #[error("the path has an encoded slash, a backslash or a control byte")]
     Forbidden,
     /// `%` without two hexadecimal digits.
-    #[error("the path has a broken percent-encoding")]
     BrokenEncoding,
     /// Not UTF-8 once decoded.
-    #[error("the path is not UTF-8")]
     NotUtf8,
     /// A control byte or a space in the query.
-    #[error("the query has a control byte")]
     BadQuery,
+}
+
+impl BadTarget {
+    /// The sentence of `Display`.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Relative => "the path does not start with a slash",
+            Self::DotSegment => "the path has a dot segment",
+            Self::EmptySegment => "the path has an empty segment",
+            Self::Forbidden => "the path has an encoded slash, a backslash or a control byte",
+            Self::BrokenEncoding => "the path has a broken percent-encoding",
+            Self::NotUtf8 => "the path is not UTF-8",
+            Self::BadQuery => "the query has a control byte",
+        }
+    }
 }
 
 impl Target {
@@ -79,7 +88,11 @@ impl Target {
         let decoded = decode(path)?;
         check_decoded(&decoded)?;
         check_deeper(&decoded)?;
-        if query.is_some_and(|query| query.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'#')) {
+        if query.is_some_and(|query| {
+            query
+                .bytes()
+                .any(|byte| byte <= b' ' || byte == 0x7f || byte == b'#')
+        }) {
             return Err(BadTarget::BadQuery);
         }
         let mut encoded = String::with_capacity(path.len() + query.map_or(0, |query| query.len() + 1));
@@ -92,7 +105,20 @@ impl Target {
             encoded.push_str(query);
         }
         let decoded = (decoded.as_ref() != &encoded[..path_len]).then(|| Box::from(decoded.as_ref()));
-        Ok(Self { encoded, path_len, decoded })
+        Ok(Self {
+            encoded,
+            path_len,
+            decoded,
+        })
+    }
+
+    /// From a decoded path that configuration names (a catalogue's file), without a query.
+    ///
+    /// # Errors
+    /// `BadTarget`, as for a client's path.
+    pub fn from_decoded(path: &str) -> Result<Self, BadTarget> {
+        let encoded: Cow<'_, str> = utf8_percent_encode(path, PATH).into();
+        Self::parse(&encoded, None)
     }
 
     /// The path as text, decoded once: what scopes judge.
@@ -166,11 +192,16 @@ fn decode(text: &str) -> Result<Cow<'_, str>, BadTarget> {
         }
         at = start + 3;
     }
-    percent_decode_str(text).decode_utf8().map_err(|_| BadTarget::NotUtf8)
+    percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| BadTarget::NotUtf8)
 }
 
 fn check_decoded(path: &str) -> Result<(), BadTarget> {
-    if path.bytes().any(|byte| byte < b' ' || byte == 0x7f || byte == b'\\') {
+    if path
+        .bytes()
+        .any(|byte| byte < b' ' || byte == 0x7f || byte == b'\\')
+    {
         return Err(BadTarget::Forbidden);
     }
     if path.contains("//") {

@@ -1,10 +1,28 @@
-//! Which door: the gate, or the issuer where a route mounts its dialects. What a request needs, in two halves: a
-//! `Snapshot`, replaced whole, and `Services`, which outlive it.
+//! Which door: the gate, or the issuer where a route mounts its dialects. What a request needs comes in two halves: a
+//! `Snapshot`, replaced whole, and `Services`, which outlive it. The issuer is the cold door and is boxed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+use crate::body::Body;
+use crate::clock::{Clock, Stopwatch, UnixTime};
+use crate::gate::record::{Recorded, Recorder};
 use crate::gate::route::Router;
-use crate::issuer::{DialectName, Issuer};
+use crate::gate::verify::TokenCache;
+use crate::gate::{self, Bench, Client, Gate};
+use crate::issuer::{Answer, DialectName, Issuer, MAX_BODY_BYTES};
+use crate::origin::{OriginStats, Pools};
+use crate::telemetry::access::{AccessLog, End, Line};
+use crate::telemetry::metrics::Metrics;
+
+/// Time in which a caller's body has to be there.
+const ISSUER_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// All that is decided by the configuration. Immutable; a request lives on the one it started with.
 pub struct Snapshot {
@@ -25,4 +43,200 @@ pub struct Mount {
     pub prefix: Box<str>,
     /// The dialect.
     pub dialect: DialectName,
+}
+
+/// What outlives a snapshot.
+pub struct Services {
+    /// The time.
+    pub clock: Clock,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// The access log.
+    pub access: Arc<AccessLog>,
+    /// What is counted of origin connections.
+    pub origin_stats: Arc<OriginStats>,
+    /// The most bytes that all headers of a request may have together.
+    pub max_head: usize,
+    /// Verified tokens kept per worker.
+    pub token_cache: usize,
+}
+
+/// The whole program behind the listeners.
+pub struct App {
+    snapshot: ArcSwap<Snapshot>,
+    services: Services,
+}
+
+impl App {
+    /// From its two halves.
+    pub fn new(snapshot: Snapshot, services: Services) -> Arc<Self> {
+        Arc::new(Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            services,
+        })
+    }
+
+    /// What outlives the snapshot.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// What one worker has for itself: its origin connections, its cache, its counters and lines.
+    pub fn worker(self: &Arc<Self>) -> Worker {
+        let services = &self.services;
+        Worker {
+            app: Arc::clone(self),
+            pools: Pools::new(Arc::clone(&services.origin_stats)),
+            cache: TokenCache::new(services.token_cache),
+            recorder: Arc::new(Recorder {
+                lines: services.access.lines(),
+                counters: services.metrics.worker(),
+            }),
+        }
+    }
+}
+
+/// One worker's half of the app.
+pub struct Worker {
+    app: Arc<App>,
+    pools: Pools,
+    cache: TokenCache,
+    recorder: Arc<Recorder>,
+}
+
+impl Worker {
+    /// Its records.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// A request at the gate's listener.
+    pub async fn gate(&self, client: Client, request: Request<Incoming>) -> Response<Recorded> {
+        let snapshot = self.app.snapshot.load_full();
+        let now = self.app.services.clock.now();
+        if let Some(issuer) = mounted(&snapshot, &request) {
+            return Box::pin(self.ask(issuer, client, request, now)).await;
+        }
+        let bench = Bench {
+            router: &snapshot.router,
+            cache: &self.cache,
+            now,
+            max_head: self.app.services.max_head,
+        };
+        gate::handle(
+            Gate {
+                bench,
+                pools: &self.pools,
+                recorder: &self.recorder,
+            },
+            client,
+            request,
+        )
+        .await
+    }
+
+    /// A request at the issuer's own listener.
+    pub async fn issuer(&self, client: Client, request: Request<Incoming>) -> Response<Recorded> {
+        let snapshot = self.app.snapshot.load_full();
+        let now = self.app.services.clock.now();
+        match &snapshot.issuer {
+            Some(issuer) => self.ask(issuer, client, request, now).await,
+            None => plain(StatusCode::NOT_FOUND),
+        }
+    }
+
+    async fn ask(
+        &self,
+        issuer: &Issuer,
+        client: Client,
+        request: Request<Incoming>,
+        now: UnixTime,
+    ) -> Response<Recorded> {
+        let watch = Stopwatch::start();
+        let method = request.method().clone();
+        let path: Box<str> = request.uri().path().into();
+        let (response, code, caller, token_id) = match read(request).await {
+            Err(status) => (plain(status), "body_refused", None, None),
+            Ok(request) => {
+                let Answer {
+                    response,
+                    code,
+                    caller,
+                    token_id,
+                } = issuer.answer(client.address, &request, now);
+                (
+                    response.map(|body| Recorded::unrecorded(Body::Full(body))),
+                    code,
+                    caller,
+                    token_id,
+                )
+            }
+        };
+        self.app.services.metrics.issued(code);
+        self.recorder.lines.add(&Line {
+            time: now,
+            client: client.address,
+            door: "issuer",
+            method: method.as_str(),
+            path: Some(&path),
+            route: None,
+            status: response.status().as_u16(),
+            code,
+            detail: "",
+            token_id,
+            subject: caller.as_deref(),
+            bytes: hyper::body::Body::size_hint(response.body()).exact().unwrap_or(0),
+            end: End::Complete,
+            head: watch.elapsed(),
+            total: watch.elapsed(),
+        });
+        response
+    }
+}
+
+/// The issuer, where the request is for a dialect that a route mounts at this host and path.
+fn mounted<'s>(snapshot: &'s Snapshot, request: &Request<Incoming>) -> Option<&'s Issuer> {
+    let issuer = snapshot
+        .issuer
+        .as_deref()
+        .filter(|_| !snapshot.mounts.is_empty())?;
+    let path = request.uri().path();
+    let dialect = issuer.claims_path(path)?;
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let is_host = |wanted: &str| {
+        host.get(..wanted.len())
+            .is_some_and(|name| name.eq_ignore_ascii_case(wanted))
+            && (host.len() == wanted.len() || host.as_bytes()[wanted.len()] == b':')
+    };
+    snapshot
+        .mounts
+        .iter()
+        .any(|mount| {
+            mount.dialect == dialect
+                && path.starts_with(&*mount.prefix)
+                && mount.host.as_deref().is_none_or(is_host)
+        })
+        .then_some(issuer)
+}
+
+/// The whole request, with a bounded body in a bounded time.
+async fn read(request: Request<Incoming>) -> Result<Request<Bytes>, StatusCode> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, MAX_BODY_BYTES).collect();
+    match tokio::time::timeout(ISSUER_BODY_TIMEOUT, body).await {
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+        Ok(Ok(body)) => Ok(Request::from_parts(head, body.to_bytes())),
+    }
+}
+
+fn plain(status: StatusCode) -> Response<Recorded> {
+    let mut response = Response::new(Recorded::unrecorded(Body::Empty));
+    *response.status_mut() = status;
+    response
 }

@@ -1,3 +1,203 @@
-//! The gate.
+//! The gate: the phases of a request, in their order. Each is one file and one function; what it decides goes on as a
+//! value that the next one needs, so that nothing is forwarded without a `Grant`. This file is the map.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Method, Request, Response, header};
+use hyper::body::Incoming;
+
+pub mod admit;
+pub mod authorize;
+mod cache_control;
+mod disposition;
+pub mod exchange;
+pub mod explain;
+pub mod forward;
+pub mod locate;
+mod location;
+pub mod record;
 pub mod refusal;
+pub mod reply;
 pub mod route;
+pub mod verify;
+
+use authorize::{Asked, Grant};
+use exchange::{CrossOrigin, Exchange};
+use record::{Outcome, Recorded, Recorder, Running};
+use refusal::{Code, Refusal, Stop};
+use reply::Granted;
+use route::{Route, Router};
+use verify::TokenCache;
+
+#[cfg(test)]
+mod tests;
+
+use crate::body::Body;
+use crate::clock::UnixTime;
+use crate::origin::Pools;
+
+/// What one request is handled with.
+pub struct Gate<'g> {
+    /// What the pure phases need.
+    pub bench: Bench<'g>,
+    /// The worker's origin connections.
+    pub pools: &'g Pools,
+    /// Where its record goes.
+    pub recorder: &'g Arc<Recorder>,
+}
+
+/// What a request is judged with, without an origin.
+pub struct Bench<'g> {
+    /// The routes of the request's snapshot.
+    pub router: &'g Router,
+    /// The worker's verified tokens.
+    pub cache: &'g TokenCache,
+    /// The time, read once.
+    pub now: UnixTime,
+    /// The most bytes that all headers may have together.
+    pub max_head: usize,
+}
+
+/// Who sent the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// The client's address; the peer's where it can't be known.
+    pub address: IpAddr,
+    /// Whether the address is the client's. A trusted proxy that sends an unreadable one makes it unknown.
+    pub known: bool,
+}
+
+/// Handles one request. It can't fail: whatever happens becomes an answer and a record.
+pub async fn handle(gate: Gate<'_>, client: Client, request: Request<Incoming>) -> Response<Recorded> {
+    let exchange = Exchange::start(
+        gate.bench.now,
+        client.address,
+        request.method(),
+        request.headers(),
+    );
+    let mut running = Running::new(gate.recorder, exchange);
+    let result = pass(&gate, client, request, running.exchange()).await;
+    let (response, outcome) = match result {
+        Ok(response) => (
+            response,
+            Outcome {
+                code: None,
+                detail: "",
+            },
+        ),
+        Err(stop) => {
+            record::warn(running.exchange(), &stop);
+            let outcome = Outcome {
+                code: Some(stop.code()),
+                detail: stop.detail(),
+            };
+            (reply::refuse(running.exchange(), &stop), outcome)
+        }
+    };
+    running.finish(outcome, response)
+}
+
+/// The phases.
+async fn pass(
+    gate: &Gate<'_>,
+    client: Client,
+    request: Request<Incoming>,
+    exchange: &mut Exchange,
+) -> Result<Response<Body>, Stop> {
+    let (head, body) = request.into_parts();
+    match judge(&gate.bench, client, &head, exchange)? {
+        Judged::Preflight(route) => Ok(reply::preflight(exchange, &route)),
+        Judged::Granted { route, grant, prefix } => {
+            let granted = Granted {
+                filename: grant.filename().map(Box::from),
+                renewal: grant.renewal().cloned(),
+                remaining: grant
+                    .claims()
+                    .expires
+                    .map(|expires| gate.bench.now.until(expires)),
+                prefix,
+            };
+            let answer = forward::forward(
+                &route,
+                gate.pools,
+                grant,
+                head.method,
+                head.headers,
+                body,
+                client.address,
+            )
+            .await?;
+            reply::deliver(exchange, &route, &granted, answer)
+        }
+    }
+}
+
+/// What the pure phases came to.
+enum Judged {
+    /// A true preflight, answered without a token.
+    Preflight(Arc<Route>),
+    /// This request may have this target.
+    Granted {
+        /// Its route.
+        route: Arc<Route>,
+        /// The proof.
+        grant: Grant,
+        /// The segment that a path-prefix carrier took out.
+        prefix: Option<Box<str>>,
+    },
+}
+
+/// The pure phases: admit → route → locate → verify → authorize. `explain` walks the very same.
+fn judge(bench: &Bench<'_>, client: Client, head: &Parts, exchange: &mut Exchange) -> Result<Judged, Stop> {
+    let admitted = admit::admit(head, bench.max_head)?;
+    let route = bench
+        .router
+        .find(admitted.host.as_deref(), admitted.raw_path)
+        .ok_or(Stop::refused(Code::NotFound, "no route has this host and path"))?;
+    exchange.route = Some(Arc::clone(route));
+    exchange.cross_origin = route
+        .cors
+        .as_ref()
+        .map(|cors| CrossOrigin::of(cors, &head.headers));
+    if !client.known {
+        return Err(Stop::refused(
+            Code::BadRequest,
+            "the client's address can't be told from the proxy's header",
+        ));
+    }
+    if is_preflight(head) {
+        return Ok(Judged::Preflight(Arc::clone(route)));
+    }
+    if !route.methods.contains(&head.method) {
+        let refusal = Refusal::new(Code::MethodNotAllowed, "the route does not serve this method");
+        return Err(Refusal {
+            allow: Some(route.methods),
+            ..refusal
+        }
+        .into());
+    }
+    let mut located = locate::locate(route, head, &admitted, client.address, exchange)?;
+    let verified = verify::verify(route, &mut located, bench.cache, bench.now)?;
+    exchange.claims = Some(Arc::clone(&verified.claims));
+    let asked = Asked {
+        method: &head.method,
+        target: &located.target,
+        variables: &located.variables,
+        client: client.address,
+    };
+    let grant = authorize::authorize(route, verified, &asked)?;
+    Ok(Judged::Granted {
+        route: Arc::clone(route),
+        grant,
+        prefix: located.prefix,
+    })
+}
+
+/// OPTIONS with `Origin` and `Access-Control-Request-Method` (Fetch §3.2.2). Every other OPTIONS needs what any request needs.
+fn is_preflight(head: &Parts) -> bool {
+    head.method == Method::OPTIONS
+        && head.headers.contains_key(header::ORIGIN)
+        && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}

@@ -102,7 +102,9 @@ impl Code {
     /// The `error` of `WWW-Authenticate: Bearer` (RFC 6750 §3.1); `None` where no challenge is sent or it has no error.
     pub const fn bearer_error(self) -> Option<&'static str> {
         match self {
-            Self::TokenMalformed | Self::TokenInvalid | Self::TokenExpired | Self::TokenNotYetValid => Some("invalid_token"),
+            Self::TokenMalformed | Self::TokenInvalid | Self::TokenExpired | Self::TokenNotYetValid => {
+                Some("invalid_token")
+            }
             _ => None,
         }
     }
@@ -124,7 +126,12 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without more to say.
     pub const fn new(code: Code, detail: &'static str) -> Self {
-        Self { code, detail, allow: None, length: None }
+        Self {
+            code,
+            detail,
+            allow: None,
+            length: None,
+        }
     }
 }
 
@@ -184,7 +191,9 @@ impl From<TokenError> for Stop {
         match error {
             TokenError::Malformed(detail) => Self::refused(Code::TokenMalformed, detail),
             TokenError::Invalid(detail) => Self::refused(Code::TokenInvalid, detail),
-            TokenError::UnknownKey => Self::refused(Code::TokenInvalid, "no key of the set goes with the token"),
+            TokenError::UnknownKey => {
+                Self::refused(Code::TokenInvalid, "no key of the set goes with the token")
+            }
             TokenError::KeysUnavailable => Self::Failed(Failure {
                 code: Code::KeysUnavailable,
                 detail: "the key set has not been loaded yet",
@@ -201,7 +210,9 @@ impl From<OriginError> for Stop {
             OriginError::Connect(_) | OriginError::Timeout(Phase::Connect) => {
                 (Code::OriginUnreachable, "no connection to the origin")
             }
-            OriginError::Timeout(Phase::Head | Phase::Gap) => (Code::OriginTimeout, "the origin took too long"),
+            OriginError::Timeout(Phase::Head | Phase::Gap) => {
+                (Code::OriginTimeout, "the origin took too long")
+            }
             OriginError::Http(_) => (Code::OriginInvalid, "the exchange with the origin failed"),
             OriginError::Invalid(what) => (Code::OriginInvalid, *what),
             OriginError::Io(_) => (Code::OriginUnreachable, "a file can't be read"),
@@ -210,7 +221,12 @@ impl From<OriginError> for Stop {
             }
             OriginError::Upload(_) => return Self::refused(Code::BadRequest, "the client's body failed"),
         };
-        Self::Failed(Failure { code, detail, source: Some(error), retry_after: None })
+        Self::Failed(Failure {
+            code,
+            detail,
+            source: Some(error),
+            retry_after: None,
+        })
     }
 }
 

@@ -139,7 +139,9 @@ pub struct Route {
 
 impl std::fmt::Debug for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Route").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Route")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -204,11 +206,16 @@ impl Prefixes {
     fn find(&self, raw_path: &str) -> Option<&Arc<Route>> {
         // `/~{token}/rest`: the rest decides, among the routes that have this carrier.
         if let Some(marker) = self.markers.iter().find(|marker| {
-            raw_path.strip_prefix('/').is_some_and(|path| path.starts_with(&***marker))
+            raw_path
+                .strip_prefix('/')
+                .is_some_and(|path| path.starts_with(&***marker))
         }) {
             let rest = raw_path[1..].find('/').map_or("", |at| &raw_path[1 + at..]);
             let carried = self.longest(rest).filter(|route| {
-                route.carriers.iter().any(|carrier| matches!(carrier, Carrier::PathPrefix { marker: ours } if ours == marker))
+                route
+                    .carriers
+                    .iter()
+                    .any(|carrier| matches!(carrier, Carrier::PathPrefix { marker: ours } if ours == marker))
             });
             if carried.is_some() {
                 return carried;
@@ -223,11 +230,14 @@ impl Prefixes {
             .bytes()
             .enumerate()
             .filter(|(_, byte)| *byte == b'/')
-            .nth(self.depth + 1)
+            .nth(self.depth)
             .map_or(raw_path.len(), |(at, _)| at);
         let raw = raw_path[..end].trim_end_matches('/');
-        let decoded: Cow<'_, str> =
-            if raw.contains('%') { percent_decode_str(raw).decode_utf8().ok()? } else { Cow::Borrowed(raw) };
+        let decoded: Cow<'_, str> = if raw.contains('%') {
+            percent_decode_str(raw).decode_utf8().ok()?
+        } else {
+            Cow::Borrowed(raw)
+        };
         let mut candidate: &str = &decoded;
         loop {
             if let Some(route) = self.routes.get(candidate) {

@@ -44,7 +44,11 @@ impl HttpOrigin {
     ///
     /// # Errors
     /// `OriginError`.
-    pub async fn fetch(&self, pools: &Pools, request: OriginRequest) -> Result<Response<OriginBody>, OriginError> {
+    pub async fn fetch(
+        &self,
+        pools: &Pools,
+        request: OriginRequest,
+    ) -> Result<Response<OriginBody>, OriginError> {
         let _ = pools;
         todo!("{}", request.target.len())
     }

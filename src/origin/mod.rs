@@ -45,7 +45,11 @@ impl Origin {
     ///
     /// # Errors
     /// `OriginError` when there is no answer, or none that can be believed. "Not found" is an answer.
-    pub async fn fetch(&self, pools: &Pools, request: OriginRequest) -> Result<Response<OriginBody>, OriginError> {
+    pub async fn fetch(
+        &self,
+        pools: &Pools,
+        request: OriginRequest,
+    ) -> Result<Response<OriginBody>, OriginError> {
         match self {
             Self::Folder(folder) => folder.fetch(request).await,
             Self::Http(http) => http.fetch(pools, request).await,

@@ -81,7 +81,11 @@ impl Methods {
 
     /// The names in the set, for `Allow` and for minting.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES.into_iter().enumerate().filter(move |(at, _)| self.0 & 1 << at != 0).map(|(_, name)| name)
+        Self::NAMES
+            .into_iter()
+            .enumerate()
+            .filter(move |(at, _)| self.0 & 1 << at != 0)
+            .map(|(_, name)| name)
     }
 }
 
@@ -200,13 +204,19 @@ impl Claims {
         match name {
             "sub" => self.subject.as_deref(),
             "iss" => self.issuer.as_deref(),
-            _ => self.named.iter().find(|(known, _)| &**known == name).map(|(_, value)| &**value),
+            _ => self
+                .named
+                .iter()
+                .find(|(known, _)| &**known == name)
+                .map(|(_, value)| &**value),
         }
     }
 
     /// Whether `client` is one of the token's addresses, or it names none.
     pub fn allows_address(&self, client: IpAddr) -> bool {
-        self.addresses.as_ref().is_none_or(|nets| nets.iter().any(|net| net.contains(&client)))
+        self.addresses
+            .as_ref()
+            .is_none_or(|nets| nets.iter().any(|net| net.contains(&client)))
     }
 }
 
@@ -224,12 +234,21 @@ mod tests {
         let none = Duration::ZERO;
         assert_eq!(claims.standing(UnixTime::from_secs(99), none), Standing::NotYet);
         assert_eq!(claims.standing(UnixTime::from_secs(100), none), Standing::InTime);
-        assert_eq!(claims.standing(UnixTime::from_millis(199_999), none), Standing::InTime);
+        assert_eq!(
+            claims.standing(UnixTime::from_millis(199_999), none),
+            Standing::InTime
+        );
         assert_eq!(claims.standing(UnixTime::from_secs(200), none), Standing::Expired);
         let leeway = Duration::from_secs(5);
         assert_eq!(claims.standing(UnixTime::from_secs(95), leeway), Standing::InTime);
-        assert_eq!(claims.standing(UnixTime::from_secs(204), leeway), Standing::InTime);
-        assert_eq!(claims.standing(UnixTime::from_secs(205), leeway), Standing::Expired);
+        assert_eq!(
+            claims.standing(UnixTime::from_secs(204), leeway),
+            Standing::InTime
+        );
+        assert_eq!(
+            claims.standing(UnixTime::from_secs(205), leeway),
+            Standing::Expired
+        );
     }
 
     #[test]

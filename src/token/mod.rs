@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 pub mod carrier;
 pub mod claims;
+mod json;
 pub mod keys;
 pub mod scheme;
 pub mod scope;
@@ -78,7 +79,10 @@ impl fmt::Debug for Evidence<'_> {
             .field("method", self.method)
             .field("raw_path_len", &self.raw_path.len())
             .field("raw_query_len", &self.raw_query.map(str::len))
-            .field("part_lens", &self.parts.iter().map(|part| part.len()).collect::<Vec<_>>())
+            .field(
+                "part_lens",
+                &self.parts.iter().map(|part| part.len()).collect::<Vec<_>>(),
+            )
             .finish_non_exhaustive()
     }
 }
@@ -128,6 +132,8 @@ pub struct Minted {
 
 impl fmt::Debug for Minted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Minted").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Minted")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,262 @@
+//! Authorize: may this token have this target, now, for this client? In: the verified token and the target.
+//! Out: a `Grant`, which owns the target that the origin will be asked for. Nobody else can make one.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, Method};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::refusal::{Code, Stop};
+use super::route::{Mapping, Route, ScopeRule};
+use super::verify::Verified;
+use crate::media::{Known, MediaId};
+use crate::target::{Target, encode_segment};
+use crate::token::carrier::Variables;
+use crate::token::claims::Renewal;
+use crate::token::{Claims, Standing, Uses};
+
+/// Proof that this request may have this origin target. Its fields are private and this file alone makes it:
+///
+/// ```compile_fail,E0451
+/// fn forge(claims: std::sync::Arc<mediagate::token::Claims>) -> mediagate::gate::authorize::Grant {
+///     mediagate::gate::authorize::Grant { origin_target: String::new(), identity: Vec::new(), filename: None, claims }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Grant {
+    origin_target: String,
+    identity: Vec<(HeaderName, HeaderValue)>,
+    filename: Option<Box<str>>,
+    claims: Arc<Claims>,
+}
+
+impl Grant {
+    /// What the origin is asked for, byte for byte: path and query.
+    pub fn origin_target(&self) -> &str {
+        &self.origin_target
+    }
+
+    /// Takes the origin target and the identity headers out, to be sent.
+    pub fn into_request(self) -> (String, Vec<(HeaderName, HeaderValue)>) {
+        (self.origin_target, self.identity)
+    }
+
+    /// The name to save the file under.
+    pub fn filename(&self) -> Option<&str> {
+        self.filename.as_deref()
+    }
+
+    /// The token.
+    pub fn claims(&self) -> &Arc<Claims> {
+        &self.claims
+    }
+
+    /// A renewed token for the client.
+    pub fn renewal(&self) -> Option<&Renewal> {
+        self.claims.renewal.as_ref()
+    }
+}
+
+/// What is asked, without the token.
+pub struct Asked<'r> {
+    /// The method.
+    pub method: &'r Method,
+    /// The target, canonical.
+    pub target: &'r Target,
+    /// The variables of a path carrier.
+    pub variables: &'r Variables,
+    /// The client's address.
+    pub client: IpAddr,
+}
+
+/// Judges a true token against what is asked. Pure; the parts that need a store are not built yet, and tokens that
+/// need them are refused.
+///
+/// # Errors
+/// `token_expired`, `token_not_yet_valid`, `token_invalid` for restrictions that can't be enforced, `method_denied`,
+/// `address_denied`, `scope_denied`, `not_found` for a media id that is not there.
+pub fn authorize(route: &Route, verified: Verified, asked: &Asked<'_>) -> Result<Grant, Stop> {
+    let claims = verified.claims;
+    match verified.standing {
+        Standing::InTime => {}
+        Standing::Expired => return Err(Stop::refused(Code::TokenExpired, "the token has expired")),
+        Standing::NotYet => {
+            return Err(Stop::refused(
+                Code::TokenNotYetValid,
+                "the token is not valid yet",
+            ));
+        }
+    }
+    if claims.uses == Uses::Once {
+        return Err(Stop::refused(
+            Code::TokenInvalid,
+            "single use (`uses`) can't be enforced yet",
+        ));
+    }
+    if !claims.limits.is_empty() {
+        return Err(Stop::refused(
+            Code::TokenInvalid,
+            "limits (`rate`, `streams`) can't be enforced yet",
+        ));
+    }
+    if claims
+        .methods
+        .is_some_and(|methods| !methods.contains(asked.method))
+    {
+        return Err(Stop::refused(
+            Code::MethodDenied,
+            "the token is for other methods",
+        ));
+    }
+    if !claims.allows_address(asked.client) {
+        return Err(Stop::refused(
+            Code::AddressDenied,
+            "the token is for other addresses",
+        ));
+    }
+    check_scope(route, &claims, asked)?;
+    let (path, catalogued) = map(route, &claims, asked)?;
+    let identity = route
+        .identity_headers
+        .iter()
+        .filter_map(|(name, claim)| claims.text(claim).map(|value| (name, value)))
+        .map(|(name, value)| match HeaderValue::from_bytes(value.as_bytes()) {
+            Ok(value) => Ok((name.clone(), value)),
+            Err(_) => Err(Stop::refused(
+                Code::TokenInvalid,
+                "a claim can't be a header's value",
+            )),
+        })
+        .collect::<Result<_, _>>()?;
+    let filename = claims.filename.clone().or(catalogued);
+    Ok(Grant {
+        origin_target: with_query(path, asked.target.query(), &claims),
+        identity,
+        filename,
+        claims,
+    })
+}
+
+fn check_scope(route: &Route, claims: &Claims, asked: &Asked<'_>) -> Result<(), Stop> {
+    let denied = |detail| Err(Stop::refused(Code::ScopeDenied, detail));
+    let media = asked
+        .variables
+        .iter()
+        .find(|(name, _)| &**name == "id")
+        .map(|(_, value)| &**value);
+    let own = claims
+        .scope
+        .as_ref()
+        .map(|scope| scope.opens(asked.target, media));
+    match &route.scope {
+        _ if own == Some(false) => denied("the token's scope does not open this target"),
+        ScopeRule::Claims if own.is_none() => denied("the token has no scope, so it opens nothing here"),
+        ScopeRule::Claims | ScopeRule::Whole => Ok(()),
+        ScopeRule::Template(template) => match template.opens(claims, asked.target) {
+            Ok(true) => Ok(()),
+            Ok(false) => denied("the route's template, filled from the token, does not open this target"),
+            Err(_) => denied("a claim of the route's template is missing or can't be a path segment"),
+        },
+    }
+}
+
+/// The origin's path, encoded, and the name that a catalogue gives the file.
+fn map(route: &Route, claims: &Claims, asked: &Asked<'_>) -> Result<(String, Option<Box<str>>), Stop> {
+    let path = asked.target.encoded_path();
+    match &route.mapping {
+        Mapping::Same => Ok((path.to_owned(), None)),
+        Mapping::StripPrefix => {
+            // The prefix is decoded, the path canonical: taken off segment by segment, both have as many slashes.
+            let rest = path
+                .match_indices('/')
+                .nth(route.prefix.matches('/').count())
+                .map_or("", |(at, _)| &path[at..]);
+            Ok((
+                if rest.is_empty() {
+                    "/".to_owned()
+                } else {
+                    rest.to_owned()
+                },
+                None,
+            ))
+        }
+        Mapping::Template(template) => Ok((fill(template, claims, asked.variables)?, None)),
+        Mapping::Media(media) => {
+            let missing = || Stop::refused(Code::NotFound, "the catalogue has no such medium");
+            let id = asked
+                .variables
+                .iter()
+                .find(|(name, _)| &**name == "id")
+                .ok_or_else(missing)?;
+            let id = MediaId::parse(&id.1).map_err(|bad| Stop::refused(Code::BadPath, bad.reason()))?;
+            match media.find(&id) {
+                Known::Medium(medium) => {
+                    let target = Target::from_decoded(&medium.file).map_err(|_| missing())?;
+                    Ok((target.encoded_path().to_owned(), Some(medium.file_name().into())))
+                }
+                Known::Path(path) => Ok((path, None)),
+                Known::No => Err(missing()),
+            }
+        }
+    }
+}
+
+/// Fills `{name}` with path variables and text claims, each as exactly one segment.
+fn fill(template: &str, claims: &Claims, variables: &Variables) -> Result<String, Stop> {
+    let missing = || {
+        Stop::refused(
+            Code::ScopeDenied,
+            "a value of the route's path is missing or can't be a segment",
+        )
+    };
+    let mut path = String::with_capacity(template.len() + 16);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, behind) = after.split_once('}').ok_or_else(missing)?;
+        let variable = variables
+            .iter()
+            .find(|(known, _)| &**known == name)
+            .map(|(_, value)| &**value);
+        let value = variable.or_else(|| claims.text(name)).ok_or_else(missing)?;
+        path.push_str(before);
+        path.push_str(&encode_segment(value).map_err(|_| missing())?);
+        rest = behind;
+    }
+    path.push_str(rest);
+    Ok(path)
+}
+
+/// The client's query, then the token's forced parameters, which replace the client's of the same names.
+fn with_query(mut path: String, query: Option<&str>, claims: &Claims) -> String {
+    let forced = |parameter: &&str| {
+        let name = parameter.split('=').next().unwrap_or_default().replace('+', " ");
+        let name: Cow<'_, [u8]> = percent_decode_str(&name).into();
+        claims
+            .parameters
+            .iter()
+            .any(|(known, _)| known.as_bytes() == &*name)
+    };
+    let mut mark = '?';
+    let mut add = |piece: &str| {
+        path.push(mark);
+        path.push_str(piece);
+        mark = '&';
+    };
+    if let Some(query) = query {
+        if claims.parameters.is_empty() {
+            add(query);
+        } else {
+            query
+                .split('&')
+                .filter(|parameter| !forced(parameter))
+                .for_each(&mut add);
+        }
+    }
+    for (name, value) in &claims.parameters {
+        let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        add(&format!("{}={}", encode(name), encode(value)));
+    }
+    path
+}

@@ -1,0 +1,85 @@
+//! Explain: what the gate would say to a request at a given time, through the very phases up to `authorize`. Touches
+//! neither origin nor store, and says what it could not check.
+
+use http::request::Parts;
+
+use super::exchange::Exchange;
+use super::refusal::status;
+use super::route::Router;
+use super::verify::TokenCache;
+use super::{Bench, Client, Judged, judge};
+use crate::clock::UnixTime;
+
+/// What needs a store or the client's past, so that nobody takes `allow` for more than it is.
+pub const UNCHECKED: [&str; 3] = ["uses", "revocation", "binding"];
+
+/// What the gate would say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// Whether the origin would be asked.
+    pub allowed: bool,
+    /// The status of a refusal; 200 stands for whatever the origin would answer.
+    pub status: u16,
+    /// `ok`, `preflight`, or the code of the refusal.
+    pub code: &'static str,
+    /// The fact behind the code.
+    pub detail: &'static str,
+    /// The route.
+    pub route: Option<String>,
+    /// The scheme that checked the token.
+    pub scheme: Option<&'static str>,
+    /// Whom the token was issued for, once it was believed.
+    pub subject: Option<String>,
+    /// The first second in which the token is dead, without leeway.
+    pub expires: Option<i64>,
+    /// What the origin would be asked for; for a refusal the client's path without its token.
+    pub target: Option<String>,
+}
+
+/// Walks one request through the pure phases.
+pub fn explain(router: &Router, head: &Parts, client: Client, now: UnixTime, max_head: usize) -> Explained {
+    let cache = TokenCache::new(1);
+    let bench = Bench {
+        router,
+        cache: &cache,
+        now,
+        max_head,
+    };
+    let mut exchange = Exchange::start(now, client.address, &head.method, &head.headers);
+    let judged = judge(&bench, client, head, &mut exchange);
+    let route = exchange.route.as_deref();
+    let claims = exchange.claims.as_deref();
+    let (allowed, code, detail, status, target) = match &judged {
+        Ok(Judged::Granted { grant, .. }) => (true, "ok", "", 200, Some(grant.origin_target().to_owned())),
+        Ok(Judged::Preflight(_)) => (
+            true,
+            "preflight",
+            "a preflight is answered without a token",
+            204,
+            None,
+        ),
+        Err(stop) => {
+            let status = status(stop.code(), route).as_u16();
+            (
+                false,
+                stop.code().as_str(),
+                stop.detail(),
+                status,
+                exchange.path.as_deref().map(str::to_owned),
+            )
+        }
+    };
+    Explained {
+        allowed,
+        status,
+        code,
+        detail,
+        route: route.map(|route| route.name.to_string()),
+        scheme: route.map(|route| route.scheme.name()),
+        subject: claims
+            .and_then(|claims| claims.subject.as_deref())
+            .map(str::to_owned),
+        expires: claims.and_then(|claims| claims.expires).map(UnixTime::secs),
+        target,
+    }
+}

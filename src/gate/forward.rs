@@ -1,0 +1,192 @@
+//! Forward: asks the origin for what the grant says, with an allow-list of headers. In: a `Grant`. Out: the origin's
+//! answer. The token, hop-by-hop headers and what a client claims to be never get through.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Response};
+use hyper::body::{Body as _, Incoming};
+
+use super::authorize::Grant;
+use super::refusal::{Code, Stop};
+use super::route::Route;
+use crate::origin::{Origin, OriginBody, OriginRequest, Pools, Upload};
+use crate::token::carrier::{Carrier, without_cookies};
+
+/// Client headers that go to the origin.
+const ALLOWED: [HeaderName; 11] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::ACCEPT_CHARSET,
+    header::USER_AGENT,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::CACHE_CONTROL,
+    header::PRAGMA,
+];
+
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+const DIGEST: HeaderName = HeaderName::from_static("digest");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Client headers that go to the origin with an upload.
+const ALLOWED_UPLOAD: [HeaderName; 4] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    CONTENT_MD5,
+    DIGEST,
+];
+
+/// Ranges in one request that a folder is asked for; more are ignored (RFC 9110 §14.2 allows that).
+const MAX_RANGES: usize = 16;
+
+/// Asks the route's origin.
+///
+/// # Errors
+/// `origin_unreachable`, `origin_invalid`, `origin_timeout`; `too_large` for an upload.
+pub async fn forward(
+    route: &Route,
+    pools: &Pools,
+    grant: Grant,
+    method: Method,
+    client_headers: HeaderMap,
+    body: Incoming,
+    client: IpAddr,
+) -> Result<Response<OriginBody>, Stop> {
+    let upload = upload(route, &method, &body)?;
+    let (target, identity) = grant.into_request();
+    let headers = origin_headers(route, &method, &client_headers, identity, client);
+    // The head shares the connection's read buffer; hyper can use it again only once this is gone.
+    drop(client_headers);
+    let upload = match upload {
+        HasBody::No => Upload::None,
+        HasBody::Yes => Upload::Client {
+            body,
+            limit: route.max_upload,
+        },
+    };
+    Ok(route
+        .origin
+        .fetch(
+            pools,
+            OriginRequest {
+                method,
+                target,
+                headers,
+                upload,
+            },
+        )
+        .await?)
+}
+
+enum HasBody {
+    No,
+    Yes,
+}
+
+fn upload(route: &Route, method: &Method, body: &Incoming) -> Result<HasBody, Stop> {
+    if matches!(*method, Method::GET | Method::HEAD) || body.is_end_stream() {
+        return Ok(HasBody::No);
+    }
+    if body.size_hint().lower() > route.max_upload {
+        return Err(Stop::refused(
+            Code::TooLarge,
+            "the upload is larger than the route allows",
+        ));
+    }
+    Ok(HasBody::Yes)
+}
+
+/// The headers of the origin's request.
+fn origin_headers(
+    route: &Route,
+    method: &Method,
+    client_headers: &HeaderMap,
+    identity: Vec<(HeaderName, HeaderValue)>,
+    client: IpAddr,
+) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(16);
+    let mut pass = |name: &HeaderName| {
+        for value in client_headers.get_all(name) {
+            headers.append(name, value.clone());
+        }
+    };
+    ALLOWED.iter().for_each(&mut pass);
+    if *method == Method::GET && ranges_pass(route, client_headers) {
+        pass(&header::RANGE);
+        pass(&header::IF_RANGE);
+    }
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        ALLOWED_UPLOAD.iter().for_each(&mut pass);
+    }
+    if route.forward_authorization && !route.carriers.iter().any(|carrier| *carrier == Carrier::Bearer) {
+        pass(&header::AUTHORIZATION);
+    }
+    if route.forward_cookies {
+        forward_cookies(route, client_headers, &mut headers);
+    }
+    add_own(route, &mut headers, client);
+    for (name, value) in identity {
+        headers.insert(name, value);
+    }
+    headers
+}
+
+/// One `Range` header with one range; several ranges only over a folder, whose own code bounds what they cost.
+fn ranges_pass(route: &Route, headers: &HeaderMap) -> bool {
+    let mut ranges = headers.get_all(header::RANGE).iter();
+    let (Some(range), None) = (ranges.next(), ranges.next()) else {
+        return false;
+    };
+    let count = range.as_bytes().iter().filter(|byte| **byte == b',').count() + 1;
+    count == 1 || (count <= MAX_RANGES && matches!(*route.origin, Origin::Folder(_)))
+}
+
+fn forward_cookies(route: &Route, client_headers: &HeaderMap, headers: &mut HeaderMap) {
+    let ours: Vec<Box<str>> = route
+        .carriers
+        .iter()
+        .filter_map(|carrier| match carrier {
+            Carrier::Cookie { names } => Some(names.iter().cloned()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    for value in client_headers.get_all(header::COOKIE) {
+        let kept = value
+            .to_str()
+            .ok()
+            .and_then(|value| without_cookies(value, &ours));
+        if let Some(value) = kept.and_then(|kept| HeaderValue::from_str(&kept).ok()) {
+            headers.append(header::COOKIE, value);
+        }
+    }
+}
+
+/// Who the client is, and under which name the public reaches us: always ours, never the client's copy.
+fn add_own(route: &Route, headers: &mut HeaderMap, client: IpAddr) {
+    if matches!(*route.origin, Origin::Folder(_)) {
+        return;
+    }
+    let mut text = String::with_capacity(40);
+    let _ = write!(text, "{client}");
+    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+    if let Some(public) = &route.public {
+        for (name, value) in [
+            (X_FORWARDED_PROTO, &public.scheme),
+            (X_FORWARDED_HOST, &public.authority),
+        ] {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}

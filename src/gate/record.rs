@@ -1,0 +1,218 @@
+//! Record: one access line and the counters, written when the body has ended: whole, or cut and by whom. The guard
+//! writes them also when the client leaves and hyper drops the body, or the whole request.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::exchange::Exchange;
+use super::refusal::{Code, Stop};
+use crate::body::{Body, BodyError};
+use crate::telemetry::access::{End, Line, Lines};
+use crate::telemetry::metrics::Counters;
+
+/// Where one worker's records go.
+pub struct Recorder {
+    /// Its access lines.
+    pub lines: Lines,
+    /// Its counters.
+    pub counters: Arc<Counters>,
+}
+
+/// What came of a request, for its record.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// `None` is `ok`.
+    pub code: Option<Code>,
+    /// The fact behind the code.
+    pub detail: &'static str,
+}
+
+/// A body that counts itself and writes the record of its request at its end.
+pub struct Recorded {
+    body: Body,
+    /// `None` where the record was written with the head.
+    record: Option<Record>,
+}
+
+impl Recorded {
+    /// A body whose request is recorded elsewhere.
+    pub fn unrecorded(body: Body) -> Self {
+        Self { body, record: None }
+    }
+}
+
+struct Record {
+    recorder: Arc<Recorder>,
+    exchange: Exchange,
+    outcome: Outcome,
+    status: u16,
+    head: Duration,
+    bytes: u64,
+    end: End,
+}
+
+/// The status in the record of a request whose client left before there was an answer (nginx's habit).
+const CLIENT_LEFT: u16 = 499;
+
+/// A request without an answer yet. Dropped so, it is recorded as left by its client.
+pub struct Running {
+    record: Option<Record>,
+}
+
+impl Running {
+    /// Starts the guard.
+    pub fn new(recorder: &Arc<Recorder>, exchange: Exchange) -> Self {
+        Self {
+            record: Some(Record {
+                recorder: Arc::clone(recorder),
+                exchange,
+                outcome: Outcome {
+                    code: None,
+                    detail: "the client left before there was an answer",
+                },
+                status: CLIENT_LEFT,
+                head: Duration::ZERO,
+                bytes: 0,
+                end: End::CutByClient,
+            }),
+        }
+    }
+
+    /// What the phases write.
+    pub fn exchange(&mut self) -> &mut Exchange {
+        &mut self
+            .record
+            .as_mut()
+            .expect("the record leaves only with `finish`, which takes the guard")
+            .exchange
+    }
+
+    /// Puts the guard around the answer's body.
+    pub fn finish(mut self, outcome: Outcome, response: Response<Body>) -> Response<Recorded> {
+        let mut record = self.record.take().expect("the record leaves only here");
+        record.head = record.exchange.watch.elapsed();
+        record.outcome = outcome;
+        record.status = response.status().as_u16();
+        response.map(|body| {
+            // Until its end was seen, a body counts as cut by the client: that is what a drop without more means.
+            let bodyless = record.exchange.method == http::Method::HEAD || body.is_end_stream();
+            record.end = if bodyless { End::Complete } else { End::CutByClient };
+            Recorded {
+                body,
+                record: Some(record),
+            }
+        })
+    }
+}
+
+/// Tells the operator of a failure of ours or the origin's. What clients do wrong stands in the access log alone.
+pub fn warn(exchange: &Exchange, stop: &Stop) {
+    if let Stop::Failed(failure) = stop {
+        tracing::warn!(
+            code = failure.code.as_str(),
+            route = exchange.route.as_ref().map(|route| &*route.name),
+            cause = failure.source.as_ref().map(|source| chain(source)),
+            "{}",
+            failure.detail
+        );
+    }
+}
+
+impl HttpBody for Recorded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        let Some(record) = &mut this.record else {
+            return polled;
+        };
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                // hyper does not poll again after the last byte of a known length.
+                if this.body.is_end_stream() {
+                    record.end = End::Complete;
+                }
+            }
+            Poll::Ready(Some(Err(error))) => {
+                record.end = End::CutByOrigin;
+                record.outcome.detail = "the origin's body broke off";
+                tracing::warn!(
+                    route = record.exchange.route.as_ref().map(|route| &*route.name),
+                    bytes = record.bytes,
+                    error = %chain(error),
+                    "a body was cut"
+                );
+            }
+            Poll::Ready(None) => record.end = End::Complete,
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An error and its sources, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let exchange = &self.exchange;
+        let outcome = self.outcome.code.map_or(0, |code| 1 + code as usize);
+        let route = exchange.route.as_deref();
+        self.recorder.counters.request(
+            route.map(|route| route.number),
+            outcome,
+            self.bytes,
+            self.end,
+            self.head,
+        );
+        self.recorder.lines.add(&Line {
+            time: exchange.time,
+            client: exchange.client,
+            door: "gate",
+            method: exchange.method.as_str(),
+            path: exchange.path.as_deref(),
+            route: route.map(|route| &*route.name),
+            status: self.status,
+            code: self.outcome.code.map_or("ok", Code::as_str),
+            detail: self.outcome.detail,
+            token_id: exchange.claims.as_ref().map(|claims| claims.token_id),
+            subject: exchange
+                .claims
+                .as_ref()
+                .and_then(|claims| claims.subject.as_deref()),
+            bytes: self.bytes,
+            end: self.end,
+            head: self.head,
+            total: exchange.watch.elapsed(),
+        });
+    }
+}

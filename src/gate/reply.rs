@@ -1,0 +1,339 @@
+//! Reply: what the client gets. In: the origin's answer, or why there is none. Out: a response whose headers are all
+//! ours or on a list; private to the client; a refusal as a page, `problem+json` or nothing. It never echoes the request.
+
+use std::time::Duration;
+
+use askama::Template;
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode};
+
+use super::cache_control;
+use super::exchange::{CrossOrigin, Exchange, Reader};
+use super::location;
+use super::refusal::{Code, Stop, status};
+use super::route::{ActiveContent, Disposition, Route};
+use crate::body::Body;
+use crate::origin::OriginBody;
+use crate::token::claims::Renewal;
+
+/// Origin headers that reach the client as they are.
+const PASSED: [HeaderName; 14] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_DISPOSITION,
+    header::ACCEPT_RANGES,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::DATE,
+    header::VARY,
+    header::RETRY_AFTER,
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("repr-digest"),
+];
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
+/// What scripts of other origins may read of an answer: enough to seek and to resume.
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "Accept-Ranges, Content-Disposition, Content-Encoding, Content-Length, Content-Range, ETag",
+);
+
+/// What `reply` needs of a grant that was forwarded.
+pub struct Granted {
+    /// The name to save the file under.
+    pub filename: Option<Box<str>>,
+    /// A renewed token.
+    pub renewal: Option<Renewal>,
+    /// How long the token still lives.
+    pub remaining: Option<Duration>,
+    /// The segment that a path-prefix carrier took out.
+    pub prefix: Option<Box<str>>,
+}
+
+/// The origin's answer as the client's.
+///
+/// # Errors
+/// `not_found`, `origin_invalid` and the like, where the origin's answer is none that a client should see.
+pub fn deliver(
+    exchange: &Exchange,
+    route: &Route,
+    granted: &Granted,
+    answer: Response<OriginBody>,
+) -> Result<Response<Body>, Stop> {
+    let (parts, body) = answer.into_parts();
+    judge_status(&exchange.method, parts.status, &parts.headers)?;
+    let mut headers = HeaderMap::with_capacity(24);
+    for name in PASSED.iter().chain(&route.response_headers) {
+        for value in parts.headers.get_all(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    if parts.status.is_redirection() && parts.status != StatusCode::NOT_MODIFIED {
+        let public = location::rewrite(route, granted.prefix.as_deref(), &parts.headers)?;
+        headers.insert(header::LOCATION, public);
+    }
+    headers.insert(
+        header::CACHE_CONTROL,
+        cache_control::private(&parts.headers, granted.remaining),
+    );
+    headers.insert(header::REFERRER_POLICY, NO_REFERRER);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    dispose(route, granted, &mut headers);
+    if let Some(renewal) = &granted.renewal {
+        headers.append(header::SET_COOKIE, renewal.set_cookie.clone());
+    }
+    cross_origin(exchange, &mut headers);
+    let mut response = Response::new(Body::Origin(body));
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// Which statuses of an origin are answers: the others are about us and the origin, and its pages name it.
+fn judge_status(method: &Method, status: StatusCode, headers: &HeaderMap) -> Result<(), Stop> {
+    let read = matches!(*method, Method::GET | Method::HEAD);
+    match status.as_u16() {
+        200..=299 | 301 | 302 | 303 | 304 | 307 | 308 | 412 => Ok(()),
+        404 | 410 => Err(Stop::refused(Code::NotFound, "the origin has no such file")),
+        416 => {
+            let mut refusal = super::refusal::Refusal::new(Code::Range, "the range lies outside of the file");
+            refusal.length = headers
+                .get(header::CONTENT_RANGE)
+                .and_then(|value| value.to_str().ok()?.strip_prefix("bytes */")?.parse().ok());
+            Err(refusal.into())
+        }
+        400..=499 if !read && status != StatusCode::UNAUTHORIZED => Ok(()),
+        502 | 503 => Err(failed(
+            Code::OriginUnreachable,
+            "the origin says that it can't serve now",
+        )),
+        504 => Err(failed(
+            Code::OriginTimeout,
+            "the origin says that it waited in vain",
+        )),
+        _ => Err(failed(Code::OriginInvalid, "the origin answered with an error")),
+    }
+}
+
+fn failed(code: Code, detail: &'static str) -> Stop {
+    Stop::Failed(super::refusal::Failure {
+        code,
+        detail,
+        source: None,
+        retry_after: None,
+    })
+}
+
+/// File name, and what scripts in the file may do.
+fn dispose(route: &Route, granted: &Granted, headers: &mut HeaderMap) {
+    let active = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| is_active(kind.as_bytes()));
+    let word = match route.disposition {
+        Disposition::Inline => Some("inline"),
+        Disposition::Attachment => Some("attachment"),
+        Disposition::Origin => None,
+    };
+    let word = if active && route.active_content == ActiveContent::Attachment {
+        Some("attachment")
+    } else {
+        word
+    };
+    if active && route.active_content == ActiveContent::Sandbox {
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("sandbox"),
+        );
+    }
+    let name = granted.filename.as_deref();
+    if word.is_some() || name.is_some() {
+        headers.insert(
+            header::CONTENT_DISPOSITION,
+            super::disposition::value(word.unwrap_or("attachment"), name),
+        );
+    }
+}
+
+/// Types that a browser runs scripts of when it shows them.
+fn is_active(content_type: &[u8]) -> bool {
+    let essence = content_type
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
+    let essence = essence.to_ascii_lowercase();
+    essence.ends_with(b"+xml")
+        || [
+            &b"text/html"[..],
+            b"text/xml",
+            b"application/xml",
+            b"multipart/related",
+            b"text/xsl",
+        ]
+        .iter()
+        .any(|kind| essence == **kind)
+}
+
+/// The headers that let scripts of allowed origins read the answer, refusals included.
+fn cross_origin(exchange: &Exchange, headers: &mut HeaderMap) {
+    let Some(cross_origin) = exchange.cross_origin else {
+        return;
+    };
+    let cors = exchange.route.as_ref().and_then(|route| route.cors.as_ref());
+    let allowed = match (cross_origin, cors) {
+        (CrossOrigin::Any, _) => Some(HeaderValue::from_static("*")),
+        (CrossOrigin::Allowed(number), Some(cors)) => cors
+            .origins
+            .get(number)
+            .and_then(|origin| HeaderValue::from_str(origin).ok()),
+        _ => None,
+    };
+    if cross_origin != CrossOrigin::Any {
+        headers.append(header::VARY, ORIGIN);
+    }
+    if let Some(allowed) = allowed {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        if cors.is_some_and(|cors| cors.credentials) && cross_origin != CrossOrigin::Any {
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            );
+        }
+    }
+}
+
+/// The answer to a true preflight (Fetch §3.2.2): without a token, without the origin.
+pub fn preflight(exchange: &Exchange, route: &Route) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    cross_origin(exchange, headers);
+    headers.append(
+        header::VARY,
+        HeaderValue::from_static("Access-Control-Request-Method"),
+    );
+    headers.append(
+        header::VARY,
+        HeaderValue::from_static("Access-Control-Request-Headers"),
+    );
+    headers.remove(header::ACCESS_CONTROL_EXPOSE_HEADERS);
+    if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods(route.methods));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static(
+                "Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Range, Range",
+            ),
+        );
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+    response
+}
+
+fn methods(methods: crate::token::Methods) -> HeaderValue {
+    let names = methods.names().collect::<Vec<_>>().join(", ");
+    HeaderValue::from_str(&names).unwrap_or_else(|_| HeaderValue::from_static("GET, HEAD"))
+}
+
+/// A request that ends without its file.
+pub fn refuse(exchange: &Exchange, stop: &Stop) -> Response<Body> {
+    let code = stop.code();
+    let status = status(code, exchange.route.as_deref());
+    let (kind, body) = body(exchange.reader, code, status);
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    headers.insert(header::REFERRER_POLICY, NO_REFERRER);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    if let Some(kind) = kind {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        if exchange.reader == Reader::Person {
+            headers.insert(
+                header::CONTENT_SECURITY_POLICY,
+                HeaderValue::from_static(
+                    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+                ),
+            );
+        }
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        // Never Basic or Digest: a browser would put a login box over the player.
+        let challenge = match code.bearer_error() {
+            Some(error) => HeaderValue::from_str(&format!(
+                "Bearer error=\"{error}\", error_description=\"{}\"",
+                code.title()
+            )),
+            None => Ok(HeaderValue::from_static("Bearer")),
+        };
+        if let Ok(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+    }
+    match stop {
+        Stop::Refused(refusal) => {
+            if let Some(allow) = refusal.allow {
+                headers.insert(header::ALLOW, methods(allow));
+            }
+            if let Some(length) = refusal.length
+                && let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}"))
+            {
+                headers.insert(header::CONTENT_RANGE, value);
+            }
+        }
+        Stop::Failed(failure) => {
+            if let Some(after) = failure.retry_after {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
+            }
+        }
+    }
+    cross_origin(exchange, headers);
+    if exchange.method == Method::HEAD {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    } else if !body.is_empty() {
+        *response.body_mut() = Body::Full(body);
+    }
+    response
+}
+
+#[derive(Template)]
+#[template(path = "refusal.html")]
+struct Page {
+    title: &'static str,
+    advice: &'static str,
+    status: u16,
+    code: &'static str,
+}
+
+fn body(reader: Reader, code: Code, status: StatusCode) -> (Option<&'static str>, Bytes) {
+    let (title, advice, status) = (code.title(), code.advice(), status.as_u16());
+    match reader {
+        Reader::Media => (None, Bytes::new()),
+        Reader::Person => {
+            let page = Page {
+                title,
+                advice,
+                status,
+                code: code.as_str(),
+            };
+            (
+                Some("text/html; charset=utf-8"),
+                page.render().unwrap_or_else(|_| title.to_owned()).into(),
+            )
+        }
+        Reader::Program => {
+            // RFC 9457. `type` is not a URL of ours to keep alive, so it is about:blank's sibling: the code.
+            let problem = serde_json::json!({
+                "type": "about:blank", "title": title, "status": status, "detail": advice, "code": code.as_str(),
+            });
+            (Some("application/problem+json"), problem.to_string().into())
+        }
+    }
+}

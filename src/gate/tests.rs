@@ -1,0 +1,54 @@
+//! What the tests of the phases share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::route::{ActiveContent, DialectStatus, Disposition, Mapping, Route, ScopeRule};
+use crate::origin::{Folder, Origin};
+use crate::secret::Secret;
+use crate::token::Methods;
+use crate::token::carrier::{Carrier, Carriers};
+use crate::token::keys::{KeyRing, LogKey};
+use crate::token::scheme::Scheme;
+use crate::token::scheme::jwt::{Jwt, Rules};
+
+/// A route over an empty folder, whose scheme has no keys.
+pub(super) fn route(name: &str, host: Option<&str>, prefix: &str, carriers: &[Carrier]) -> Arc<Route> {
+    let scheme = Scheme::Jwt(Jwt::new(Rules {
+        keys: Arc::new(KeyRing::pending("none")),
+        issuers: Box::new(["issuer".into()]),
+        audiences: Box::new(["media".into()]),
+        typ: None,
+        max_lifetime: None,
+        named: Box::default(),
+        log_key: Arc::new(LogKey::new(&Secret::new(vec![1; 32]))),
+    }));
+    Arc::new(Route {
+        name: name.into(),
+        number: 0,
+        host: host.map(Into::into),
+        prefix: prefix.into(),
+        carriers: Carriers::new(carriers.to_vec()),
+        scheme,
+        origin: Arc::new(Origin::Folder(Folder::open(&std::env::temp_dir()).unwrap())),
+        scope: ScopeRule::Claims,
+        leeway: Duration::from_secs(5),
+        methods: Methods::READ,
+        max_upload: 0,
+        mapping: Mapping::Same,
+        status: HashMap::new(),
+        dialect: DialectStatus::Native,
+        cors: None,
+        active_content: ActiveContent::Sandbox,
+        disposition: Disposition::Origin,
+        forward_cookies: false,
+        forward_authorization: false,
+        identity_headers: Box::default(),
+        response_headers: Box::default(),
+        origin_hosts: Box::default(),
+        redirect_hosts: Box::default(),
+        public: None,
+        hsts: None,
+    })
+}

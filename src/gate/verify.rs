@@ -1,0 +1,116 @@
+//! Verify: is the token true? In: the evidence. Out: its claims, and whether they are in time, as a fact that
+//! `authorize` judges. A bounded cache per worker remembers what was true; it never remembers a refusal.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use quick_cache::unsync::Cache;
+
+use super::locate::Located;
+use super::refusal::Stop;
+use super::route::Route;
+use crate::clock::UnixTime;
+use crate::token::{Claims, Evidence, Parts, Standing, TokenError};
+
+/// A true token.
+pub struct Verified {
+    /// What it says.
+    pub claims: Arc<Claims>,
+    /// Whether it is in time.
+    pub standing: Standing,
+}
+
+/// Tokens that were true, of one worker.
+pub struct TokenCache(Mutex<Cache<[u8; 32], Arc<Claims>>>);
+
+impl TokenCache {
+    /// For at most `tokens` tokens.
+    pub fn new(tokens: usize) -> Self {
+        Self(Mutex::new(Cache::new(tokens.max(1))))
+    }
+
+    /// What the token said, unless its time is over; then the entry is gone too.
+    fn recall(&self, key: &[u8; 32], route: &Route, now: UnixTime) -> Option<Verified> {
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let claims = Arc::clone(cache.get(key)?);
+        let standing = claims.standing(now, route.leeway);
+        if standing == Standing::Expired {
+            cache.remove(key);
+        }
+        Some(Verified { claims, standing })
+    }
+
+    fn remember(&self, key: [u8; 32], claims: &Arc<Claims>) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, Arc::clone(claims));
+    }
+}
+
+/// Checks the token, and further cookies of its name in turn: the first that is true and in time counts.
+///
+/// # Errors
+/// `token_malformed`, `token_invalid`, `keys_unavailable`.
+pub fn verify(
+    route: &Route,
+    located: &mut Located<'_>,
+    cache: &TokenCache,
+    now: UnixTime,
+) -> Result<Verified, Stop> {
+    let first = verify_one(route, &located.evidence, cache, now);
+    if located.alternatives.is_empty()
+        || matches!(&first, Ok(verified) if verified.standing == Standing::InTime)
+    {
+        return Ok(first?);
+    }
+    let mut best = first;
+    for parts in std::mem::take(&mut located.alternatives) {
+        located.evidence.parts = parts;
+        let next = verify_one(route, &located.evidence, cache, now);
+        match &next {
+            Ok(verified) if verified.standing == Standing::InTime => return Ok(next?),
+            Ok(_) if best.is_err() => best = next,
+            _ => {}
+        }
+    }
+    Ok(best?)
+}
+
+fn verify_one(
+    route: &Route,
+    evidence: &Evidence<'_>,
+    cache: &TokenCache,
+    now: UnixTime,
+) -> Result<Verified, TokenError> {
+    let key = route
+        .scheme
+        .cache_stamp()
+        .map(|stamp| cache_key(&evidence.parts, stamp));
+    if let Some(verified) = key.and_then(|key| cache.recall(&key, route, now)) {
+        return Ok(verified);
+    }
+    let claims = Arc::new(route.scheme.verify(evidence)?);
+    let standing = claims.standing(now, route.leeway);
+    if let Some(key) = key
+        && standing != Standing::Expired
+    {
+        cache.remember(key, &claims);
+    }
+    Ok(Verified { claims, standing })
+}
+
+/// SHA-256 over the stamp and the whole token: a shorter hash could be made to collide, and a collision is a forgery.
+fn cache_key(parts: &Parts<'_>, stamp: [u64; 2]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for number in stamp {
+        context.update(&number.to_be_bytes());
+    }
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    let mut key = [0; 32];
+    key.copy_from_slice(context.finish().as_ref());
+    key
+}

@@ -1,0 +1,84 @@
+//! The second port: `/healthz`, `/readyz`, `/metrics`. Read-only, and never on the gate's listener.
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use crate::telemetry::metrics::Metrics;
+
+/// What the admin port tells.
+pub(super) struct Health {
+    /// Whether requests should be sent here.
+    pub(super) ready: AtomicBool,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// Answers until the process ends.
+pub(super) async fn run(listener: TcpListener, health: Arc<Health>) -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let health = Arc::clone(&health);
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let response = answer(&health, &request);
+                async { Ok::<_, Infallible>(response) }
+            });
+            let mut builder = http1::Builder::new();
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(30));
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+fn answer(health: &Health, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let (status, kind, text) = match (request.method(), request.uri().path()) {
+        (&(Method::GET | Method::HEAD), "/healthz") => (StatusCode::OK, TEXT, "ok\n".to_owned()),
+        (&(Method::GET | Method::HEAD), "/readyz") if health.ready.load(Ordering::Acquire) => {
+            (StatusCode::OK, TEXT, "ready\n".to_owned())
+        }
+        (&(Method::GET | Method::HEAD), "/readyz") => {
+            (StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n".to_owned())
+        }
+        (&(Method::GET | Method::HEAD), "/metrics") => {
+            (StatusCode::OK, OPEN_METRICS, health.metrics.render())
+        }
+        (_, "/healthz" | "/readyz" | "/metrics") => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            TEXT,
+            "this port can be read\n".to_owned(),
+        ),
+        _ => (
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "/healthz /readyz /metrics\n".to_owned(),
+        ),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}

@@ -1,0 +1,115 @@
+//! Listening sockets: bound with or without `SO_REUSEPORT`, and accepted from until the drain.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::connection::{Shared, Stage, serve};
+use crate::telemetry::metrics::ConnectionError;
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 4096;
+/// How long nothing is accepted after an error such as too many open files.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether others may listen on the same port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Port {
+    /// Nobody.
+    Alone,
+    /// The other workers.
+    Shared,
+}
+
+/// Binds an address.
+pub(super) fn bind(address: SocketAddr, port: Port) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if port == Port::Shared {
+        socket.set_reuse_port(true)?;
+    }
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The places for connections, over all workers.
+#[derive(Clone)]
+pub(super) struct Places {
+    taken: Arc<AtomicUsize>,
+    all: usize,
+}
+
+/// A place that is taken; its drop frees it.
+struct Place(Arc<AtomicUsize>);
+
+impl Places {
+    pub(super) fn new(all: usize) -> Self {
+        Self {
+            taken: Arc::default(),
+            all,
+        }
+    }
+
+    fn take(&self) -> Option<Place> {
+        if self.taken.fetch_add(1, Ordering::Relaxed) >= self.all {
+            self.taken.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Place(Arc::clone(&self.taken)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Accepts until the drain begins, then closes the listener.
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, places: Places) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut stage = shared.stage.clone();
+    let mut failing = false;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stage.wait_for(|stage| *stage != Stage::Serving) => return Ok(()),
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                failing = false;
+                let Some(place) = places.take() else {
+                    shared
+                        .worker
+                        .recorder()
+                        .counters
+                        .connection_error(ConnectionError::Refused);
+                    continue;
+                };
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    let _place = place;
+                    serve(shared, stream, peer).await;
+                });
+            }
+            // The client was gone again before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                if !failing {
+                    tracing::error!(%error, "can't accept connections; trying again");
+                }
+                failing = true;
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! Counters, one set per worker so that no two cores share a line of cache, added up when they are read.
+//! Ten series, described for those on call in `docs/OPERATIONS.md`. Labels are enums and configured names, never
+//! anything of a request.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::access::End;
+
+/// Upper bounds of the histogram, in microseconds.
+const BUCKETS: [u64; 12] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000, 30_000_000,
+];
+
+/// Why a connection ended without an answer of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionError {
+    /// The head was not HTTP.
+    Parse,
+    /// A head, a wait or a reader took too long.
+    Timeout,
+    /// The client broke off in the middle of something.
+    Incomplete,
+    /// Reading or writing failed.
+    Io,
+    /// A body that could not be delivered whole was cut.
+    Cut,
+    /// The place for another connection was lacking.
+    Refused,
+    /// A bug: the task panicked. The connection is gone, the process lives.
+    Panic,
+}
+
+impl ConnectionError {
+    const ALL: [Self; 7] = [
+        Self::Parse,
+        Self::Timeout,
+        Self::Incomplete,
+        Self::Io,
+        Self::Cut,
+        Self::Refused,
+        Self::Panic,
+    ];
+
+    /// The label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Parse => "parse",
+            Self::Timeout => "timeout",
+            Self::Incomplete => "incomplete",
+            Self::Io => "io",
+            Self::Cut => "cut",
+            Self::Refused => "refused",
+            Self::Panic => "panic",
+        }
+    }
+}
+
+/// What is counted for one route.
+#[derive(Debug)]
+struct RouteCounters {
+    /// By outcome: index 0 is `ok`, then the codes in their order.
+    requests: Box<[AtomicU64]>,
+    bytes: AtomicU64,
+    cut_by_client: AtomicU64,
+    cut_by_origin: AtomicU64,
+    buckets: [AtomicU64; BUCKETS.len() + 1],
+    head_micros: AtomicU64,
+}
+
+/// The counters of one worker.
+#[derive(Debug)]
+pub struct Counters {
+    /// By route number; the last stands for requests without a route.
+    routes: Box<[RouteCounters]>,
+    errors: [AtomicU64; ConnectionError::ALL.len()],
+    connections: AtomicI64,
+}
+
+impl Counters {
+    fn new(routes: usize, codes: usize) -> Self {
+        let route = |_| RouteCounters {
+            requests: (0..=codes).map(|_| AtomicU64::new(0)).collect(),
+            bytes: AtomicU64::new(0),
+            cut_by_client: AtomicU64::new(0),
+            cut_by_origin: AtomicU64::new(0),
+            buckets: Default::default(),
+            head_micros: AtomicU64::new(0),
+        };
+        Self {
+            routes: (0..=routes).map(route).collect(),
+            errors: Default::default(),
+            connections: AtomicI64::new(0),
+        }
+    }
+
+    /// A request came to its end. `outcome` is 0 for `ok`, else one more than the code's number.
+    pub fn request(&self, route: Option<usize>, outcome: usize, bytes: u64, end: End, head: Duration) {
+        let last = self.routes.len() - 1;
+        let counters = &self.routes[route.unwrap_or(last).min(last)];
+        if let Some(count) = counters.requests.get(outcome) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        match end {
+            End::Complete => {}
+            End::CutByClient => _ = counters.cut_by_client.fetch_add(1, Ordering::Relaxed),
+            End::CutByOrigin => _ = counters.cut_by_origin.fetch_add(1, Ordering::Relaxed),
+        }
+        let micros = u64::try_from(head.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS
+            .iter()
+            .position(|bound| micros <= *bound)
+            .unwrap_or(BUCKETS.len());
+        counters.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        counters.head_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// A connection ended without an answer of ours.
+    pub fn connection_error(&self, kind: ConnectionError) {
+        self.errors[kind as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client connected.
+    pub fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client's connection ended.
+    pub fn disconnected(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A figure that is kept elsewhere and read when the metrics are.
+pub type Reading = Box<dyn Fn() -> Vec<(&'static str, String, f64)> + Send + Sync>;
+
+/// All counters of the process.
+pub struct Metrics {
+    routes: Vec<Box<str>>,
+    codes: Vec<&'static str>,
+    workers: Mutex<Vec<Arc<Counters>>>,
+    issued: Mutex<std::collections::BTreeMap<&'static str, u64>>,
+    origins: OnceReading,
+    key_ages: OnceReading,
+    dropped: OnceReading,
+}
+
+type OnceReading = std::sync::OnceLock<Reading>;
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics")
+            .field("routes", &self.routes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// Counters for these routes, in their order, and these codes.
+    pub fn new(routes: Vec<Box<str>>, codes: Vec<&'static str>) -> Arc<Self> {
+        Arc::new(Self {
+            routes,
+            codes,
+            workers: Mutex::default(),
+            issued: Mutex::default(),
+            origins: OnceReading::new(),
+            key_ages: OnceReading::new(),
+            dropped: OnceReading::new(),
+        })
+    }
+
+    /// Where origin connections are counted: label `event`.
+    pub fn read_origins(&self, reading: Reading) {
+        let _ = self.origins.set(reading);
+    }
+
+    /// Where the ages of fetched key sets stand, in seconds: label `keys`.
+    pub fn read_key_ages(&self, reading: Reading) {
+        let _ = self.key_ages.set(reading);
+    }
+
+    /// Where lost lines of the access log are counted.
+    pub fn read_dropped(&self, reading: Reading) {
+        let _ = self.dropped.set(reading);
+    }
+
+    /// The counters of a new worker.
+    pub fn worker(&self) -> Arc<Counters> {
+        let counters = Arc::new(Counters::new(self.routes.len(), self.codes.len()));
+        self.workers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&counters));
+        counters
+    }
+
+    /// The issuer answered.
+    pub fn issued(&self, code: &'static str) {
+        *self
+            .issued
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(code)
+            .or_default() += 1;
+    }
+
+    /// Tasks that panicked so far.
+    pub fn panics(&self) -> u64 {
+        self.workers()
+            .iter()
+            .map(|worker| worker.errors[ConnectionError::Panic as usize].load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Connections of clients that are open.
+    pub fn connections(&self) -> i64 {
+        self.workers()
+            .iter()
+            .map(|worker| worker.connections.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// The text that Prometheus reads (OpenMetrics 1.0).
+    pub fn render(self: &Arc<Self>) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Reader(Arc::clone(self))));
+        let mut text = String::new();
+        // Writing to a String can't fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+        text
+    }
+
+    fn workers(&self) -> Vec<Arc<Counters>> {
+        self.workers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+struct Reader(Arc<Metrics>);
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Collector for Reader {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let metrics = &*self.0;
+        let workers = metrics.workers();
+        let sum = |read: &dyn Fn(&Counters) -> u64| workers.iter().map(|worker| read(worker)).sum::<u64>();
+        let names = || {
+            metrics
+                .routes
+                .iter()
+                .map(|name| &**name)
+                .chain(std::iter::once("none"))
+                .enumerate()
+        };
+
+        let mut family = encoder.encode_descriptor(
+            "mediagate_requests",
+            "Requests by route and outcome: ok, or the code of a refusal or failure",
+            None,
+            MetricType::Counter,
+        )?;
+        for (number, route) in names() {
+            for (at, code) in std::iter::once("ok")
+                .chain(metrics.codes.iter().copied())
+                .enumerate()
+            {
+                let count = sum(&|worker| worker.routes[number].requests[at].load(Ordering::Relaxed));
+                if count > 0 || at == 0 {
+                    let labels = [("route", route), ("code", code)];
+                    ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
+
+        let mut family = encoder.encode_descriptor(
+            "mediagate_response_bytes",
+            "Bytes of bodies handed to clients",
+            None,
+            MetricType::Counter,
+        )?;
+        for (number, route) in names() {
+            let count = sum(&|worker| worker.routes[number].bytes.load(Ordering::Relaxed));
+            ConstCounter::new(count).encode(family.encode_family(&[("route", route)])?)?;
+        }
+
+        let mut family = encoder.encode_descriptor(
+            "mediagate_downloads_cut",
+            "Bodies that did not end: cut by the client, or because the origin's side broke",
+            None,
+            MetricType::Counter,
+        )?;
+        for (number, route) in names() {
+            let by_client = sum(&|worker| worker.routes[number].cut_by_client.load(Ordering::Relaxed));
+            let by_origin = sum(&|worker| worker.routes[number].cut_by_origin.load(Ordering::Relaxed));
+            for (by, count) in [("client", by_client), ("origin", by_origin)] {
+                ConstCounter::new(count).encode(family.encode_family(&[("route", route), ("by", by)])?)?;
+            }
+        }
+
+        let mut family = encoder.encode_descriptor(
+            "mediagate_head_seconds",
+            "Time from a request's head to the head of its answer",
+            None,
+            MetricType::Histogram,
+        )?;
+        for (number, route) in names() {
+            let mut buckets: Vec<(f64, u64)> = Vec::with_capacity(BUCKETS.len() + 1);
+            let bounds = BUCKETS
+                .iter()
+                .map(|micros| *micros as f64 / 1e6)
+                .chain(std::iter::once(f64::MAX));
+            for (at, bound) in bounds.enumerate() {
+                buckets.push((
+                    bound,
+                    sum(&|worker| worker.routes[number].buckets[at].load(Ordering::Relaxed)),
+                ));
+            }
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let total = sum(&|worker| worker.routes[number].head_micros.load(Ordering::Relaxed)) as f64 / 1e6;
+            family
+                .encode_family(&[("route", route)])?
+                .encode_histogram::<[(&str, &str); 0]>(total, count, &buckets, None)?;
+        }
+
+        let family = encoder.encode_descriptor(
+            "mediagate_connections",
+            "Open connections of clients",
+            None,
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(metrics.connections()).encode(family)?;
+
+        let mut family = encoder.encode_descriptor(
+            "mediagate_connection_errors",
+            "Connections that ended without an answer of ours, by kind",
+            None,
+            MetricType::Counter,
+        )?;
+        for kind in ConnectionError::ALL {
+            let count = sum(&|worker| worker.errors[kind as usize].load(Ordering::Relaxed));
+            ConstCounter::new(count).encode(family.encode_family(&[("kind", kind.as_str())])?)?;
+        }
+
+        let mut family = encoder.encode_descriptor(
+            "mediagate_issuer_answers",
+            "Answers of the issuer, by outcome",
+            None,
+            MetricType::Counter,
+        )?;
+        for (code, count) in metrics
+            .issued
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            ConstCounter::new(*count).encode(family.encode_family(&[("code", *code)])?)?;
+        }
+
+        for (reading, name, help, kind) in [
+            (
+                &metrics.origins,
+                "mediagate_origin_connections",
+                "Connections to origins, by event",
+                MetricType::Counter,
+            ),
+            (
+                &metrics.key_ages,
+                "mediagate_key_set_age_seconds",
+                "Time since a fetched key set was last fetched well",
+                MetricType::Gauge,
+            ),
+            (
+                &metrics.dropped,
+                "mediagate_access_log_dropped_lines",
+                "Lines of the access log that were lost",
+                MetricType::Counter,
+            ),
+        ] {
+            let values = reading.get().map_or_else(Vec::new, |read| read());
+            let counter = matches!(kind, MetricType::Counter);
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for (label, value, figure) in values {
+                let labels = [(label, value)];
+                let metric = family.encode_family(&labels)?;
+                if counter {
+                    ConstCounter::new(figure as u64).encode(metric)?;
+                } else {
+                    ConstGauge::new(figure).encode(metric)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_are_added_up_and_the_series_are_ten() {
+        let metrics = Metrics::new(vec!["files".into()], vec!["token_missing", "token_invalid"]);
+        let (one, two) = (metrics.worker(), metrics.worker());
+        one.request(Some(0), 0, 100, End::Complete, Duration::from_micros(700));
+        two.request(Some(0), 0, 23, End::CutByClient, Duration::from_secs(60));
+        two.request(None, 2, 0, End::Complete, Duration::ZERO);
+        two.connection_error(ConnectionError::Parse);
+        one.connected();
+        metrics.issued("issued");
+        metrics.read_origins(Box::new(|| vec![("event", "opened".into(), 3.0)]));
+        metrics.read_key_ages(Box::new(|| vec![("keys", "idp".into(), 1.5)]));
+        metrics.read_dropped(Box::new(|| vec![("sink", "access".into(), 0.0)]));
+        let text = metrics.render();
+        for line in [
+            "mediagate_requests_total{route=\"files\",code=\"ok\"} 2",
+            "mediagate_requests_total{route=\"none\",code=\"token_invalid\"} 1",
+            "mediagate_response_bytes_total{route=\"files\"} 123",
+            "mediagate_downloads_cut_total{route=\"files\",by=\"client\"} 1",
+            "mediagate_head_seconds_bucket{le=\"0.001\",route=\"files\"} 1",
+            "mediagate_head_seconds_bucket{le=\"+Inf\",route=\"files\"} 2",
+            "mediagate_head_seconds_count{route=\"files\"} 2",
+            "mediagate_connections 1",
+            "mediagate_connection_errors_total{kind=\"parse\"} 1",
+            "mediagate_issuer_answers_total{code=\"issued\"} 1",
+            "mediagate_origin_connections_total{event=\"opened\"} 3",
+            "mediagate_key_set_age_seconds{keys=\"idp\"} 1.5",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), 10);
+    }
+}
