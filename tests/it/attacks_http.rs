@@ -17,14 +17,22 @@ fn gate() -> (Origin, Gate) {
 fn p25_ambiguous_framing_never_hides_a_request() {
     let origin = Origin::start();
     let more = "methods = [\"GET\", \"POST\"]\nmax_upload = \"1MiB\"";
-    let gate = Gate::start(conf::http(origin.address()) + &conf::route_with("files", "/", more));
+    let gate = Setup::new(conf::http(origin.address()) + &conf::route_with("files", "/", more))
+        .server("header_timeout = \"1s\"\nidle_timeout = \"1s\"")
+        .start();
     let token = Token::whole().claim("methods", serde_json::json!(["GET", "POST"]));
     let smuggled = head("GET", &token.at("/smuggled"), &[]);
     let chunked = format!("0\r\n\r\n{smuggled}");
     let long = chunked.len().to_string();
     for headers in [
-        &[("Content-Length", long.as_str()), ("Transfer-Encoding", "chunked")][..],
-        &[("Transfer-Encoding", "chunked"), ("Content-Length", long.as_str())],
+        &[
+            ("Content-Length", long.as_str()),
+            ("Transfer-Encoding", "chunked"),
+        ][..],
+        &[
+            ("Transfer-Encoding", "chunked"),
+            ("Content-Length", long.as_str()),
+        ],
         &[("Content-Length", long.as_str()), ("Content-Length", "0")],
         &[("Content-Length", "+5")],
         &[("Content-Length", "5, 5")],
@@ -36,7 +44,10 @@ fn p25_ambiguous_framing_never_hides_a_request() {
         &[("Transfer-Encoding", "xchunked")],
         &[("Transfer-Encoding", "chunked, identity")],
         &[("Transfer-Encoding", "identity")],
-        &[("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "identity")],
+        &[
+            ("Transfer-Encoding", "chunked"),
+            ("Transfer-Encoding", "identity"),
+        ],
         &[("Transfer-Encoding ", "chunked")],
         &[("Transfer-Encoding", "\u{b}chunked")],
     ] {
@@ -44,11 +55,13 @@ fn p25_ambiguous_framing_never_hides_a_request() {
         let mut client = gate.connect();
         client.request("POST", &token.at("/post"), headers);
         client.send(&chunked);
-        client.send(head("GET", "/probe", &[]));
-        client.finish();
+        client.send(head("GET", "/probe", &[("Connection", "close")]));
         let (bytes, _) = client.read_to_end();
         let answers = String::from_utf8_lossy(&bytes);
-        assert!(!answers.contains("origin says /smuggled"), "{headers:?}: {answers}");
+        assert!(
+            !answers.contains("origin says /smuggled"),
+            "{headers:?}: {answers}"
+        );
         for seen in &origin.seen()[before..] {
             assert_eq!(seen.target, "/post", "{headers:?}: {seen:?}");
             assert!(
@@ -66,9 +79,13 @@ fn p30_a_nominated_header_is_dropped_and_ours_stays() {
     let more = "identity_headers = { X-Media-Subject = \"sub\" }";
     let gate = Gate::start(conf::http(origin.address()) + &conf::route_with("files", "/", more));
     let token = Token::whole().at("/a");
-    for connection in
-        ["X-Media-Subject", "X-Forwarded-For, X-Media-Subject", "close, x-media-subject", "keep-alive, Range", "Host"]
-    {
+    for connection in [
+        "X-Media-Subject",
+        "X-Forwarded-For, X-Media-Subject",
+        "close, x-media-subject",
+        "keep-alive, Range",
+        "Host",
+    ] {
         let answer = gate.get(
             &token,
             &[
@@ -89,16 +106,38 @@ fn p30_a_nominated_header_is_dropped_and_ours_stays() {
         );
         answer.expect(200);
         let seen = origin.last();
-        assert_eq!(seen.header("x-media-subject"), Some("customer-42"), "{connection}: {seen:?}");
-        assert_eq!(seen.header("x-forwarded-for"), Some("127.0.0.1"), "{connection}: {seen:?}");
-        assert_eq!(seen.header("host"), Some(origin.address().to_string().as_str()), "{connection}: {seen:?}");
+        assert_eq!(
+            seen.header("x-media-subject"),
+            Some("customer-42"),
+            "{connection}: {seen:?}"
+        );
+        assert_eq!(
+            seen.header("x-forwarded-for"),
+            Some("127.0.0.1"),
+            "{connection}: {seen:?}"
+        );
+        assert_eq!(
+            seen.header("host"),
+            Some(origin.address().to_string().as_str()),
+            "{connection}: {seen:?}"
+        );
         for name in [
-            "x_media_subject", "keep-alive", "proxy-authorization", "proxy-connection", "te", "upgrade", "http2-settings",
+            "x_media_subject",
+            "keep-alive",
+            "proxy-authorization",
+            "proxy-connection",
+            "te",
+            "upgrade",
+            "http2-settings",
             "trailer",
         ] {
             assert_eq!(seen.header(name), None, "{connection}: {seen:?}");
         }
-        assert!(seen.header("connection").is_none_or(|value| value.eq_ignore_ascii_case("keep-alive")), "{seen:?}");
+        assert!(
+            seen.header("connection")
+                .is_none_or(|value| value.eq_ignore_ascii_case("keep-alive")),
+            "{seen:?}"
+        );
     }
 }
 
@@ -130,14 +169,23 @@ fn p30_hop_by_hop_and_unknown_headers_of_the_origin_stay_behind() {
     );
     let gate = Gate::start(conf::http(origin.address()) + &conf::route());
     // The client's own allow-list fails on whatever slips through.
-    let answer = gate.get(&Token::whole().at("/a"), &[("Origin", "https://evil.example")]).expect(200);
-    assert_eq!((answer.header("etag"), answer.header("content-type")), (Some("\"1\""), Some("text/plain")));
+    let answer = gate
+        .get(&Token::whole().at("/a"), &[("Origin", "https://evil.example")])
+        .expect(200);
+    assert_eq!(
+        (answer.header("etag"), answer.header("content-type")),
+        (Some("\"1\""), Some("text/plain"))
+    );
     assert_eq!(answer.header("access-control-allow-origin"), None);
     let more = "response_headers = [\"x-powered-by\", \"x-secret\"]";
     let gate = Gate::start(conf::http(origin.address()) + &conf::route_with("files", "/", more));
     let mut client = gate.connect().allow("x-powered-by");
     let answer = client.get(&Token::whole().at("/a"), &[]).expect(200);
-    assert_eq!(answer.header("x-powered-by"), Some("php"), "listed by the route, and not hop-by-hop");
+    assert_eq!(
+        answer.header("x-powered-by"),
+        Some("php"),
+        "listed by the route, and not hop-by-hop"
+    );
 }
 
 #[test]
@@ -178,7 +226,9 @@ fn p31_forged_trust_headers_do_not_count_and_do_not_pass() {
 fn p31_the_client_is_the_rightmost_address_that_is_not_trusted() {
     let origin = Origin::start();
     let gate = Setup::new(conf::http(origin.address()) + &conf::route())
-        .server("client_address = { header = \"x-forwarded-for\", trusted = [\"127.0.0.0/8\", \"10.0.0.0/8\"] }")
+        .server(
+            "client_address = { header = \"x-forwarded-for\", trusted = [\"127.0.0.0/8\", \"10.0.0.0/8\"] }",
+        )
         .start();
     for (number, (values, client)) in [
         (&["198.51.100.7"][..], "198.51.100.7"),
@@ -197,7 +247,11 @@ fn p31_the_client_is_the_rightmost_address_that_is_not_trusted() {
         if answer.status == 200 {
             assert_eq!(line["client"], client, "{values:?}");
         } else {
-            assert_eq!((answer.status, values), (400, &["6.6.6.6, junk"][..]), "only an unreadable chain: {answer:?}");
+            assert_eq!(
+                (answer.status, values),
+                (400, &["6.6.6.6, junk"][..]),
+                "only an unreadable chain: {answer:?}"
+            );
         }
     }
 }
@@ -218,7 +272,10 @@ fn p33_a_claim_cannot_split_a_header() {
         assert!([401, 403].contains(&answer.status), "{evil:?}: {answer:?}");
         let answer = gate.get(&Token::whole().claim("filename", evil).at("/a"), &[]);
         let disposition = answer.header("content-disposition").unwrap_or_default();
-        assert!(!disposition.contains("X-Admin: 1\"") || !disposition.contains(['\r', '\n']), "{disposition}");
+        assert!(
+            !disposition.contains("X-Admin: 1\"") || !disposition.contains(['\r', '\n']),
+            "{disposition}"
+        );
     }
     for seen in origin.seen() {
         assert_eq!(seen.header("x-admin"), None);
@@ -229,11 +286,23 @@ fn p33_a_claim_cannot_split_a_header() {
 fn p33_an_origin_cannot_split_the_answer() {
     let origin = Origin::start();
     for (path, bytes) in [
-        ("/nul", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nETag: \"a\0b\"\r\n\r\nx"),
-        ("/cr", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nETag: \"a\rSet-Cookie: x=1\"\r\n\r\nx"),
-        ("/name", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nETag\r\nX: y\r\n\r\nx"),
+        (
+            "/nul",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nETag: \"a\0b\"\r\n\r\nx",
+        ),
+        (
+            "/cr",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nETag: \"a\rSet-Cookie: x=1\"\r\n\r\nx",
+        ),
+        (
+            "/name",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nETag\r\nX: y\r\n\r\nx",
+        ),
         ("/space", "HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\nx"),
-        ("/fold", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nETag: \"a\"\r\n Set-Cookie: x=1\r\n\r\nx"),
+        (
+            "/fold",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nETag: \"a\"\r\n Set-Cookie: x=1\r\n\r\nx",
+        ),
         ("/status", "HTTP/1.1 2000 OK\r\nContent-Length: 1\r\n\r\nx"),
         ("/garbage", "SSH-2.0-OpenSSH\r\n\r\n"),
         ("/http9", "<html>hello</html>"),
@@ -241,21 +310,28 @@ fn p33_an_origin_cannot_split_the_answer() {
         origin.on(path, Script::new().send(bytes).close());
     }
     let gate = Gate::start(conf::http(origin.address()) + &conf::route());
-    for path in ["/nul", "/cr", "/name", "/space", "/fold", "/status", "/garbage", "/http9"] {
+    for path in [
+        "/nul", "/cr", "/name", "/space", "/fold", "/status", "/garbage", "/http9",
+    ] {
         // The client fails on control bytes in values and on names that are not on its list.
         let answer = gate.get(&Token::whole().at(path), &[]);
-        assert!(answer.status == 502 || (answer.status == 200 && answer.body == b"x"), "{path}: {answer:?}");
+        assert!(
+            answer.status == 502 || (answer.status == 200 && answer.body == b"x"),
+            "{path}: {answer:?}"
+        );
     }
     for path in ["/nul", "/name", "/status", "/garbage", "/http9"] {
-        gate.get(&Token::whole().at(path), &[]).refused(502, "origin_invalid");
+        gate.get(&Token::whole().at(path), &[])
+            .refused(502, "origin_invalid");
     }
 }
 
 #[test]
 fn p35_a_head_that_trickles_is_cut_in_time() {
     let origin = Origin::start();
-    let gate =
-        Setup::new(conf::http(origin.address()) + &conf::route()).server("header_timeout = \"1s\"").start();
+    let gate = Setup::new(conf::http(origin.address()) + &conf::route())
+        .server("header_timeout = \"1s\"")
+        .start();
     let mut client = gate.connect().patient(Duration::from_secs(10));
     client.send("GET /a HTTP/1.1\r\nHost: media.exa");
     let (took, (bytes, _)) = wait::timed(|| client.read_to_end());
@@ -269,7 +345,9 @@ fn p35_a_head_that_trickles_is_cut_in_time() {
 #[test]
 fn p35_an_idle_connection_is_closed_in_time() {
     let origin = Origin::start();
-    let gate = Setup::new(conf::http(origin.address()) + &conf::route()).server("idle_timeout = \"1s\"").start();
+    let gate = Setup::new(conf::http(origin.address()) + &conf::route())
+        .server("idle_timeout = \"1s\"")
+        .start();
     let mut silent = gate.connect().patient(Duration::from_secs(10));
     assert!(silent.is_closed(), "a connection that never said anything");
     let mut kept = gate.connect().patient(Duration::from_secs(10));
@@ -281,8 +359,9 @@ fn p35_an_idle_connection_is_closed_in_time() {
 fn p35_a_reader_that_takes_nothing_is_cut_in_time() {
     let origin = Origin::start();
     origin.file("/big", pattern(64 << 20));
-    let gate =
-        Setup::new(conf::http(origin.address()) + &conf::route()).server("stall_timeout = \"1s\"").start();
+    let gate = Setup::new(conf::http(origin.address()) + &conf::route())
+        .server("stall_timeout = \"1s\"")
+        .start();
     let mut client = gate.connect();
     client.request("GET", &Token::whole().at("/big"), &[]);
     assert_eq!(client.read_only_head().status, 200);
@@ -298,7 +377,10 @@ fn p36_ranges_never_multiply_the_bytes() {
     let content = pattern(10_000);
     std::fs::write(folder.path().join("f"), &content).unwrap();
     let gate = Gate::start(conf::folder(folder.path()) + &conf::route());
-    let many: String = (0..1000).map(|number| format!("{}-{}", number * 2, number * 2)).collect::<Vec<_>>().join(",");
+    let many: String = (0..1000)
+        .map(|number| format!("{}-{}", number * 2, number * 2))
+        .collect::<Vec<_>>()
+        .join(",");
     let same = vec!["0-"; 1300].join(",");
     for range in [
         format!("bytes={many}"),
@@ -311,7 +393,12 @@ fn p36_ranges_never_multiply_the_bytes() {
     ] {
         let answer = gate.get(&Token::whole().at("/f"), &[("Range", &range)]);
         assert!([200, 206, 416].contains(&answer.status), "{answer:?}");
-        assert!(answer.body.len() <= content.len() + 4096, "{}: {} bytes", &range[..30.min(range.len())], answer.body.len());
+        assert!(
+            answer.body.len() <= content.len() + 4096,
+            "{}: {} bytes",
+            &range[..30.min(range.len())],
+            answer.body.len()
+        );
         assert_eq!(answer.end, End::Complete);
     }
 }
@@ -323,11 +410,25 @@ fn p36_ranges_that_say_nothing_get_the_whole_or_416() {
     std::fs::write(folder.path().join("f"), &content).unwrap();
     let gate = Gate::start(conf::folder(folder.path()) + &conf::route());
     for range in [
-        "bytes=", "bytes", "bytes=-", "bytes=a-b", "bytes=5-2", "bytes=0-1-2", "bytes=+1-2", "bytes=1 - 2", "bytes=--1",
-        "octets=0-1", "bytes:0-1", "bytes=0x0-0x1", "",
+        "bytes=",
+        "bytes",
+        "bytes=-",
+        "bytes=a-b",
+        "bytes=5-2",
+        "bytes=0-1-2",
+        "bytes=+1-2",
+        "bytes=1 - 2",
+        "bytes=--1",
+        "octets=0-1",
+        "bytes:0-1",
+        "bytes=0x0-0x1",
+        "",
     ] {
         let answer = gate.get(&Token::whole().at("/f"), &[("Range", range)]);
-        assert!(answer.status == 416 || (answer.status == 200 && answer.body == content), "{range}: {answer:?}");
+        assert!(
+            answer.status == 416 || (answer.status == 200 && answer.body == content),
+            "{range}: {answer:?}"
+        );
     }
     for (range, status) in [
         ("bytes=-0", 416),
@@ -357,42 +458,86 @@ fn p37_a_changed_file_is_never_spliced_by_if_range() {
     let origin = Origin::start();
     origin.file_with("/a", "new content", &[("ETag", "\"v2\"")]);
     let gate = Gate::start(conf::http(origin.address()) + &conf::route());
-    let answer = gate.get(&Token::whole().at("/a"), &[("Range", "bytes=4-"), ("If-Range", "\"v1\"")]).expect(200);
+    let answer = gate
+        .get(
+            &Token::whole().at("/a"),
+            &[("Range", "bytes=4-"), ("If-Range", "\"v1\"")],
+        )
+        .expect(200);
     assert_eq!(answer.text(), "new content");
     assert_eq!(origin.only().header("if-range"), Some("\"v1\""));
-    let answer = gate.get(&Token::whole().at("/a"), &[("Range", "bytes=4-"), ("If-Range", "\"v2\"")]).expect(206);
-    assert_eq!((answer.text().as_str(), answer.header("etag")), ("content", Some("\"v2\"")));
+    let answer = gate
+        .get(
+            &Token::whole().at("/a"),
+            &[("Range", "bytes=4-"), ("If-Range", "\"v2\"")],
+        )
+        .expect(206);
+    assert_eq!(
+        (answer.text().as_str(), answer.header("etag")),
+        ("content", Some("\"v2\""))
+    );
 }
 
 #[test]
 fn p43_files_with_script_in_them_are_sandboxed() {
     let origin = Origin::start();
-    let kinds =
-        ["text/html", "TEXT/HTML; charset=x", "image/svg+xml", "application/xhtml+xml", "text/xml", "application/xml"];
+    let kinds = [
+        "text/html",
+        "TEXT/HTML; charset=x",
+        "image/svg+xml",
+        "application/xhtml+xml",
+        "text/xml",
+        "application/xml",
+    ];
     for (number, kind) in kinds.iter().enumerate() {
-        origin.on(&format!("/s{number}"), Script::ok(&[("Content-Type", kind)], "<script>alert(1)</script>"));
-        origin.on(&format!("/d{number}"), Script::ok(&[("Content-Type", kind)], "<script>alert(1)</script>"));
-        origin.on(&format!("/o{number}"), Script::ok(&[("Content-Type", kind)], "<script>alert(1)</script>"));
+        origin.on(
+            &format!("/s{number}"),
+            Script::ok(&[("Content-Type", kind)], "<script>alert(1)</script>"),
+        );
+        origin.on(
+            &format!("/d{number}"),
+            Script::ok(&[("Content-Type", kind)], "<script>alert(1)</script>"),
+        );
+        origin.on(
+            &format!("/o{number}"),
+            Script::ok(&[("Content-Type", kind)], "<script>alert(1)</script>"),
+        );
     }
     let gate = Gate::start(conf::http(origin.address()) + &conf::route());
     for (number, kind) in kinds.iter().enumerate() {
-        let answer = gate.get(&Token::whole().at(&format!("/s{number}")), &[]).expect(200);
+        let answer = gate
+            .get(&Token::whole().at(&format!("/s{number}")), &[])
+            .expect(200);
         let policies: Vec<&str> = answer.all("content-security-policy").collect();
-        assert!(policies.iter().any(|policy| policy.contains("sandbox")), "{kind}: {answer:?}");
-        assert!(!policies.iter().any(|policy| policy.contains("allow-scripts")), "{kind}: {answer:?}");
+        assert!(
+            policies.iter().any(|policy| policy.contains("sandbox")),
+            "{kind}: {answer:?}"
+        );
+        assert!(
+            !policies.iter().any(|policy| policy.contains("allow-scripts")),
+            "{kind}: {answer:?}"
+        );
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
     }
     let more = "active_content = \"attachment\"";
     let gate = Gate::start(conf::http(origin.address()) + &conf::route_with("files", "/", more));
     for (number, kind) in kinds.iter().enumerate() {
-        let answer = gate.get(&Token::whole().at(&format!("/d{number}")), &[]).expect(200);
+        let answer = gate
+            .get(&Token::whole().at(&format!("/d{number}")), &[])
+            .expect(200);
         let disposition = answer.header("content-disposition").unwrap_or_default();
         assert!(disposition.starts_with("attachment"), "{kind}: {answer:?}");
     }
     let more = "active_content = \"allow\"";
     let gate = Gate::start(conf::http(origin.address()) + &conf::route_with("files", "/", more));
     let answer = gate.get(&Token::whole().at("/o0"), &[]).expect(200);
-    assert_eq!((answer.header("content-security-policy"), answer.header("content-disposition")), (None, None));
+    assert_eq!(
+        (
+            answer.header("content-security-policy"),
+            answer.header("content-disposition")
+        ),
+        (None, None)
+    );
 }
 
 #[test]
@@ -404,13 +549,21 @@ fn p43_nothing_of_the_request_is_echoed_on_a_page() {
         ("Referer", "http://evil.example/<script>alert(1)</script>"),
         ("User-Agent", "<script>alert(2)</script>"),
     ];
-    for target in ["/%3Cscript%3Ealert(3)", "/<script>alert(4)</script>", "/a?x=%3Cscript%3E&t=%3Cscript%3E", "/a?t=\"><script>"] {
+    for target in [
+        "/%3Cscript%3Ealert(3)",
+        "/<script>alert(4)</script>",
+        "/a?x=%3Cscript%3E&t=%3Cscript%3E",
+        "/a?t=\"><script>",
+    ] {
         let mut client = gate.connect();
         client.request("GET", target, &person);
         let Ok(answer) = client.try_read() else { continue };
         assert!(answer.status >= 400);
         let page = answer.text().to_lowercase();
-        assert!(!page.contains("<script") && !page.contains("alert("), "{target}: {page}");
+        assert!(
+            !page.contains("<script") && !page.contains("alert("),
+            "{target}: {page}"
+        );
     }
 }
 
@@ -419,17 +572,33 @@ fn p44_a_foreign_origin_is_never_reflected() {
     let origin = Origin::start();
     let more = "cors = { origins = [\"https://app.example.com\"], credentials = true }";
     let gate = Gate::start(conf::http(origin.address()) + &conf::route_with("files", "/", more));
-    for from in ["https://evil.example", "null", "file://", "https://app.example.com\t", "https://app.example.comx"] {
+    for from in [
+        "https://evil.example",
+        "null",
+        "file://",
+        "https://app.example.com\t",
+        "https://app.example.comx",
+    ] {
         let answer = gate.get(&Token::whole().at("/a"), &[("Origin", from)]);
         if from.trim() == "https://app.example.com" {
             continue;
         }
-        assert_eq!(answer.header("access-control-allow-origin"), None, "{from}: {answer:?}");
-        assert_eq!(answer.header("access-control-allow-credentials"), None, "{from}: {answer:?}");
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            None,
+            "{from}: {answer:?}"
+        );
+        assert_eq!(
+            answer.header("access-control-allow-credentials"),
+            None,
+            "{from}: {answer:?}"
+        );
     }
     let answer = gate.get(&Token::whole().at("/a"), &[]).expect(200);
     assert!(
-        answer.all("vary").any(|vary| vary.to_lowercase().contains("origin")),
+        answer
+            .all("vary")
+            .any(|vary| vary.to_lowercase().contains("origin")),
         "an answer without CORS must not be stored for one with it: {answer:?}"
     );
 }
@@ -439,15 +608,42 @@ fn p45_a_route_without_keys_scheme_or_carrier_does_not_start() {
     let origin = Origin::start();
     let good = conf::http(origin.address()) + &conf::route();
     for (what, toml) in [
-        ("no carrier", good.replace(r#"{ query = "t" }, { path_prefix = "~" }, { bearer = {} }, { cookie = "media" }"#, "")),
-        ("unknown keys", good.replace("keys = \"media\"", "keys = \"nobody\"")),
-        ("no scheme", good.split("[route.scheme.jwt]").next().unwrap().to_owned()),
-        ("no issuer", good.replace("issuer = \"https://issuer.test\"\n", "")),
+        (
+            "no carrier",
+            good.replace(
+                r#"{ query = "t" }, { path_prefix = "~" }, { bearer = {} }, { cookie = "media" }"#,
+                "",
+            ),
+        ),
+        (
+            "unknown keys",
+            good.replace("keys = \"media\"", "keys = \"nobody\""),
+        ),
+        (
+            "no scheme",
+            good.split("[route.scheme.jwt]").next().unwrap().to_owned(),
+        ),
+        (
+            "no issuer",
+            good.replace("issuer = \"https://issuer.test\"\n", ""),
+        ),
         ("no audience", good.replace("audience = \"media\"\n", "")),
-        ("an unknown key", good.replace("path = \"/\"", "path = \"/\"\npublic = true")),
-        ("an unknown scope", good.replace("path = \"/\"", "path = \"/\"\nscope = \"everything\"")),
-        ("an unknown origin", good.replace("origin = \"files\"", "origin = \"nobody\"")),
-        ("two routes of one path", good.clone() + &conf::route_with("again", "/", "")),
+        (
+            "an unknown key",
+            good.replace("path = \"/\"", "path = \"/\"\npublic = true"),
+        ),
+        (
+            "an unknown scope",
+            good.replace("path = \"/\"", "path = \"/\"\nscope = \"everything\""),
+        ),
+        (
+            "an unknown origin",
+            good.replace("origin = \"files\"", "origin = \"nobody\""),
+        ),
+        (
+            "two routes of one path",
+            good.clone() + &conf::route_with("again", "/", ""),
+        ),
     ] {
         let error = Setup::new(toml).refused();
         assert!(!error.is_empty(), "{what}");
@@ -460,15 +656,34 @@ fn p45_weak_or_broken_keys_do_not_start() {
     for (what, keys) in [
         ("no JSON", "{".to_owned()),
         ("no set", "{}".into()),
-        ("a short secret", crate::support::mint::jwks(&[serde_json::json!({ "kty": "oct", "alg": "HS256", "k": "c2hvcnQ" })])),
-        ("no algorithm", crate::support::mint::jwks(&[serde_json::json!({ "kty": "oct", "k": "bWVkaWEta2V5LW1lZGlhLWtleS1tZWRpYS1rZXktMDAwMQ" })])),
-        ("alg none", crate::support::mint::jwks(&[serde_json::json!({ "kty": "oct", "alg": "none", "k": "bWVkaWEta2V5LW1lZGlhLWtleS1tZWRpYS1rZXktMDAwMQ" })])),
+        (
+            "a short secret",
+            crate::support::mint::jwks(&[
+                serde_json::json!({ "kty": "oct", "alg": "HS256", "k": "c2hvcnQ" }),
+            ]),
+        ),
+        (
+            "no algorithm",
+            crate::support::mint::jwks(&[
+                serde_json::json!({ "kty": "oct", "k": "bWVkaWEta2V5LW1lZGlhLWtleS1tZWRpYS1rZXktMDAwMQ" }),
+            ]),
+        ),
+        (
+            "alg none",
+            crate::support::mint::jwks(&[
+                serde_json::json!({ "kty": "oct", "alg": "none", "k": "bWVkaWEta2V5LW1lZGlhLWtleS1tZWRpYS1rZXktMDAwMQ" }),
+            ]),
+        ),
         ("an empty set", crate::support::mint::jwks(&[])),
     ] {
-        let error =
-            Setup::new(conf::http(origin.address()) + &conf::route()).file("media.jwks.json", keys).refused();
+        let error = Setup::new(conf::http(origin.address()) + &conf::route())
+            .file("media.jwks.json", keys)
+            .refused();
         assert!(error.contains("keys.media"), "{what}: {error}");
-        assert!(!error.contains("c2hvcnQ"), "{what}: the key stands in the error: {error}");
+        assert!(
+            !error.contains("c2hvcnQ"),
+            "{what}: the key stands in the error: {error}"
+        );
     }
 }
 
@@ -482,19 +697,43 @@ fn p46_health_metrics_and_issuer_are_not_on_the_gates_listener() {
             + &conf::issuer(conf::RULE),
     );
     for path in [
-        "/metrics", "/healthz", "/readyz", "/v1/tokens", "/.well-known/jwks.json", "/x/..;/metrics", "/%6detrics",
-        "/metrics/", "/media/01F9/download-token", "/admin", "//metrics", "/./metrics",
+        "/metrics",
+        "/healthz",
+        "/readyz",
+        "/v1/tokens",
+        "/.well-known/jwks.json",
+        "/x/..;/metrics",
+        "/%6detrics",
+        "/metrics/",
+        "/media/01F9/download-token",
+        "/admin",
+        "//metrics",
+        "/./metrics",
     ] {
         for method in ["GET", "POST"] {
             let mut client = gate.connect();
-            client.request(method, path, &[("Content-Length", "0"), ("Authorization", &Token::caller("b", "media:read").bearer())]);
+            client.request(
+                method,
+                path,
+                &[
+                    ("Content-Length", "0"),
+                    ("Authorization", &Token::caller("b", "media:read").bearer()),
+                ],
+            );
             let answer = client.read();
-            assert!([400, 401, 404, 405].contains(&answer.status), "{method} {path}: {answer:?}");
+            assert!(
+                [400, 401, 404, 405].contains(&answer.status),
+                "{method} {path}: {answer:?}"
+            );
         }
     }
     origin.untouched();
     gate.get(&Token::whole().at("/metrics"), &[]).expect(200);
-    assert_eq!(origin.only().target, "/metrics", "with a token it is a file like any other");
+    assert_eq!(
+        origin.only().target,
+        "/metrics",
+        "with a token it is a file like any other"
+    );
 }
 
 #[test]
@@ -510,8 +749,14 @@ fn p46_the_admin_listener_serves_no_files_and_changes_nothing() {
         ("GET", "/debug/pprof".to_owned()),
         ("GET", "/config".to_owned()),
     ] {
-        let answer = Client::connect(admin).any_header().exchange(method, &target, &[("Content-Length", "0")]);
-        assert!([400, 404, 405].contains(&answer.status), "{method} {target}: {answer:?}");
+        let answer =
+            Client::connect(admin)
+                .any_header()
+                .exchange(method, &target, &[("Content-Length", "0")]);
+        assert!(
+            [400, 404, 405].contains(&answer.status),
+            "{method} {target}: {answer:?}"
+        );
     }
     origin.untouched();
     assert_eq!(gate.admin_get("/healthz").status, 200);

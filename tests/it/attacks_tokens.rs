@@ -17,7 +17,10 @@ fn gate() -> (Origin, Gate) {
 }
 
 fn refused(gate: &Gate, what: &str, token: &str) {
-    for target in [format!("/a?t={}", token.replace('+', "%2B").replace('=', "%3D")), format!("/~{token}/a")] {
+    for target in [
+        format!("/a?t={}", token.replace('+', "%2B").replace('=', "%3D")),
+        format!("/~{token}/a"),
+    ] {
         let answer = gate.get(&target, &[]);
         assert!(answer.status == 401, "{what}: {answer:?}");
     }
@@ -43,7 +46,11 @@ fn p13_unsecured_tokens_are_refused_however_they_are_spelled() {
         json!({ "alg": "HS384", "kid": MEDIA.kid }),
         json!({ "alg": "HS256 ", "kid": MEDIA.kid }),
     ] {
-        refused(&gate, &header.to_string(), &hs256(&header, Token::whole().claims(), MEDIA.secret));
+        refused(
+            &gate,
+            &header.to_string(),
+            &hs256(&header, Token::whole().claims(), MEDIA.secret),
+        );
     }
     origin.untouched();
 }
@@ -59,7 +66,10 @@ fn p13_a_public_key_is_no_hmac_secret() {
         + "[keys.rsa]\nfile = \"{dir}/rsa.pem\"\nalg = \"RS256\"\nkid = \"rsa-1\"\n"
         + &conf::route()
         + &rsa_route;
-    let gate = Setup::new(toml).file("media.jwks.json", jwks(&[ed.jwk()])).file("rsa.pem", &pem).start();
+    let gate = Setup::new(toml)
+        .file("media.jwks.json", jwks(&[ed.jwk()]))
+        .file("rsa.pem", &pem)
+        .start();
     let claims = Token::whole().claims().clone();
     gate.get(&format!("/a?t={}", ed.sign(&claims)), &[]).expect(200);
     let secrets: Vec<(&str, &str, Vec<u8>)> = vec![
@@ -73,7 +83,10 @@ fn p13_a_public_key_is_no_hmac_secret() {
         ("/rsa/a", "rsa-1", rsa.subject_public_key_info()),
     ];
     for (path, kid, secret) in secrets {
-        for header in [json!({ "typ": "JWT", "alg": "HS256", "kid": kid }), json!({ "typ": "JWT", "alg": "HS256" })] {
+        for header in [
+            json!({ "typ": "JWT", "alg": "HS256", "kid": kid }),
+            json!({ "typ": "JWT", "alg": "HS256" }),
+        ] {
             let forged = hs256(&header, &claims, &secret);
             let answer = gate.get(&format!("{path}?t={forged}"), &[]);
             answer.refused(401, "token_invalid");
@@ -98,7 +111,12 @@ fn p13_every_forgery_gets_the_same_answer() {
         .iter()
         .map(|token| {
             let answer = gate.get(&format!("/a?t={token}"), &[]);
-            let headers: Vec<_> = answer.headers.iter().filter(|(name, _)| name != "date").cloned().collect();
+            let headers: Vec<_> = answer
+                .headers
+                .iter()
+                .filter(|(name, _)| name != "date")
+                .cloned()
+                .collect();
             (answer.status, headers, answer.text())
         })
         .collect();
@@ -112,22 +130,47 @@ fn p14_times_of_another_type_refuse_the_token() {
         let mut claims = Token::whole().claims().clone();
         claims.as_object_mut().unwrap().remove(name);
         let text = claims.to_string();
-        raw(&MEDIA.header().to_string(), &format!("{{\"{name}\":{value},{}", &text[1..]), MEDIA.secret)
+        raw(
+            &MEDIA.header().to_string(),
+            &format!("{{\"{name}\":{value},{}", &text[1..]),
+            MEDIA.secret,
+        )
     };
     let future = NOW + 100;
     for name in ["exp", "nbf", "iat"] {
-        for value in
-            ["\"9999999999\"", "\"never\"", "null", "true", "[1]", "{}", "1e400", "\"\"", &format!("\"{future}\"")]
-        {
+        for value in [
+            "\"9999999999\"",
+            "\"never\"",
+            "null",
+            "true",
+            "[1]",
+            "{}",
+            "1e400",
+            "\"\"",
+            &format!("\"{future}\""),
+        ] {
             refused(&gate, &format!("{name}={value}"), &with(name, value));
         }
     }
-    for value in ["-1", "0", "1e1", "-1e300", "1e308", "99999999999999999999999999", "9223372036854775808"] {
+    for value in [
+        "-1",
+        "0",
+        "1e1",
+        "-1e300",
+        "1e308",
+        "99999999999999999999999999",
+        "9223372036854775808",
+    ] {
         let token = with("exp", value);
         let answer = gate.get(&format!("/a?t={token}"), &[]);
         assert_eq!(answer.status, 401, "exp={value}: {answer:?}");
     }
-    for value in ["1e308", "9999999999999", "9223372036854775807", "18446744073709551616"] {
+    for value in [
+        "1e308",
+        "9999999999999",
+        "9223372036854775807",
+        "18446744073709551616",
+    ] {
         refused(&gate, &format!("nbf={value}"), &with("nbf", value));
     }
     origin.untouched();
@@ -164,7 +207,11 @@ fn p14_other_claims_of_another_type_refuse_the_token() {
         ("rate", json!("fast")),
         ("streams", json!(-1)),
     ] {
-        refused(&gate, &format!("{name}={value}"), &Token::whole().claim(name, value).text());
+        refused(
+            &gate,
+            &format!("{name}={value}"),
+            &Token::whole().claim(name, value).text(),
+        );
     }
     origin.untouched();
 }
@@ -185,11 +232,20 @@ fn p14_a_name_that_stands_twice_refuses_the_token() {
         "\"x\":1,\"x\":2".into(),
         "\"x\":{\"y\":1,\"y\":2}".into(),
     ] {
-        refused(&gate, &addition, &raw(&header, &format!("{{{addition},{}", &claims[1..]), MEDIA.secret));
+        refused(
+            &gate,
+            &addition,
+            &raw(&header, &format!("{{{addition},{}", &claims[1..]), MEDIA.secret),
+        );
         let end = format!("{},{addition}}}", &claims[..claims.len() - 1]);
         refused(&gate, &addition, &raw(&header, &end, MEDIA.secret));
     }
-    for addition in ["\"alg\":\"none\"", "\"alg\":\"HS256\"", "\"kid\":\"other\"", "\"x\":1,\"x\":2"] {
+    for addition in [
+        "\"alg\":\"none\"",
+        "\"alg\":\"HS256\"",
+        "\"kid\":\"other\"",
+        "\"x\":1,\"x\":2",
+    ] {
         let twice = format!("{{{addition},{}", &header[1..]);
         refused(&gate, addition, &raw(&twice, &claims, MEDIA.secret));
     }
@@ -201,13 +257,30 @@ fn p14_payloads_that_are_no_object_are_refused() {
     let (origin, gate) = gate();
     let header = MEDIA.header().to_string();
     let claims = Token::whole().claims().to_string();
-    for payload in ["", "null", "[]", "\"x\"", "1", "{", "{}", "{}{}", "\u{feff}{}", &format!("{claims} x"), &format!("[{claims}]")] {
+    for payload in [
+        "",
+        "null",
+        "[]",
+        "\"x\"",
+        "1",
+        "{",
+        "{}",
+        "{}{}",
+        "\u{feff}{}",
+        &format!("{claims} x"),
+        &format!("[{claims}]"),
+    ] {
         refused(&gate, payload, &raw(&header, payload, MEDIA.secret));
     }
     for bad in ["[]", "null", "\"HS256\"", "{", ""] {
         refused(&gate, bad, &raw(bad, &claims, MEDIA.secret));
     }
-    let deep = format!("{{\"x\":{}{},{}", "[".repeat(1500), "]".repeat(1500), &claims[1..]);
+    let deep = format!(
+        "{{\"x\":{}{},{}",
+        "[".repeat(1500),
+        "]".repeat(1500),
+        &claims[1..]
+    );
     let answer = gate.get(&format!("/a?t={}", raw(&header, &deep, MEDIA.secret)), &[]);
     assert_eq!(answer.status, 401, "{answer:?}");
     origin.untouched();
@@ -235,7 +308,11 @@ fn p15_key_names_are_compared_and_nothing_else() {
     }
     for kid in [json!(1), json!(null), json!(["media-1"]), json!({})] {
         let header = json!({ "typ": "JWT", "alg": "HS256", "kid": kid });
-        refused(&gate, &kid.to_string(), &hs256(&header, Token::whole().claims(), MEDIA.secret));
+        refused(
+            &gate,
+            &kid.to_string(),
+            &hs256(&header, Token::whole().claims(), MEDIA.secret),
+        );
     }
     origin.untouched();
 }
@@ -254,12 +331,19 @@ fn p15_keys_that_a_token_brings_along_are_never_followed() {
         ("jwk", own.jwk()),
         ("jwk", mint::STRANGER.jwk()),
         ("x5c", json!([b64(own.public())])),
-        ("x5t", json!(b64(digest::digest(&digest::SHA256, own.public()).as_ref()))),
+        (
+            "x5t",
+            json!(b64(digest::digest(&digest::SHA256, own.public()).as_ref())),
+        ),
     ] {
         let forged = Token::whole().header(name, value).key(mint::STRANGER).text();
         refused(&gate, name, &forged);
         let claims = b64(Token::whole().claims().to_string());
-        let (_, rest) = own.sign(Token::whole().claims()).split_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let (_, rest) = own
+            .sign(Token::whole().claims())
+            .split_once('.')
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .unwrap();
         assert!(rest.starts_with(&claims));
         refused(&gate, name, &own.sign(Token::whole().claims()));
     }
@@ -277,12 +361,20 @@ fn p16_tokens_of_another_service_or_kind_open_nothing() {
         conf::http(origin.address())
             + catalogue
             + &conf::route()
-            + &conf::route_with("typed", "/typed", "").replace("audience = \"media\"", "audience = \"media\"\ntyp = \"media+jwt\"")
+            + &conf::route_with("typed", "/typed", "").replace(
+                "audience = \"media\"",
+                "audience = \"media\"\ntyp = \"media+jwt\"",
+            )
             + &conf::issuer(conf::RULE),
     );
     for (what, token) in [
         ("a caller's bearer", Token::caller("backend", "media:read")),
-        ("a caller's bearer by our key", Token::caller("backend", "media:read").key(MEDIA).header("kid", MEDIA.kid)),
+        (
+            "a caller's bearer by our key",
+            Token::caller("backend", "media:read")
+                .key(MEDIA)
+                .header("kid", MEDIA.kid),
+        ),
         ("no audience", Token::whole().without("aud")),
         ("no issuer", Token::whole().without("iss")),
         ("another audience", Token::whole().claim("aud", "media2")),
@@ -295,20 +387,54 @@ fn p16_tokens_of_another_service_or_kind_open_nothing() {
         refused(&gate, what, &token.text());
     }
     origin.untouched();
-    gate.get(&Token::whole().claim("aud", json!(["other", "media"])).at("/a"), &[]).expect(200);
-    gate.get(&Token::whole().header("typ", "media+jwt").at("/typed/a"), &[]).expect(200);
-    gate.get(&Token::whole().at("/typed/a"), &[]).refused(401, "token_invalid");
-    let answer = gate.ask("POST", "/v1/tokens", &[("Authorization", &Token::whole().bearer())], b"{\"paths\":[\"/a\"]}");
-    assert_eq!(answer.status, 401, "a media token is no caller's bearer: {answer:?}");
+    gate.get(
+        &Token::whole().claim("aud", json!(["other", "media"])).at("/a"),
+        &[],
+    )
+    .expect(200);
+    gate.get(&Token::whole().header("typ", "media+jwt").at("/typed/a"), &[])
+        .expect(200);
+    gate.get(&Token::whole().at("/typed/a"), &[])
+        .refused(401, "token_invalid");
+    let answer = gate.ask(
+        "POST",
+        "/v1/tokens",
+        &[("Authorization", &Token::whole().bearer())],
+        b"{\"paths\":[\"/a\"]}",
+    );
+    assert_eq!(
+        answer.status, 401,
+        "a media token is no caller's bearer: {answer:?}"
+    );
 }
 
 #[test]
 fn p16_critical_headers_are_refused() {
     let (origin, gate) = gate();
-    for crit in [json!(["exp"]), json!([]), json!(["b64"]), json!("exp"), json!(null)] {
-        refused(&gate, &crit.to_string(), &Token::whole().header("crit", crit.clone()).header("b64", true).text());
+    for crit in [
+        json!(["exp"]),
+        json!([]),
+        json!(["b64"]),
+        json!("exp"),
+        json!(null),
+    ] {
+        refused(
+            &gate,
+            &crit.to_string(),
+            &Token::whole()
+                .header("crit", crit.clone())
+                .header("b64", true)
+                .text(),
+        );
     }
-    refused(&gate, "b64", &Token::whole().header("crit", json!(["b64"])).header("b64", false).text());
+    refused(
+        &gate,
+        "b64",
+        &Token::whole()
+            .header("crit", json!(["b64"]))
+            .header("b64", false)
+            .text(),
+    );
     origin.untouched();
 }
 
@@ -372,14 +498,20 @@ fn p18_a_verdict_from_the_cache_is_judged_by_the_clock_again() {
 #[test]
 fn p18_a_verdict_from_the_cache_is_judged_by_scope_method_and_address_again() {
     let origin = Origin::start();
-    let gate = Setup::new(conf::http(origin.address()) + &conf::route()).behind_a_proxy().start();
-    let token = Token::opening(&["/a"]).claim("ips", json!(["192.0.2.1"])).claim("methods", json!(["GET"]));
+    let gate = Setup::new(conf::http(origin.address()) + &conf::route())
+        .behind_a_proxy()
+        .start();
+    let token = Token::opening(&["/a"])
+        .claim("ips", json!(["192.0.2.1"]))
+        .claim("methods", json!(["GET"]));
     let mut client = gate.connect();
     let from = [("X-Forwarded-For", "192.0.2.1")];
     for _ in 0..3 {
         client.get(&token.at("/a"), &from).expect(200);
         client.get(&token.at("/b"), &from).refused(403, "scope_denied");
-        client.get(&token.at("/a"), &[("X-Forwarded-For", "192.0.2.2")]).refused(403, "address_denied");
+        client
+            .get(&token.at("/a"), &[("X-Forwarded-For", "192.0.2.2")])
+            .refused(403, "address_denied");
     }
     assert_eq!(origin.seen().len(), 3);
 }
@@ -398,7 +530,9 @@ fn p18_a_cached_verdict_of_one_route_does_not_count_on_another() {
     for _ in 0..3 {
         client.get(&token.at("/one/a"), &[]).expect(200);
         client.get(&token.at("/two/a"), &[]).refused(401, "token_invalid");
-        client.get(&token.at("/three/a"), &[]).refused(401, "token_invalid");
+        client
+            .get(&token.at("/three/a"), &[])
+            .refused(401, "token_invalid");
     }
 }
 
@@ -406,11 +540,15 @@ fn p18_a_cached_verdict_of_one_route_does_not_count_on_another() {
 fn p18_tokens_that_share_all_but_their_claims_have_verdicts_of_their_own() {
     let (_origin, gate) = gate();
     let mut client = gate.connect();
-    let tokens: Vec<_> = (0..200).map(|number| Token::opening(&[&format!("/file-{number}")])).collect();
+    let tokens: Vec<_> = (0..200)
+        .map(|number| Token::opening(&[&format!("/file-{number}")]))
+        .collect();
     for _ in 0..2 {
         for (number, token) in tokens.iter().enumerate() {
             client.get(&token.at(&format!("/file-{number}")), &[]).expect(200);
-            client.get(&token.at(&format!("/file-{}", number + 1)), &[]).refused(403, "scope_denied");
+            client
+                .get(&token.at(&format!("/file-{}", number + 1)), &[])
+                .refused(403, "scope_denied");
         }
     }
 }
@@ -426,7 +564,12 @@ fn p21_secrets_are_never_compared_with_an_ordinary_comparison() {
         let product = text.split("#[cfg(test)]").next().unwrap();
         for (number, line) in product.lines().enumerate() {
             let code = line.split("//").next().unwrap();
-            assert!(!secret.is_match(code), "{}:{}: {line}", file.display(), number + 1);
+            assert!(
+                !secret.is_match(code),
+                "{}:{}: {line}",
+                file.display(),
+                number + 1
+            );
         }
     }
 }
@@ -455,17 +598,35 @@ fn p23_a_refusal_never_tells_whether_the_file_exists() {
         ("a forged token", mint::tampered(&Token::whole().text())),
         ("no token", String::new()),
     ] {
-        for headers in [&[][..], &[("Range", "bytes=0-0")], &[("If-None-Match", "*")], &[("If-Match", "\"x\"")]] {
+        for headers in [
+            &[][..],
+            &[("Range", "bytes=0-0")],
+            &[("If-None-Match", "*")],
+            &[("If-Match", "\"x\"")],
+        ] {
             let answers = ["/b/secret", "/b/absent", "/b", "/nowhere/at/all"].map(|path| {
-                let target = if token.is_empty() { path.to_owned() } else { format!("{path}?t={token}") };
+                let target = if token.is_empty() {
+                    path.to_owned()
+                } else {
+                    format!("{path}?t={token}")
+                };
                 let answer = gate.get(&target, headers);
-                let headers: Vec<_> = answer.headers.iter().filter(|(name, _)| name != "date").cloned().collect();
+                let headers: Vec<_> = answer
+                    .headers
+                    .iter()
+                    .filter(|(name, _)| name != "date")
+                    .cloned()
+                    .collect();
                 (answer.status, headers, answer.text())
             });
             assert!(answers[0].0 >= 400, "{what}: {answers:?}");
-            assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{what}: {answers:#?}");
+            assert!(
+                answers.windows(2).all(|pair| pair[0] == pair[1]),
+                "{what}: {answers:#?}"
+            );
         }
     }
-    gate.get(&Token::whole().at("/b/absent"), &[]).refused(404, "not_found");
+    gate.get(&Token::whole().at("/b/absent"), &[])
+        .refused(404, "not_found");
     gate.get(&Token::whole().at("/b/secret"), &[]).expect(200);
 }

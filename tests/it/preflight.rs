@@ -19,7 +19,11 @@ fn preflight(gate: &Gate, from: &str, method: &str, headers: &str) -> Response {
 }
 
 fn lists(answer: &Response, name: &str) -> Vec<String> {
-    answer.all(name).flat_map(|value| value.split(',')).map(|word| word.trim().to_lowercase()).collect()
+    answer
+        .all(name)
+        .flat_map(|value| value.split(','))
+        .map(|word| word.trim().to_lowercase())
+        .collect()
 }
 
 #[test]
@@ -31,10 +35,19 @@ fn a_preflight_of_the_app_is_answered_without_token_and_origin() {
     assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
     assert_eq!(answer.header("access-control-allow-credentials"), None);
     let methods = lists(&answer, "access-control-allow-methods");
-    assert!(methods.contains(&"get".to_owned()) && !methods.contains(&"delete".to_owned()), "{methods:?}");
+    assert!(
+        methods.contains(&"get".to_owned()) && !methods.contains(&"delete".to_owned()),
+        "{methods:?}"
+    );
     let headers = lists(&answer, "access-control-allow-headers");
-    assert!(headers.contains(&"range".to_owned()) && headers.contains(&"authorization".to_owned()), "{headers:?}");
-    assert!(lists(&answer, "vary").contains(&"origin".to_owned()), "{answer:?}");
+    assert!(
+        headers.contains(&"range".to_owned()) && headers.contains(&"authorization".to_owned()),
+        "{headers:?}"
+    );
+    assert!(
+        lists(&answer, "vary").contains(&"origin".to_owned()),
+        "{answer:?}"
+    );
     origin.untouched();
 }
 
@@ -54,12 +67,29 @@ fn a_preflight_of_a_stranger_allows_nothing() {
     ] {
         let answer = preflight(&gate, stranger, "GET", "range");
         for name in ["origin", "methods", "headers", "credentials"] {
-            assert_eq!(answer.header(&format!("access-control-allow-{name}")), None, "{stranger}: {answer:?}");
+            assert_eq!(
+                answer.header(&format!("access-control-allow-{name}")),
+                None,
+                "{stranger}: {answer:?}"
+            );
         }
-        let answer = gate.get(&Token::whole().at("/a"), &[("Origin", stranger)]).expect(200);
-        assert_eq!(answer.header("access-control-allow-origin"), None, "{stranger}: {answer:?}");
-        assert_eq!(answer.header("access-control-allow-credentials"), None, "{stranger}: {answer:?}");
-        assert!(lists(&answer, "vary").contains(&"origin".to_owned()), "{stranger}: {answer:?}");
+        let answer = gate
+            .get(&Token::whole().at("/a"), &[("Origin", stranger)])
+            .expect(200);
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            None,
+            "{stranger}: {answer:?}"
+        );
+        assert_eq!(
+            answer.header("access-control-allow-credentials"),
+            None,
+            "{stranger}: {answer:?}"
+        );
+        assert!(
+            lists(&answer, "vary").contains(&"origin".to_owned()),
+            "{stranger}: {answer:?}"
+        );
     }
     assert!(origin.seen().iter().all(|seen| seen.method == "GET"));
 }
@@ -78,7 +108,9 @@ fn credentials_are_allowed_only_where_the_route_says_so() {
 fn any_origin_may_read_without_credentials() {
     let (_origin, gate) = gate("cors = { origins = [\"*\"] }");
     for from in ["https://evil.example", "null"] {
-        let answer = gate.get(&Token::whole().at("/a"), &[("Origin", from)]).expect(200);
+        let answer = gate
+            .get(&Token::whole().at("/a"), &[("Origin", from)])
+            .expect(200);
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{from}");
         assert_eq!(answer.header("access-control-allow-credentials"), None, "{from}");
     }
@@ -105,10 +137,17 @@ fn a_route_without_rules_says_nothing_to_other_origins() {
 #[test]
 fn an_options_request_that_is_no_preflight_opens_nothing() {
     let (origin, gate) = gate("cors = { origins = [\"https://app.example.com\"] }");
-    for headers in [&[][..], &[("Origin", APP)], &[("Access-Control-Request-Method", "GET")]] {
+    for headers in [
+        &[][..],
+        &[("Origin", APP)],
+        &[("Access-Control-Request-Method", "GET")],
+    ] {
         let answer = gate.exchange("OPTIONS", &Token::whole().at("/a"), headers);
         assert!(answer.status == 204 || answer.status >= 400, "{answer:?}");
-        assert!(lists(&answer, "access-control-allow-methods").is_empty(), "{answer:?}");
+        assert!(
+            lists(&answer, "access-control-allow-methods").is_empty(),
+            "{answer:?}"
+        );
     }
     origin.untouched();
 }

@@ -17,8 +17,14 @@ fn a_true_token_opens_its_file_and_is_taken_out() {
     assert_eq!(answer.text(), "origin says /a/report.pdf");
     assert_eq!(answer.end, End::Complete);
     let seen = origin.only();
-    assert_eq!((seen.method.as_str(), seen.target.as_str()), ("GET", "/a/report.pdf"));
-    assert!(!String::from_utf8_lossy(&seen.raw).contains(&token.text()), "{seen:?}");
+    assert_eq!(
+        (seen.method.as_str(), seen.target.as_str()),
+        ("GET", "/a/report.pdf")
+    );
+    assert!(
+        !String::from_utf8_lossy(&seen.raw).contains(&token.text()),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -40,12 +46,19 @@ fn other_parameters_stay_as_they_are_and_in_order() {
         (format!("/a?x=1&t={token}&y=%2F%20z"), "/a?x=1&y=%2F%20z"),
         (format!("/a?t={token}&x=1"), "/a?x=1"),
         (format!("/a?x=1&t={token}"), "/a?x=1"),
-        (format!("/a?utm_source=mail&t={token}&fbclid=x.y"), "/a?utm_source=mail&fbclid=x.y"),
+        (
+            format!("/a?utm_source=mail&t={token}&fbclid=x.y"),
+            "/a?utm_source=mail&fbclid=x.y",
+        ),
         (format!("/a?&t={token}"), "/a"),
         (format!("/a?T=1&tt=2&t={token}&xt=3"), "/a?T=1&tt=2&xt=3"),
     ] {
         gate.get(&asked, &[]).expect(200);
-        assert_eq!(origin.last().target.trim_end_matches(['?', '&']), expected, "{asked}");
+        assert_eq!(
+            origin.last().target.trim_end_matches(['?', '&']),
+            expected,
+            "{asked}"
+        );
     }
 }
 
@@ -53,12 +66,14 @@ fn other_parameters_stay_as_they_are_and_in_order() {
 fn a_percent_encoded_token_is_decoded_once() {
     let (origin, gate) = gate();
     let token = Token::whole().text();
-    gate.get(&format!("/a?t={}", token.replace('.', "%2E")), &[]).expect(200);
+    gate.get(&format!("/a?t={}", token.replace('.', "%2E")), &[])
+        .expect(200);
     gate.get(&format!("/a?%74={token}"), &[]).expect(200);
     for seen in origin.seen() {
         assert_eq!(seen.target, "/a");
     }
-    gate.get(&format!("/a?t={}", token.replace('.', "%252E")), &[]).refused(401, "token_malformed");
+    gate.get(&format!("/a?t={}", token.replace('.', "%252E")), &[])
+        .refused(401, "token_malformed");
     assert_eq!(origin.seen().len(), 2);
 }
 
@@ -66,7 +81,12 @@ fn a_percent_encoded_token_is_decoded_once() {
 fn without_a_token_nothing_opens() {
     let (origin, gate) = gate();
     let answer = gate.get("/a", &[]).refused(401, "token_missing");
-    assert_eq!(answer.header("www-authenticate").map(|value| value.starts_with("Bearer")), Some(true));
+    assert_eq!(
+        answer
+            .header("www-authenticate")
+            .map(|value| value.starts_with("Bearer")),
+        Some(true)
+    );
     origin.untouched();
 }
 
@@ -74,7 +94,9 @@ fn without_a_token_nothing_opens() {
 fn a_head_request_is_checked_and_answered_without_a_body() {
     let (origin, gate) = gate();
     let mut client = gate.connect();
-    let answer = client.exchange("HEAD", &Token::whole().at("/abc"), &[]).expect(200);
+    let answer = client
+        .exchange("HEAD", &Token::whole().at("/abc"), &[])
+        .expect(200);
     assert_eq!(answer.header("content-length"), Some("16"));
     assert_eq!(origin.only().method, "HEAD");
     client.exchange("HEAD", "/abc", &[]).expect(401);
@@ -103,7 +125,8 @@ fn leeway_is_what_the_route_says() {
     );
     let token = Token::whole().expires(NOW + 10);
     gate.advance(10);
-    gate.get(&token.at("/strict/a"), &[]).refused(401, "token_expired");
+    gate.get(&token.at("/strict/a"), &[])
+        .refused(401, "token_expired");
     gate.get(&token.at("/lax/a"), &[]).expect(200);
     gate.advance(30);
     gate.get(&token.at("/lax/a"), &[]).refused(401, "token_expired");
@@ -124,7 +147,14 @@ fn a_token_is_born_at_its_not_before_less_five_seconds() {
 fn a_download_that_runs_outlives_its_token() {
     let origin = Origin::start();
     let go_on = crate::support::origin::Signal::default();
-    origin.on("/a", Script::new().head("200 OK", &[("Content-Length", "10")]).send("01234").wait(&go_on).send("56789"));
+    origin.on(
+        "/a",
+        Script::new()
+            .head("200 OK", &[("Content-Length", "10")])
+            .send("01234")
+            .wait(&go_on)
+            .send("56789"),
+    );
     let gate = Gate::start(conf::http(origin.address()) + &conf::route());
     let mut client = gate.connect();
     client.request("GET", &Token::whole().expires(NOW + 10).at("/a"), &[]);
@@ -140,8 +170,10 @@ fn a_download_that_runs_outlives_its_token() {
 fn a_changed_or_strange_signature_opens_nothing() {
     let (origin, gate) = gate();
     let good = Token::whole().text();
-    gate.get(&format!("/a?t={}", tampered(&good)), &[]).refused(401, "token_invalid");
-    gate.get(&Token::whole().key(STRANGER).at("/a"), &[]).refused(401, "token_invalid");
+    gate.get(&format!("/a?t={}", tampered(&good)), &[])
+        .refused(401, "token_invalid");
+    gate.get(&Token::whole().key(STRANGER).at("/a"), &[])
+        .refused(401, "token_invalid");
     origin.untouched();
 }
 
@@ -181,7 +213,8 @@ fn a_token_opens_what_its_paths_say_and_nothing_else() {
 #[test]
 fn a_token_that_names_no_paths_opens_nothing() {
     let (origin, gate) = gate();
-    gate.get(&Token::whole().without("paths").at("/a"), &[]).refused(403, "scope_denied");
+    gate.get(&Token::whole().without("paths").at("/a"), &[])
+        .refused(403, "scope_denied");
     origin.untouched();
 }
 
@@ -211,14 +244,21 @@ fn a_route_may_say_the_scope_by_a_template() {
     let more = "scope = { template = \"/customers/{sub}/**\" }";
     let gate = Gate::start(conf::http(origin.address()) + &conf::route_with("customers", "/customers", more));
     let token = Token::whole().without("paths");
-    gate.get(&token.at("/customers/customer-42/invoice.pdf"), &[]).expect(200);
-    gate.get(&token.at("/customers/customer-43/invoice.pdf"), &[]).refused(403, "scope_denied");
-    gate.get(&token.at("/customers/customer-42"), &[]).refused(403, "scope_denied");
+    gate.get(&token.at("/customers/customer-42/invoice.pdf"), &[])
+        .expect(200);
+    gate.get(&token.at("/customers/customer-43/invoice.pdf"), &[])
+        .refused(403, "scope_denied");
+    gate.get(&token.at("/customers/customer-42"), &[])
+        .refused(403, "scope_denied");
     for subject in ["*", "**", "..", ".", "", "customer-42/..", "a/b", "customer-4?"] {
-        let answer = gate.get(&token.clone().claim("sub", subject).at("/customers/customer-42/x"), &[]);
+        let answer = gate.get(
+            &token.clone().claim("sub", subject).at("/customers/customer-42/x"),
+            &[],
+        );
         assert!([401, 403].contains(&answer.status), "{subject}: {answer:?}");
     }
-    gate.get(&token.clone().without("sub").at("/customers/customer-42/x"), &[]).refused(403, "scope_denied");
+    gate.get(&token.clone().without("sub").at("/customers/customer-42/x"), &[])
+        .refused(403, "scope_denied");
     assert_eq!(origin.seen().len(), 1);
 }
 
@@ -227,15 +267,21 @@ fn a_narrower_token_stays_narrow_under_a_template_or_a_whole_route() {
     let origin = Origin::start();
     let gate = Gate::start(
         conf::http(origin.address())
-            + &conf::route_with("customers", "/customers", "scope = { template = \"/customers/{sub}/**\" }")
+            + &conf::route_with(
+                "customers",
+                "/customers",
+                "scope = { template = \"/customers/{sub}/**\" }",
+            )
             + &conf::route_with("open", "/open", "scope = \"whole\""),
     );
     let token = Token::opening(&["/customers/customer-42/a", "/open/a"]);
     for path in ["/customers/customer-42", "/open"] {
         gate.get(&token.at(&format!("{path}/a")), &[]).expect(200);
-        gate.get(&token.at(&format!("{path}/b")), &[]).refused(403, "scope_denied");
+        gate.get(&token.at(&format!("{path}/b")), &[])
+            .refused(403, "scope_denied");
     }
-    gate.get(&Token::whole().without("paths").at("/open/anything"), &[]).expect(200);
+    gate.get(&Token::whole().without("paths").at("/open/anything"), &[])
+        .expect(200);
 }
 
 #[test]
@@ -243,21 +289,36 @@ fn methods_are_those_of_the_route_and_of_the_token() {
     let origin = Origin::start();
     let more = "methods = [\"GET\", \"PUT\"]\nmax_upload = \"1KiB\"";
     let gate = Gate::start(conf::http(origin.address()) + &conf::route_with("files", "/", more));
-    let reader = Token::whole().claim("methods", serde_json::json!(["GET"])).at("/a");
-    let writer = Token::whole().claim("methods", serde_json::json!(["PUT"])).at("/a");
+    let reader = Token::whole()
+        .claim("methods", serde_json::json!(["GET"]))
+        .at("/a");
+    let writer = Token::whole()
+        .claim("methods", serde_json::json!(["PUT"]))
+        .at("/a");
     let mut client = gate.connect();
     client.exchange("GET", &reader, &[]).expect(200);
     client.exchange("HEAD", &reader, &[]).expect(200);
-    client.exchange("PUT", &reader, &[("Content-Length", "0")]).refused(403, "method_denied");
+    client
+        .exchange("PUT", &reader, &[("Content-Length", "0")])
+        .refused(403, "method_denied");
     let mut client = gate.connect();
-    client.request("PUT", &writer, &[("Content-Length", "5"), ("Content-Type", "text/plain")]);
+    client.request(
+        "PUT",
+        &writer,
+        &[("Content-Length", "5"), ("Content-Type", "text/plain")],
+    );
     client.send("hello");
     client.read().expect(200);
     assert_eq!(origin.last().body, b"hello");
     client.exchange("GET", &writer, &[]).refused(403, "method_denied");
-    let answer = gate.exchange("DELETE", &writer, &[]).refused(405, "method_not_allowed");
+    let answer = gate
+        .exchange("DELETE", &writer, &[])
+        .refused(405, "method_not_allowed");
     let allow: Vec<&str> = answer.header("allow").unwrap_or_default().split(", ").collect();
-    assert!(allow.contains(&"GET") && allow.contains(&"PUT") && !allow.contains(&"DELETE"), "{allow:?}");
+    assert!(
+        allow.contains(&"GET") && allow.contains(&"PUT") && !allow.contains(&"DELETE"),
+        "{allow:?}"
+    );
     assert_eq!(origin.seen().len(), 3);
 }
 
@@ -266,7 +327,9 @@ fn an_upload_past_the_routes_limit_is_refused() {
     let origin = Origin::start();
     let more = "methods = [\"GET\", \"PUT\"]\nmax_upload = \"1KiB\"";
     let gate = Gate::start(conf::http(origin.address()) + &conf::route_with("files", "/", more));
-    let token = Token::whole().claim("methods", serde_json::json!(["PUT"])).at("/a");
+    let token = Token::whole()
+        .claim("methods", serde_json::json!(["PUT"]))
+        .at("/a");
     let mut client = gate.connect();
     client.request("PUT", &token, &[("Content-Length", "1025")]);
     client.read().refused(413, "too_large");
@@ -276,8 +339,12 @@ fn an_upload_past_the_routes_limit_is_refused() {
 #[test]
 fn a_token_for_an_address_works_from_there_alone() {
     let origin = Origin::start();
-    let gate = Setup::new(conf::http(origin.address()) + &conf::route()).behind_a_proxy().start();
-    let token = Token::whole().claim("ips", serde_json::json!(["203.0.113.0/24", "2001:db8::7"])).at("/a");
+    let gate = Setup::new(conf::http(origin.address()) + &conf::route())
+        .behind_a_proxy()
+        .start();
+    let token = Token::whole()
+        .claim("ips", serde_json::json!(["203.0.113.0/24", "2001:db8::7"]))
+        .at("/a");
     for (from, opens) in [
         ("203.0.113.9", true),
         ("2001:db8::7", true),
@@ -303,11 +370,18 @@ fn a_token_for_an_address_works_from_there_alone() {
 fn forwarded_addresses_of_untrusted_peers_do_not_count() {
     let origin = Origin::start();
     let gate = Gate::start(conf::http(origin.address()) + &conf::route());
-    let token = Token::whole().claim("ips", serde_json::json!(["203.0.113.9"])).at("/a");
-    gate.get(&token, &[("X-Forwarded-For", "203.0.113.9")]).refused(403, "address_denied");
-    gate.get(&token, &[("Forwarded", "for=203.0.113.9")]).refused(403, "address_denied");
-    let local = Token::whole().claim("ips", serde_json::json!(["127.0.0.1"])).at("/a");
-    gate.get(&local, &[("X-Forwarded-For", "203.0.113.9")]).expect(200);
+    let token = Token::whole()
+        .claim("ips", serde_json::json!(["203.0.113.9"]))
+        .at("/a");
+    gate.get(&token, &[("X-Forwarded-For", "203.0.113.9")])
+        .refused(403, "address_denied");
+    gate.get(&token, &[("Forwarded", "for=203.0.113.9")])
+        .refused(403, "address_denied");
+    let local = Token::whole()
+        .claim("ips", serde_json::json!(["127.0.0.1"]))
+        .at("/a");
+    gate.get(&local, &[("X-Forwarded-For", "203.0.113.9")])
+        .expect(200);
     assert_eq!(origin.only().header("x-forwarded-for"), Some("127.0.0.1"));
 }
 
@@ -318,7 +392,10 @@ fn a_file_name_in_the_token_names_the_download() {
     let answer = gate.get(&token, &[]).expect(200);
     let disposition = answer.header("content-disposition").expect("a file name");
     assert!(disposition.starts_with("attachment;"), "{disposition}");
-    assert!(disposition.contains("filename*=UTF-8''Rechnung%20%E2%80%93%20M%C3%A4rz.pdf"), "{disposition}");
+    assert!(
+        disposition.contains("filename*=UTF-8''Rechnung%20%E2%80%93%20M%C3%A4rz.pdf"),
+        "{disposition}"
+    );
 }
 
 #[test]
@@ -328,18 +405,41 @@ fn parameters_in_the_token_are_forced_on_the_origin() {
     gate.get(&token.at("/a?w=9999&h=5&%77=1"), &[]).expect(200);
     let target = origin.only().target;
     let query: Vec<&str> = target.strip_prefix("/a?").expect("a query").split('&').collect();
-    let named = |name: &str| query.iter().filter(|pair| pair.split('=').next() == Some(name)).count();
-    assert_eq!((named("w"), named("%77"), named("h"), named("mark")), (1, 0, 1, 1), "{target}");
+    let named = |name: &str| {
+        query
+            .iter()
+            .filter(|pair| pair.split('=').next() == Some(name))
+            .count()
+    };
+    assert_eq!(
+        (named("w"), named("%77"), named("h"), named("mark")),
+        (1, 0, 1, 1),
+        "{target}"
+    );
     assert!(query.contains(&"w=300") && query.contains(&"h=5"), "{target}");
-    assert!(query.iter().any(|pair| pair.starts_with("mark=%C3%9Cbung") && pair.contains("%26")), "{target}");
+    assert!(
+        query
+            .iter()
+            .any(|pair| pair.starts_with("mark=%C3%9Cbung") && pair.contains("%26")),
+        "{target}"
+    );
 }
 
 #[test]
 fn a_restriction_that_is_not_enforced_refuses_the_token() {
     let (origin, gate) = gate();
-    for (name, value) in [("uses", 1), ("uses", 2), ("uses", 0), ("rate", 1000), ("streams", 1)] {
+    for (name, value) in [
+        ("uses", 1),
+        ("uses", 2),
+        ("uses", 0),
+        ("rate", 1000),
+        ("streams", 1),
+    ] {
         let answer = gate.get(&Token::whole().claim(name, value).at("/a"), &[]);
-        assert!((400..=503).contains(&answer.status) && answer.status != 404, "{name}={value}: {answer:?}");
+        assert!(
+            (400..=503).contains(&answer.status) && answer.status != 404,
+            "{name}={value}: {answer:?}"
+        );
         assert_eq!(answer.header("cache-control"), Some("no-store"));
     }
     origin.untouched();
@@ -350,12 +450,22 @@ fn a_bearer_and_a_cookie_open_as_the_query_does_and_stay_here() {
     let (origin, gate) = gate();
     let token = Token::whole();
     gate.get("/a", &[("Authorization", &token.bearer())]).expect(200);
-    gate.get("/a", &[("Authorization", &token.bearer().replace("Bearer", "bearer"))]).expect(200);
-    gate.get("/a", &[("Cookie", &format!("x=1; media={}; y=2", token.text()))]).expect(200);
+    gate.get(
+        "/a",
+        &[("Authorization", &token.bearer().replace("Bearer", "bearer"))],
+    )
+    .expect(200);
+    gate.get("/a", &[("Cookie", &format!("x=1; media={}; y=2", token.text()))])
+        .expect(200);
     for seen in origin.seen() {
-        assert_eq!((seen.header("authorization"), seen.header("cookie")), (None, None), "{seen:?}");
+        assert_eq!(
+            (seen.header("authorization"), seen.header("cookie")),
+            (None, None),
+            "{seen:?}"
+        );
     }
-    gate.get("/a", &[("Authorization", &format!("Basic {}", token.text()))]).refused(401, "token_missing");
+    gate.get("/a", &[("Authorization", &format!("Basic {}", token.text()))])
+        .refused(401, "token_missing");
     assert_eq!(origin.seen().len(), 3);
 }
 
@@ -366,13 +476,32 @@ fn the_first_carrier_present_decides_without_falling_through() {
     let bad = tampered(&good.text());
     let bearer = good.bearer();
     let cookie = format!("media={}", good.text());
-    gate.get(&format!("/a?t={bad}"), &[("Authorization", &bearer), ("Cookie", &cookie)]).refused(401, "token_invalid");
-    gate.get("/a", &[("Authorization", &format!("Bearer {bad}")), ("Cookie", &cookie)]).refused(401, "token_invalid");
+    gate.get(
+        &format!("/a?t={bad}"),
+        &[("Authorization", &bearer), ("Cookie", &cookie)],
+    )
+    .refused(401, "token_invalid");
+    gate.get(
+        "/a",
+        &[("Authorization", &format!("Bearer {bad}")), ("Cookie", &cookie)],
+    )
+    .refused(401, "token_invalid");
     origin.untouched();
     let bad_bearer = format!("Bearer {bad}");
-    gate.get(&good.at("/a"), &[("Authorization", &bad_bearer), ("Cookie", &format!("media={bad}"))]).expect(200);
+    gate.get(
+        &good.at("/a"),
+        &[
+            ("Authorization", &bad_bearer),
+            ("Cookie", &format!("media={bad}")),
+        ],
+    )
+    .expect(200);
     let seen = origin.only();
-    assert_eq!((seen.header("authorization"), seen.header("cookie")), (None, None), "{seen:?}");
+    assert_eq!(
+        (seen.header("authorization"), seen.header("cookie")),
+        (None, None),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -380,20 +509,37 @@ fn cookies_of_one_name_are_each_tried_up_to_four() {
     let (_origin, gate) = gate();
     let good = Token::whole().text();
     let bad = tampered(&good);
-    let cookies = |values: &[&str]| values.iter().map(|value| format!("media={value}")).collect::<Vec<_>>().join("; ");
-    gate.get("/a", &[("Cookie", &cookies(&[&bad, &good]))]).expect(200);
-    gate.get("/a", &[("Cookie", &cookies(&[&bad, &bad, &bad, &good]))]).expect(200);
-    gate.get("/a", &[("Cookie", &cookies(&[&bad, &bad, &bad, &bad, &good]))]).refused(401, "token_invalid");
-    gate.get("/a", &[("Cookie", &cookies(&[&bad])), ("Cookie", &cookies(&[&good]))]).expect(200);
+    let cookies = |values: &[&str]| {
+        values
+            .iter()
+            .map(|value| format!("media={value}"))
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    gate.get("/a", &[("Cookie", &cookies(&[&bad, &good]))])
+        .expect(200);
+    gate.get("/a", &[("Cookie", &cookies(&[&bad, &bad, &bad, &good]))])
+        .expect(200);
+    gate.get("/a", &[("Cookie", &cookies(&[&bad, &bad, &bad, &bad, &good]))])
+        .refused(401, "token_invalid");
+    gate.get(
+        "/a",
+        &[("Cookie", &cookies(&[&bad])), ("Cookie", &cookies(&[&good]))],
+    )
+    .expect(200);
 }
 
 #[test]
 fn a_carrier_that_the_route_does_not_list_does_not_count() {
     let origin = Origin::start();
-    let gate = Gate::start(conf::http(origin.address()) + &conf::route_carried("files", "/", "{ query = \"t\" }", ""));
+    let gate = Gate::start(
+        conf::http(origin.address()) + &conf::route_carried("files", "/", "{ query = \"t\" }", ""),
+    );
     let token = Token::whole();
-    gate.get("/a", &[("Authorization", &token.bearer())]).refused(401, "token_missing");
-    gate.get("/a", &[("Cookie", &format!("media={}", token.text()))]).refused(401, "token_missing");
+    gate.get("/a", &[("Authorization", &token.bearer())])
+        .refused(401, "token_missing");
+    gate.get("/a", &[("Cookie", &format!("media={}", token.text()))])
+        .refused(401, "token_missing");
     gate.get(&token.before("/a"), &[]).refused(401, "token_missing");
     origin.untouched();
 }
@@ -406,7 +552,11 @@ fn cookies_and_authorization_go_on_only_where_the_route_says_so_and_never_the_to
     let gate = Gate::start(conf::http(origin.address()) + &conf::route_carried("files", "/", carriers, more));
     let token = Token::whole();
     let cookie = format!("a=1; media={}; b=2", token.text());
-    gate.get(&token.at("/a"), &[("Cookie", &cookie), ("Authorization", "Basic dTpw")]).expect(200);
+    gate.get(
+        &token.at("/a"),
+        &[("Cookie", &cookie), ("Authorization", "Basic dTpw")],
+    )
+    .expect(200);
     let seen = origin.only();
     assert_eq!(seen.header("cookie"), Some("a=1; b=2"));
     assert_eq!(seen.header("authorization"), Some("Basic dTpw"));
@@ -416,17 +566,40 @@ fn cookies_and_authorization_go_on_only_where_the_route_says_so_and_never_the_to
 #[test]
 fn what_is_delivered_is_private_unsniffed_and_refers_nowhere() {
     let origin = Origin::start();
-    for (path, cache) in [("/a", "public, max-age=31536000, immutable"), ("/b", "s-maxage=100"), ("/c", "no-store")] {
-        origin.on(path, Script::ok(&[("Cache-Control", cache), ("Expires", "Thu, 01 Jan 2037 00:00:00 GMT")], "x"));
+    for (path, cache) in [
+        ("/a", "public, max-age=31536000, immutable"),
+        ("/b", "s-maxage=100"),
+        ("/c", "no-store"),
+    ] {
+        origin.on(
+            path,
+            Script::ok(
+                &[
+                    ("Cache-Control", cache),
+                    ("Expires", "Thu, 01 Jan 2037 00:00:00 GMT"),
+                ],
+                "x",
+            ),
+        );
     }
     let gate = Gate::start(conf::http(origin.address()) + &conf::route());
     for path in ["/a", "/b", "/c", "/d"] {
         let answer = gate.get(&Token::whole().at(path), &[]).expect(200);
         let cache = answer.header("cache-control").expect("cache-control").to_owned();
-        assert!(cache.contains("private") || cache.contains("no-store"), "{path}: {cache}");
-        assert!(!cache.contains("public") && !cache.contains("s-maxage"), "{path}: {cache}");
+        assert!(
+            cache.contains("private") || cache.contains("no-store"),
+            "{path}: {cache}"
+        );
+        assert!(
+            !cache.contains("public") && !cache.contains("s-maxage"),
+            "{path}: {cache}"
+        );
         if let Some(age) = cache.split("max-age=").nth(1) {
-            let age: i64 = age.split(',').next().and_then(|age| age.trim().parse().ok()).expect("max-age");
+            let age: i64 = age
+                .split(',')
+                .next()
+                .and_then(|age| age.trim().parse().ok())
+                .expect("max-age");
             assert!(age <= 300, "{path}: a copy may outlive its token: {cache}");
         }
         assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
@@ -440,14 +613,23 @@ fn what_is_delivered_is_private_unsniffed_and_refers_nowhere() {
 #[test]
 fn two_keys_of_one_set_both_open() {
     let origin = Origin::start();
-    let second = crate::support::mint::Key { kid: "media-2", secret: b"second-key-second-key-second-key-05" };
+    let second = crate::support::mint::Key {
+        kid: "media-2",
+        secret: b"second-key-second-key-second-key-05",
+    };
     let gate = Setup::new(conf::http(origin.address()) + &conf::route())
-        .file("media.jwks.json", crate::support::mint::jwks(&[MEDIA.jwk(), second.jwk()]))
+        .file(
+            "media.jwks.json",
+            crate::support::mint::jwks(&[MEDIA.jwk(), second.jwk()]),
+        )
         .start();
     gate.get(&Token::whole().at("/a"), &[]).expect(200);
-    gate.get(&Token::whole().header("kid", "media-2").key(second).at("/a"), &[]).expect(200);
-    gate.get(&Token::whole().header("kid", "media-2").at("/a"), &[]).refused(401, "token_invalid");
-    gate.get(&Token::whole().header("kid", "media-1").key(second).at("/a"), &[]).refused(401, "token_invalid");
+    gate.get(&Token::whole().header("kid", "media-2").key(second).at("/a"), &[])
+        .expect(200);
+    gate.get(&Token::whole().header("kid", "media-2").at("/a"), &[])
+        .refused(401, "token_invalid");
+    gate.get(&Token::whole().header("kid", "media-1").key(second).at("/a"), &[])
+        .refused(401, "token_invalid");
 }
 
 #[test]
@@ -457,7 +639,10 @@ fn one_connection_serves_refusals_and_files_in_turn() {
     for round in 0..5 {
         client.get("/missing", &[]).expect(401);
         let path = format!("/file-{round}");
-        assert_eq!(client.get(&Token::whole().at(&path), &[]).expect(200).text(), format!("origin says {path}"));
+        assert_eq!(
+            client.get(&Token::whole().at(&path), &[]).expect(200).text(),
+            format!("origin says {path}")
+        );
         client.get(&Token::opening(&["/x"]).at("/y"), &[]).expect(403);
     }
     assert_eq!(origin.seen().len(), 5);

@@ -18,14 +18,20 @@ struct Profile<'v> {
 impl Profile<'_> {
     fn start(&self, now: i64) -> (Origin, Gate) {
         let origin = Origin::start();
-        origin.file("/downloads/report-2025.pdf", crate::support::origin::pattern(1000));
+        origin.file(
+            "/downloads/report-2025.pdf",
+            crate::support::origin::pattern(1000),
+        );
         let profile = &self.vectors["profiles"][self.name];
         let text = |name: &str| profile[name].as_str().expect("a text").to_owned();
         let leeway = profile["leeway_seconds"].as_i64().expect("a number");
         let more = format!("scope = \"whole\"\nleeway = \"{leeway}s\"\n{}", self.more);
         let route = conf::route_carried(self.name, self.path, self.carriers, &more)
             .replace(crate::support::mint::ISSUER, &text("issuer"))
-            .replace("audience = \"media\"", &format!("audience = \"{}\"", text("audience")));
+            .replace(
+                "audience = \"media\"",
+                &format!("audience = \"{}\"", text("audience")),
+            );
         let gate = Setup::new(conf::http(origin.address()) + &route)
             .file("media.jwks.json", self.vectors["keys"]["jwks"].to_string())
             .behind_a_proxy()
@@ -46,20 +52,30 @@ impl Profile<'_> {
         assert!(cases.iter().all(|case| case["now"] == now), "one clock for all");
         let (origin, gate) = self.start(now);
         let mut faults = Vec::new();
-        for (round, case) in
-            cases.iter().map(|case| ("cold", *case)).chain(cases.iter().rev().map(|case| ("warm", *case)))
+        for (round, case) in cases
+            .iter()
+            .map(|case| ("cold", *case))
+            .chain(cases.iter().rev().map(|case| ("warm", *case)))
         {
             if let Some(fault) = judge(&origin, &gate, case) {
                 faults.push(format!("{} ({round}, {}): {fault}", case["name"], case["reason"]));
             }
         }
-        assert!(faults.is_empty(), "{} of {} fail:\n{}", faults.len(), 2 * cases.len(), faults.join("\n"));
+        assert!(
+            faults.is_empty(),
+            "{} of {} fail:\n{}",
+            faults.len(),
+            2 * cases.len(),
+            faults.join("\n")
+        );
     }
 }
 
 fn judge(origin: &Origin, gate: &Gate, case: &Value) -> Option<String> {
     let text = |name: &str| case[name].as_str().expect("a text");
-    let target = text("url").strip_prefix("https://media.example.com").expect("the public host");
+    let target = text("url")
+        .strip_prefix("https://media.example.com")
+        .expect("the public host");
     let mut headers: Vec<(&str, &str)> = case["headers"]
         .as_object()
         .expect("headers")
@@ -76,8 +92,13 @@ fn judge(origin: &Origin, gate: &Gate, case: &Value) -> Option<String> {
         "deny" => (400..500).contains(&answer.status) && contacted == 0,
         other => panic!("expect: {other}"),
     };
-    (!expected || answer.end != End::Complete)
-        .then(|| format!("expected {}, got {} with {contacted} at the origin", text("expect"), answer.status))
+    (!expected || answer.end != End::Complete).then(|| {
+        format!(
+            "expected {}, got {} with {contacted} at the origin",
+            text("expect"),
+            answer.status
+        )
+    })
 }
 
 fn vectors() -> Value {
@@ -89,25 +110,50 @@ fn all_cases_are_of_a_profile_that_is_run() {
     let vectors = vectors();
     let cases = vectors["cases"].as_array().expect("cases");
     assert_eq!(cases.len(), 125);
-    assert!(cases.iter().all(|case| ["default", "path", "bearer"].iter().any(|name| case["profile"] == *name)));
+    assert!(cases.iter().all(|case| {
+        ["default", "path", "bearer"]
+            .iter()
+            .any(|name| case["profile"] == *name)
+    }));
 }
 
 #[test]
 fn query_tokens_are_judged_as_the_vectors_say() {
     let vectors = vectors();
     let carriers = "{ query = \"t\" }";
-    Profile { name: "default", path: "/downloads", carriers, more: "", vectors: &vectors }.run();
+    Profile {
+        name: "default",
+        path: "/downloads",
+        carriers,
+        more: "",
+        vectors: &vectors,
+    }
+    .run();
 }
 
 #[test]
 fn path_tokens_are_judged_as_the_vectors_say() {
     let vectors = vectors();
     let carriers = "{ path = \"/media/{id}/download/{token}\" }";
-    Profile { name: "path", path: "/media", carriers, more: "to = \"/files/{id}\"", vectors: &vectors }.run();
+    Profile {
+        name: "path",
+        path: "/media",
+        carriers,
+        more: "to = \"/files/{id}\"",
+        vectors: &vectors,
+    }
+    .run();
 }
 
 #[test]
 fn bearers_are_judged_as_the_vectors_say() {
     let vectors = vectors();
-    Profile { name: "bearer", path: "/downloads", carriers: "{ bearer = {} }", more: "", vectors: &vectors }.run();
+    Profile {
+        name: "bearer",
+        path: "/downloads",
+        carriers: "{ bearer = {} }",
+        more: "",
+        vectors: &vectors,
+    }
+    .run();
 }

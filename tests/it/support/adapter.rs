@@ -15,7 +15,9 @@ impl Server {
     /// Loads and starts; the errors as text.
     pub(crate) fn start(config: &Path, now: i64) -> Result<Self, String> {
         let _ = config;
-        Ok(Self { clock: Clock::manual(UnixTime::from_secs(now)) })
+        Ok(Self {
+            clock: Clock::manual(UnixTime::from_secs(now)),
+        })
     }
 
     pub(crate) fn gate(&self) -> SocketAddr {

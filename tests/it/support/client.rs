@@ -43,7 +43,12 @@ const ALLOWED: &[&str] = &[
 ];
 
 /// Headers that may stand in several lines.
-const REPEATABLE: &[&str] = &["vary", "www-authenticate", "cache-control", "content-security-policy"];
+const REPEATABLE: &[&str] = &[
+    "vary",
+    "www-authenticate",
+    "cache-control",
+    "content-security-policy",
+];
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,15 +78,26 @@ pub(crate) struct Response {
 impl Response {
     /// The value of a header that stands there at most once.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str());
         let value = values.next();
-        assert!(values.next().is_none(), "{name} stands in several lines: {:?}", self.headers);
+        assert!(
+            values.next().is_none(),
+            "{name} stands in several lines: {:?}",
+            self.headers
+        );
         value
     }
 
     /// All values of a header.
     pub(crate) fn all<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r str> {
-        self.headers.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .filter(move |(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
@@ -97,7 +113,10 @@ impl Response {
     /// The `code` of a problem+json body.
     pub(crate) fn code(&self) -> String {
         assert_eq!(media_type(self), "application/problem+json", "{self:?}");
-        self.json()["code"].as_str().unwrap_or_else(|| panic!("no code: {self:?}")).to_owned()
+        self.json()["code"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no code: {self:?}"))
+            .to_owned()
     }
 
     /// Asserts the status and hands the answer back.
@@ -135,7 +154,12 @@ impl std::fmt::Debug for Response {
 /// The media type without its parameters, lower case.
 pub(crate) fn media_type(response: &Response) -> String {
     let value = response.header("content-type").unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
 }
 
 /// Which headers an answer may hold.
@@ -193,7 +217,11 @@ impl Client {
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         match self.stream.write_all(bytes.as_ref()) {
             Ok(()) => {}
-            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                ) => {}
             Err(error) => panic!("send: {error}"),
         }
     }
@@ -206,7 +234,11 @@ impl Client {
     /// A request without body and its answer.
     pub(crate) fn exchange(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> Response {
         self.request(method, target, headers);
-        if method == "HEAD" { self.read_head_answer() } else { self.read() }
+        if method == "HEAD" {
+            self.read_head_answer()
+        } else {
+            self.read()
+        }
     }
 
     /// A GET and its answer.
@@ -216,12 +248,14 @@ impl Client {
 
     /// Reads the answer to anything but HEAD.
     pub(crate) fn read(&mut self) -> Response {
-        self.read_answer(false).unwrap_or_else(|end| panic!("no answer: {end:?}"))
+        self.read_answer(false)
+            .unwrap_or_else(|end| panic!("no answer: {end:?}"))
     }
 
     /// Reads the answer to a HEAD.
     pub(crate) fn read_head_answer(&mut self) -> Response {
-        self.read_answer(true).unwrap_or_else(|end| panic!("no answer: {end:?}"))
+        self.read_answer(true)
+            .unwrap_or_else(|end| panic!("no answer: {end:?}"))
     }
 
     /// Reads an answer, or tells how the connection ended without one.
@@ -233,8 +267,16 @@ impl Client {
     pub(crate) fn read_only_head(&mut self) -> Response {
         let deadline = Deadline::after(self.patience);
         self.taken.clear();
-        let (status, headers) = self.head(deadline).unwrap_or_else(|end| panic!("no answer: {end:?}"));
-        Response { status, headers, body: Vec::new(), end: End::Complete, raw: std::mem::take(&mut self.taken) }
+        let (status, headers) = self
+            .head(deadline)
+            .unwrap_or_else(|end| panic!("no answer: {end:?}"));
+        Response {
+            status,
+            headers,
+            body: Vec::new(),
+            end: End::Complete,
+            raw: std::mem::take(&mut self.taken),
+        }
     }
 
     /// Reads `count` raw bytes, or fewer when the connection ends.
@@ -273,11 +315,6 @@ impl Client {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// The client's own address.
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.stream.local_addr().expect("local address")
-    }
-
     fn read_answer(&mut self, to_head: bool) -> Result<Response, End> {
         let deadline = Deadline::after(self.patience);
         self.taken.clear();
@@ -288,7 +325,13 @@ impl Client {
         } else {
             self.body(&headers, &mut body, deadline)
         };
-        Ok(Response { status, headers, body, end, raw: std::mem::take(&mut self.taken) })
+        Ok(Response {
+            status,
+            headers,
+            body,
+            end,
+            raw: std::mem::take(&mut self.taken),
+        })
     }
 
     fn head(&mut self, deadline: Deadline) -> Result<(u16, Vec<(String, String)>), End> {
@@ -307,12 +350,22 @@ impl Client {
             if line.is_empty() {
                 break;
             }
-            let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("not a header: {line:?}"));
+            let (name, value) = line
+                .split_once(':')
+                .unwrap_or_else(|| panic!("not a header: {line:?}"));
             let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-            assert!(!name.is_empty() && name.bytes().all(is_token), "not a header name: {line:?}");
+            assert!(
+                !name.is_empty() && name.bytes().all(is_token),
+                "not a header name: {line:?}"
+            );
             let name = name.to_ascii_lowercase();
             let value = value.trim_matches([' ', '\t']);
-            assert!(value.bytes().all(|byte| byte == b'\t' || byte >= b' ' && byte != 0x7f), "control byte: {line:?}");
+            assert!(
+                value
+                    .bytes()
+                    .all(|byte| byte == b'\t' || byte >= b' ' && byte != 0x7f),
+                "control byte: {line:?}"
+            );
             if matches!(self.headers, Headers::Allowed) {
                 assert!(
                     ALLOWED.contains(&name.as_str()) || self.extra.contains(&name),
@@ -329,16 +382,33 @@ impl Client {
     }
 
     fn body(&mut self, headers: &[(String, String)], body: &mut Vec<u8>, deadline: Deadline) -> End {
-        let one = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        let one = |wanted: &str| {
+            headers
+                .iter()
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value.as_str())
+        };
         if let Some(coding) = one("transfer-encoding") {
-            assert!(coding.eq_ignore_ascii_case("chunked"), "transfer-encoding: {coding}");
-            assert!(one("content-length").is_none(), "both Content-Length and Transfer-Encoding: {headers:?}");
+            assert!(
+                coding.eq_ignore_ascii_case("chunked"),
+                "transfer-encoding: {coding}"
+            );
+            assert!(
+                one("content-length").is_none(),
+                "both Content-Length and Transfer-Encoding: {headers:?}"
+            );
             return self.chunks(body, deadline).err().unwrap_or(End::Complete);
         }
         if let Some(length) = one("content-length") {
-            assert!(!length.is_empty() && length.bytes().all(|digit| digit.is_ascii_digit()), "length: {length}");
+            assert!(
+                !length.is_empty() && length.bytes().all(|digit| digit.is_ascii_digit()),
+                "length: {length}"
+            );
             let length: usize = length.parse().expect("content-length");
-            return self.exactly(length, body, deadline).err().unwrap_or(End::Complete);
+            return self
+                .exactly(length, body, deadline)
+                .err()
+                .unwrap_or(End::Complete);
         }
         loop {
             if let Err(end) = self.exactly(1, body, deadline) {
@@ -350,7 +420,8 @@ impl Client {
     fn chunks(&mut self, body: &mut Vec<u8>, deadline: Deadline) -> Result<(), End> {
         loop {
             let line = self.line(deadline)?;
-            let size = usize::from_str_radix(&line, 16).unwrap_or_else(|_| panic!("not a chunk size: {line:?}"));
+            let size =
+                usize::from_str_radix(&line, 16).unwrap_or_else(|_| panic!("not a chunk size: {line:?}"));
             if size == 0 {
                 let last = self.line(deadline)?;
                 assert!(last.is_empty(), "a trailer: {last:?}");
@@ -386,7 +457,12 @@ impl Client {
             self.taken.push(byte);
             match byte {
                 b'\n' => {
-                    assert_eq!(line.pop(), Some(b'\r'), "a bare line feed after {:?}", String::from_utf8_lossy(&line));
+                    assert_eq!(
+                        line.pop(),
+                        Some(b'\r'),
+                        "a bare line feed after {:?}",
+                        String::from_utf8_lossy(&line)
+                    );
                     return Ok(String::from_utf8_lossy(&line).into_owned());
                 }
                 _ => {

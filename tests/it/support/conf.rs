@@ -38,7 +38,12 @@ pub(crate) fn route() -> String {
 
 /// `[[route]]` with further keys.
 pub(crate) fn route_with(name: &str, path: &str, more: &str) -> String {
-    route_carried(name, path, r#"{ query = "t" }, { path_prefix = "~" }, { bearer = {} }, { cookie = "media" }"#, more)
+    route_carried(
+        name,
+        path,
+        r#"{ query = "t" }, { path_prefix = "~" }, { bearer = {} }, { cookie = "media" }"#,
+        more,
+    )
 }
 
 /// `[[route]]` with these carriers and further keys. Sub-tables belong behind `more`'s last plain key.

@@ -99,7 +99,9 @@ impl Setup {
             self.server, self.log_format
         );
         for name in ["media", "download", "callers"] {
-            if !self.toml.contains(&format!("[keys.{name}]")) && !self.toml.contains(&format!("[[keys.{name}.")) {
+            if !self.toml.contains(&format!("[keys.{name}]"))
+                && !self.toml.contains(&format!("[[keys.{name}."))
+            {
                 let _ = write!(toml, "[keys.{name}]\nfile = \"{{dir}}/{name}.jwks.json\"\n");
             }
         }
@@ -116,9 +118,16 @@ impl Setup {
         let panics = panics().len();
         let path = self.write();
         let server = Server::start(&path, self.now).unwrap_or_else(|error| {
-            panic!("does not start: {error}\n{}", fs::read_to_string(&path).unwrap_or_default())
+            panic!(
+                "does not start: {error}\n{}",
+                fs::read_to_string(&path).unwrap_or_default()
+            )
         });
-        Gate { server: Some(server), dir: self.dir, panics }
+        Gate {
+            server: Some(server),
+            dir: self.dir,
+            panics,
+        }
     }
 
     /// Whether the configuration is refused, with the errors.
@@ -235,24 +244,39 @@ impl Gate {
         self.access_lines(count).iter().map(parse).collect()
     }
 
-    /// Stops the server and checks that nothing panicked.
-    pub(crate) fn stop(mut self) {
+    /// Stops the server and starts it again over the same folder and configuration.
+    pub(crate) fn restart(mut self, now: i64) -> Self {
         self.end();
+        let dir = std::mem::replace(&mut self.dir, TempDir::new().expect("a folder"));
+        let server = Server::start(&dir.path().join("proxy.toml"), now).expect("starts again");
+        Self {
+            server: Some(server),
+            dir,
+            panics: panics().len(),
+        }
     }
 
+    /// Stops the server and checks that nothing panicked.
     fn end(&mut self) {
         let Some(server) = self.server.take() else { return };
         let counted = if std::thread::panicking() {
             0.0
         } else {
-            let metrics = Client::connect(server.admin()).any_header().get("/metrics", &[]).text();
+            let metrics = Client::connect(server.admin())
+                .any_header()
+                .get("/metrics", &[])
+                .text();
             sample(&metrics, "mediagate_connection_errors_total", &["kind=\"panic\""])
         };
         server.stop();
         if !std::thread::panicking() {
             assert!(counted == 0.0, "{counted} panics were counted");
             let seen = panics();
-            assert!(seen.len() == self.panics, "a task panicked: {:?}", &seen[self.panics..]);
+            assert!(
+                seen.len() == self.panics,
+                "a task panicked: {:?}",
+                &seen[self.panics..]
+            );
         }
     }
 }
@@ -284,16 +308,25 @@ pub(crate) fn ask_over(
 /// The sum of all samples of one metric whose labels hold all of `labels`.
 pub(crate) fn sample(metrics: &str, name: &str, labels: &[&str]) -> f64 {
     let lines = metrics.lines().filter(|line| {
-        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(['{', ' ']))
             && labels.iter().all(|label| line.contains(label))
     });
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
 }
 
 /// Writes a file that only its owner can read.
 pub(crate) fn write_private(path: &Path, content: &[u8]) {
     let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).expect("a private file");
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .expect("a private file");
     file.write_all(content).expect("a private file");
 }
 

@@ -25,13 +25,25 @@ pub(crate) struct Key {
 }
 
 /// Signs and checks media tokens.
-pub(crate) const MEDIA: Key = Key { kid: "media-1", secret: b"media-key-media-key-media-key-0001" };
+pub(crate) const MEDIA: Key = Key {
+    kid: "media-1",
+    secret: b"media-key-media-key-media-key-0001",
+};
 /// Signs and checks download tokens.
-pub(crate) const DOWNLOAD: Key = Key { kid: "download-1", secret: b"download-key-download-key-down-002" };
+pub(crate) const DOWNLOAD: Key = Key {
+    kid: "download-1",
+    secret: b"download-key-download-key-down-002",
+};
 /// Signs callers' bearers.
-pub(crate) const CALLER: Key = Key { kid: "caller-1", secret: b"caller-key-caller-key-caller-k-003" };
+pub(crate) const CALLER: Key = Key {
+    kid: "caller-1",
+    secret: b"caller-key-caller-key-caller-k-003",
+};
 /// In no key set.
-pub(crate) const STRANGER: Key = Key { kid: "media-1", secret: b"stranger-key-stranger-key-stran-04" };
+pub(crate) const STRANGER: Key = Key {
+    kid: "media-1",
+    secret: b"stranger-key-stranger-key-stran-04",
+};
 
 impl Key {
     /// As a member of a JWK set.
@@ -89,7 +101,10 @@ impl Ed25519 {
     /// The same key for the same seed.
     pub(crate) fn from_seed(kid: &str, seed: u8) -> Self {
         let seed = digest::digest(&digest::SHA256, &[seed]);
-        Self { pair: Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).expect("key"), kid: kid.into() }
+        Self {
+            pair: Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).expect("key"),
+            kid: kid.into(),
+        }
     }
 
     /// The public half's bytes.

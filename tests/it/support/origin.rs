@@ -29,9 +29,17 @@ pub(crate) struct Seen {
 impl Seen {
     /// The value of a header that stands there at most once.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str());
         let value = values.next();
-        assert!(values.next().is_none(), "{name} came in several lines: {:?}", self.headers);
+        assert!(
+            values.next().is_none(),
+            "{name} came in several lines: {:?}",
+            self.headers
+        );
         value
     }
 }
@@ -57,8 +65,12 @@ impl Signal {
         let deadline = Deadline::after(SOON * 3);
         let mut raised = lock(&self.0.0);
         while !*raised && !stop.load(Ordering::SeqCst) && deadline.left().is_some() {
-            raised =
-                self.0.1.wait_timeout(raised, Duration::from_millis(50)).unwrap_or_else(PoisonError::into_inner).0;
+            raised = self
+                .0
+                .1
+                .wait_timeout(raised, Duration::from_millis(50))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 }
@@ -198,8 +210,15 @@ impl Origin {
                 let _ = connection.join();
             }
         };
-        let acceptor = std::thread::Builder::new().name("support-origin".into()).spawn(accept).expect("thread");
-        Self { address, shared, acceptor: Some(acceptor) }
+        let acceptor = std::thread::Builder::new()
+            .name("support-origin".into())
+            .spawn(accept)
+            .expect("thread");
+        Self {
+            address,
+            shared,
+            acceptor: Some(acceptor),
+        }
     }
 
     /// Where it listens.
@@ -209,21 +228,36 @@ impl Origin {
 
     /// Adds a script for a path (without query). Several are used in turn; the last one stays.
     pub(crate) fn on(&self, path: &str, script: Script) -> &Self {
-        lock(&self.shared.state).scripts.entry(path.into()).or_default().push(script);
+        lock(&self.shared.state)
+            .scripts
+            .entry(path.into())
+            .or_default()
+            .push(script);
         self
     }
 
     /// Serves a file the way a good server does: HEAD, Range, ETag.
     pub(crate) fn file(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
-        self.file_with(path, content, &[("Content-Type", "application/octet-stream"), ("ETag", "\"v1\"")])
+        self.file_with(
+            path,
+            content,
+            &[("Content-Type", "application/octet-stream"), ("ETag", "\"v1\"")],
+        )
     }
 
     /// As `file`, with exactly these headers beside length and range.
     pub(crate) fn file_with(&self, path: &str, content: impl AsRef<[u8]>, headers: &[(&str, &str)]) -> &Self {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        lock(&self.shared.state)
-            .files
-            .insert(path.into(), File { content: content.as_ref().to_vec(), headers });
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        lock(&self.shared.state).files.insert(
+            path.into(),
+            File {
+                content: content.as_ref().to_vec(),
+                headers,
+            },
+        );
         self
     }
 
@@ -295,11 +329,19 @@ fn serve(stream: TcpStream, shared: Arc<Shared>) -> JoinHandle<()> {
         state.received.len() - 1
     };
     let work = move || {
-        let mut connection = Connection { stream, buffer: Vec::new(), number, shared };
+        let mut connection = Connection {
+            stream,
+            buffer: Vec::new(),
+            number,
+            shared,
+        };
         let _ = connection.run();
         lock(&connection.shared.state).closed += 1;
     };
-    std::thread::Builder::new().name("support-origin-connection".into()).spawn(work).expect("thread")
+    std::thread::Builder::new()
+        .name("support-origin-connection".into())
+        .spawn(work)
+        .expect("thread")
 }
 
 struct Connection {
@@ -356,7 +398,12 @@ impl Connection {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let one = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+        let one = |wanted: &str| {
+            headers
+                .iter()
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value.clone())
+        };
         let length = if one("transfer-encoding").is_some() {
             loop {
                 if let Some(at) = find(&self.buffer[end..], b"0\r\n\r\n") {
@@ -367,7 +414,9 @@ impl Connection {
                 }
             }
         } else {
-            one("content-length").and_then(|length| length.parse().ok()).unwrap_or(0)
+            one("content-length")
+                .and_then(|length| length.parse().ok())
+                .unwrap_or(0)
         };
         while self.buffer.len() < end + length {
             if !self.more()? {
@@ -376,7 +425,14 @@ impl Connection {
         }
         let raw: Vec<u8> = self.buffer.drain(..end + length).collect();
         let body = raw[end..].to_vec();
-        Ok(Some(Seen { connection: self.number, method, target, headers, body, raw }))
+        Ok(Some(Seen {
+            connection: self.number,
+            method,
+            target,
+            headers,
+            body,
+            raw,
+        }))
     }
 
     /// Reads more; false at the end of the connection.
@@ -393,7 +449,8 @@ impl Connection {
                     lock(&self.shared.state).received[self.number].extend_from_slice(&piece[..count]);
                     return Ok(true);
                 }
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -403,7 +460,11 @@ impl Connection {
         let path = seen.target.split('?').next().unwrap_or_default();
         let mut state = lock(&self.shared.state);
         if let Some(scripts) = state.scripts.get_mut(path) {
-            return if scripts.len() > 1 { scripts.remove(0) } else { scripts[0].clone() };
+            return if scripts.len() > 1 {
+                scripts.remove(0)
+            } else {
+                scripts[0].clone()
+            };
         }
         if let Some(file) = state.files.get(path).cloned() {
             drop(state);
@@ -411,7 +472,11 @@ impl Connection {
         }
         let body = format!("origin says {}", seen.target);
         let script = Script::ok(&[("Content-Type", "text/plain")], &body);
-        if seen.method == "HEAD" { without_body(script, body.len()) } else { script }
+        if seen.method == "HEAD" {
+            without_body(script, body.len())
+        } else {
+            script
+        }
     }
 }
 
@@ -423,15 +488,24 @@ fn without_body(mut script: Script, length: usize) -> Script {
 }
 
 fn serve_file(file: &File, seen: &Seen) -> Script {
-    let mut headers: Vec<(&str, &str)> =
-        file.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut headers: Vec<(&str, &str)> = file
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     headers.push(("Accept-Ranges", "bytes"));
-    let etag = file.headers.iter().find(|(name, _)| name == "ETag").map(|(_, value)| value.as_str());
+    let etag = file
+        .headers
+        .iter()
+        .find(|(name, _)| name == "ETag")
+        .map(|(_, value)| value.as_str());
     let total = file.content.len();
     if etag.is_some() && seen.header("if-none-match") == etag {
         return Script::new().head("304 Not Modified", &headers);
     }
-    let range = seen.header("range").filter(|_| seen.header("if-range").is_none_or(|tag| Some(tag) == etag));
+    let range = seen
+        .header("range")
+        .filter(|_| seen.header("if-range").is_none_or(|tag| Some(tag) == etag));
     let slice = range.and_then(|range| {
         let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
         match (from.parse::<usize>(), to.parse::<usize>()) {
@@ -456,7 +530,11 @@ fn serve_file(file: &File, seen: &Seen) -> Script {
         None => ("200 OK", &file.content[..]),
     };
     let script = Script::answer(status, &headers, body);
-    if seen.method == "HEAD" { without_body(script, body.len()) } else { script }
+    if seen.method == "HEAD" {
+        without_body(script, body.len())
+    } else {
+        script
+    }
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
@@ -465,5 +543,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 
 /// Bytes in which every piece is different: position `n` holds a function of `n`.
 pub(crate) fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    (0..length)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect()
 }

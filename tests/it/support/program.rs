@@ -7,6 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::client::Client;
+use super::gate::Setup;
 use super::wait;
 
 /// Runs a program to its end; fails when it is missing or takes longer than `within`.
@@ -18,12 +20,25 @@ pub(crate) fn run(program: &str, arguments: &[&str], within: Duration) -> Output
 pub(crate) fn run_in(folder: &Path, program: &str, arguments: &[&str], within: Duration) -> Output {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder);
-    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+    for name in [
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+    ] {
         command.env_remove(name);
     }
     let mut running = Running::start(command);
-    let status = wait::until_within(within, &format!("{program} ends"), || running.child.try_wait().expect("wait"));
-    Output { status, stdout: running.stdout.all_at_end(), stderr: running.stderr.all_at_end() }
+    let status = wait::until_within(within, &format!("{program} ends"), || {
+        running.child.try_wait().expect("wait")
+    });
+    Output {
+        status,
+        stdout: running.stdout.all_at_end(),
+        stderr: running.stderr.all_at_end(),
+    }
 }
 
 /// A program in the background; killed on drop.
@@ -45,7 +60,11 @@ impl Running {
             .unwrap_or_else(|error| panic!("{name} can't be started: {error}"));
         let stdout = Captured::from(child.stdout.take().expect("stdout"));
         let stderr = Captured::from(child.stderr.take().expect("stderr"));
-        Self { child, stdout, stderr }
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
     }
 
     /// Its process id.
@@ -56,7 +75,11 @@ impl Running {
     /// Fails with its output when it has ended.
     pub(crate) fn assert_running(&mut self) {
         if let Some(status) = self.child.try_wait().expect("wait") {
-            panic!("ended with {status}: {}\n{}", self.stdout.text(), self.stderr.text());
+            panic!(
+                "ended with {status}: {}\n{}",
+                self.stdout.text(),
+                self.stderr.text()
+            );
         }
     }
 }
@@ -83,11 +106,19 @@ impl Captured {
             let mut pipe = BufReader::new(pipe);
             let mut line = Vec::new();
             while pipe.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-                sink.lock().unwrap_or_else(PoisonError::into_inner).append(&mut line);
+                sink.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .append(&mut line);
             }
         };
-        let reader = std::thread::Builder::new().name("support-pipe".into()).spawn(read).expect("thread");
-        Self { bytes, reader: Arc::new(Mutex::new(Some(reader))) }
+        let reader = std::thread::Builder::new()
+            .name("support-pipe".into())
+            .spawn(read)
+            .expect("thread");
+        Self {
+            bytes,
+            reader: Arc::new(Mutex::new(Some(reader))),
+        }
     }
 
     /// As text.
@@ -106,7 +137,10 @@ impl Captured {
 
 /// A port that was free a moment ago, for programs that can't bind port 0 and tell.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
 }
 
 /// Waits until something accepts connections there.
@@ -120,4 +154,37 @@ pub(crate) fn wait_for_port(address: SocketAddr, running: &mut Running) {
 /// The sample media of the demo.
 pub(crate) fn sample_media() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/media")
+}
+
+/// The product's own program, running with a configuration that was written for it, on ports that were free.
+pub(crate) struct Binary {
+    pub(crate) running: Running,
+    pub(crate) gate: SocketAddr,
+    _setup: Setup,
+}
+
+impl Binary {
+    /// `mediagate serve`, once it is ready.
+    pub(crate) fn start(setup: Setup) -> Self {
+        let gate = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let path = setup.write_with(&gate.to_string(), &admin.to_string(), "off");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mediagate"));
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(path)
+            .current_dir(setup.dir());
+        let mut running = Running::start(command);
+        wait_for_port(admin, &mut running);
+        wait::until_true("it is ready", || {
+            running.assert_running();
+            Client::connect(admin).any_header().get("/readyz", &[]).status == 200
+        });
+        Self {
+            running,
+            gate,
+            _setup: setup,
+        }
+    }
 }

@@ -12,20 +12,31 @@ pub(crate) struct Deadline(Instant);
 
 impl Deadline {
     /// `within` from now.
-    #[allow(clippy::disallowed_methods, reason = "tests measure real waits here and nowhere else")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "tests measure real waits here and nowhere else"
+    )]
     pub(crate) fn after(within: Duration) -> Self {
         Self(Instant::now() + within)
     }
 
     /// What is left, or nothing when it has passed.
-    #[allow(clippy::disallowed_methods, reason = "tests measure real waits here and nowhere else")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "tests measure real waits here and nowhere else"
+    )]
     pub(crate) fn left(self) -> Option<Duration> {
-        self.0.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        self.0
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())
     }
 }
 
 /// How long `work` took, with its result.
-#[allow(clippy::disallowed_methods, reason = "tests measure real waits here and nowhere else")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests measure real waits here and nowhere else"
+)]
 pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     let start = Instant::now();
     let result = work();
