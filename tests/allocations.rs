@@ -85,7 +85,8 @@ fn origin() -> u16 {
 /// Allocations and bytes per request, after the warm-up.
 fn per_request(address: std::net::SocketAddr, path: &str) -> (f64, f64) {
     let mut stream = TcpStream::connect(address).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n");
     let mut buffer = vec![0; 65536];
     let mut before = (0, 0);
     for round in 0..WARM_UP + REQUESTS {
@@ -98,7 +99,11 @@ fn per_request(address: std::net::SocketAddr, path: &str) -> (f64, f64) {
             got += stream.read(&mut buffer[got..]).unwrap();
             assert!(got > 0, "the connection was closed");
             if let Some(end) = buffer[..got].windows(4).position(|window| window == b"\r\n\r\n") {
-                assert!(buffer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&buffer[..end]));
+                assert!(
+                    buffer.starts_with(b"HTTP/1.1 200 "),
+                    "{}",
+                    String::from_utf8_lossy(&buffer[..end])
+                );
                 if got == end + 4 + 1024 {
                     break;
                 }
@@ -106,7 +111,10 @@ fn per_request(address: std::net::SocketAddr, path: &str) -> (f64, f64) {
         }
     }
     let after = (COUNT.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed));
-    ((after.0 - before.0) as f64 / REQUESTS as f64, (after.1 - before.1) as f64 / REQUESTS as f64)
+    (
+        (after.0 - before.0) as f64 / REQUESTS as f64,
+        (after.1 - before.1) as f64 / REQUESTS as f64,
+    )
 }
 
 #[test]
@@ -139,9 +147,14 @@ fn a_hot_get_keeps_below_its_ceiling() {
 
     let (web, web_bytes) = per_request(address, &format!("/web/a.mp4?t={token}"));
     let (folder, folder_bytes) = per_request(address, &format!("/folder/a.mp4?t={token}"));
-    println!("allocations per request: web {web:.2} ({web_bytes:.0} bytes), folder {folder:.2} ({folder_bytes:.0} bytes)");
+    println!(
+        "allocations per request: web {web:.2} ({web_bytes:.0} bytes), folder {folder:.2} ({folder_bytes:.0} bytes)"
+    );
     assert!(web <= WEB_CEILING, "a proxied GET allocates {web:.2} times");
-    assert!(folder <= FOLDER_CEILING, "a GET of a file allocates {folder:.2} times");
+    assert!(
+        folder <= FOLDER_CEILING,
+        "a GET of a file allocates {folder:.2} times"
+    );
     running.stop();
 }
 

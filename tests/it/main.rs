@@ -5,6 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod harness;
 mod support;
 
 // What tokens open, and what refuses them.
