@@ -17,6 +17,16 @@ use crate::support::{Client, Gate, NOW, Setup, Token, conf, wait};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Plays, seeks to second 7, waits until it plays on from there.
+const PLAY: &str = "const video = document.querySelector('video'); video.muted = true;
+         if (video.readyState < 1) await new Promise(go => video.addEventListener('loadedmetadata', go, { once: true }));
+         await video.play();
+         const seeked = new Promise(go => video.addEventListener('seeked', go, { once: true }));
+         video.currentTime = 7; await seeked;
+         const at = video.currentTime;
+         await new Promise(go => { const look = () => video.currentTime > at + 0.2 ? go() : requestAnimationFrame(look); look(); });
+         done([video.duration, at, video.videoWidth, video.error && video.error.message]);";
+
 struct Browser {
     driver: SocketAddr,
     session: String,
@@ -190,16 +200,7 @@ fn the_browser_plays_the_mp4_and_seeks() {
     let gate = start();
     let browser = Browser::start();
     browser.open(&url(&gate, &Token::opening(&["/clip.mp4"]).at("/clip.mp4")));
-    let played = browser.run_async(
-        "const video = document.querySelector('video'); video.muted = true;
-         if (video.readyState < 1) await new Promise(go => video.addEventListener('loadedmetadata', go, { once: true }));
-         await video.play();
-         const seeked = new Promise(go => video.addEventListener('seeked', go, { once: true }));
-         video.currentTime = 7; await seeked;
-         const at = video.currentTime;
-         await new Promise(go => { const look = () => video.currentTime > at + 0.2 ? go() : requestAnimationFrame(look); look(); });
-         done([video.duration, at, video.videoWidth, video.error && video.error.message]);",
-    );
+    let played = browser.run_async(PLAY);
     let list = played.as_array().unwrap_or_else(|| panic!("{played}"));
     assert!((9.5..10.5).contains(&list[0].as_f64().unwrap()), "{played}");
     assert!((6.9..7.1).contains(&list[1].as_f64().unwrap()), "{played}");
