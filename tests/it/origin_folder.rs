@@ -7,7 +7,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::support::origin::pattern;
-use crate::support::{End, Gate, Response, Token, conf, program, wait};
+use crate::support::{End, Gate, Response, Setup, Token, conf, program, wait};
 
 struct Folder {
     dir: TempDir,
@@ -252,7 +252,7 @@ fn an_etag_changes_with_the_file() {
         .to_owned();
     let path = folder.dir.path().join("file.bin");
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
-    fs::write(folder.dir.path().join("new"), pattern(10_001)[1..].to_vec()).unwrap();
+    fs::write(folder.dir.path().join("new"), &pattern(10_001)[1..]).unwrap();
     fs::File::options()
         .write(true)
         .open(folder.dir.path().join("new"))
@@ -458,8 +458,9 @@ fn uploads_into_a_folder_are_405() {
     let more = "methods = [\"GET\", \"PUT\", \"DELETE\"]";
     let toml = conf::folder(dir.path()) + &conf::route_with("files", "/", more);
     // Either the configuration is refused, or the request is: nothing is ever written.
-    let Ok(gate) = std::panic::catch_unwind(|| Gate::start(&toml)) else {
-        return;
+    let gate = match Setup::new(toml).try_start() {
+        Ok(gate) => gate,
+        Err(error) => return assert!(error.contains("methods"), "{error}"),
     };
     let token = Token::whole()
         .claim("methods", serde_json::json!(["PUT", "DELETE"]))

@@ -43,9 +43,9 @@ impl Setup {
             toml: toml.as_ref().to_owned(),
         };
         setup
-            .file("media.jwks.json", &jwks(&[mint::MEDIA.jwk()]))
-            .file("download.jwks.json", &jwks(&[mint::DOWNLOAD.jwk()]))
-            .file("callers.jwks.json", &jwks(&[mint::CALLER.jwk()]))
+            .file("media.jwks.json", jwks(&[mint::MEDIA.jwk()]))
+            .file("download.jwks.json", jwks(&[mint::DOWNLOAD.jwk()]))
+            .file("callers.jwks.json", jwks(&[mint::CALLER.jwk()]))
             .file("catalogue.toml", conf::CATALOGUE)
     }
 
@@ -130,12 +130,13 @@ impl Setup {
         }
     }
 
-    /// Whether the configuration is refused, with the errors.
+    /// Asserts that the configuration is refused, and hands the errors back.
+    #[track_caller]
     pub(crate) fn refused(self) -> String {
         match Server::start(&self.write(), self.now) {
             Ok(server) => {
                 server.stop();
-                panic!("the configuration was accepted")
+                panic!("the configuration was accepted:\n{}", self.toml)
             }
             Err(error) => error,
         }
