@@ -669,3 +669,356 @@ fn one_connection_serves_many_callers_in_turn() {
         .expect(201);
     }
 }
+
+const SHARED: &str = "[[issuer.rule]]\nrequires = \"media:read\"\npaths = [\"/shared/**\", \"/customers/{sub}/**\"]\n\
+     max_ttl = \"1h\"\ndefault_ttl = \"5m\"\n";
+
+fn ask_native(gate: &Gate, bearer: &str, body: &Value) -> Response {
+    let headers = [("Authorization", bearer), ("Content-Type", "application/json")];
+    gate.ask("POST", "/v1/tokens", &headers, body.to_string().as_bytes())
+}
+
+fn native(rules: &str) -> (Origin, Gate, String) {
+    let origin = Origin::start();
+    let gate = setup(&origin, rules).start();
+    (origin, gate, Token::caller("42", "media:read").bearer())
+}
+
+/// Whether a token was made, and for what: its claims.
+fn issued(answer: &Response) -> Option<Value> {
+    match answer.status {
+        200 | 201 => Some(opened(answer.json()["token"].as_str().expect("a token")).1),
+        400..=499 => {
+            assert!(!answer.text().contains("eyJ"), "a token in a refusal: {answer:?}");
+            None
+        }
+        _ => panic!("{answer:?}"),
+    }
+}
+
+#[test]
+fn the_native_dialect_answers_with_a_link_that_opens() {
+    let (origin, gate, bearer) = native(SHARED);
+    let answer = ask_native(
+        &gate,
+        &bearer,
+        &json!({ "paths": ["/shared/a b.pdf"], "expires_in": 60 }),
+    );
+    assert!([200, 201].contains(&answer.status), "{answer:?}");
+    assert_eq!(
+        (media_type(&answer).as_str(), answer.header("cache-control")),
+        ("application/json", Some("no-store"))
+    );
+    let body = answer.json();
+    let url = body["url"]
+        .as_str()
+        .expect("url")
+        .strip_prefix("http://media.example.com")
+        .expect("our base");
+    gate.get(url, &[]).expect(200);
+    assert_eq!(origin.only().target, "/shared/a%20b.pdf");
+    let (_, claims) = opened(body["token"].as_str().unwrap());
+    assert_eq!(
+        (&claims["sub"], &claims["paths"]),
+        (&json!("42"), &json!(["/shared/a b.pdf"]))
+    );
+    assert_eq!(
+        (claims["iat"].as_i64(), claims["exp"].as_i64()),
+        (Some(NOW), Some(NOW + 60))
+    );
+    assert_eq!(
+        (&claims["iss"], &claims["aud"]),
+        (&json!(mint::ISSUER), &json!(mint::AUDIENCE))
+    );
+    assert!(
+        body["expires_at"]
+            .as_str()
+            .is_some_and(|at| at.starts_with("2026-01-01T00:01:00")),
+        "{body}"
+    );
+    let lines = gate.access(2);
+    assert!(
+        lines.iter().all(|line| line["token_id"] == body["token_id"]),
+        "{body}: {lines:?}"
+    );
+}
+
+#[test]
+fn the_native_dialect_knows_a_usual_life() {
+    let (_origin, gate, bearer) = native(SHARED);
+    let claims = issued(&ask_native(&gate, &bearer, &json!({ "paths": ["/shared/a"] }))).expect("a token");
+    assert_eq!(claims["exp"].as_i64(), Some(NOW + 300));
+}
+
+#[test]
+fn the_native_dialect_narrows_a_token_as_it_is_asked() {
+    let (_origin, gate, bearer) = native(SHARED);
+    let asked = json!({
+        "paths": ["/shared/**"], "ips": ["192.0.2.0/24"], "methods": ["GET"], "filename": "Rechnung – März.pdf",
+        "args": { "w": 300 },
+    });
+    let answer = ask_native(&gate, &bearer, &asked);
+    let claims = issued(&answer).unwrap_or_else(|| panic!("{answer:?}"));
+    let token = answer.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(claims["filename"], "Rechnung – März.pdf");
+    gate.get(&format!("/shared/a?t={token}"), &[])
+        .refused(403, "address_denied");
+}
+
+#[test]
+fn p24_a_caller_gets_no_wider_scope_than_its_rule() {
+    let (_origin, gate, bearer) = native(SHARED);
+    for paths in [
+        json!(["/other"]),
+        json!(["/**"]),
+        json!(["/*"]),
+        json!(["/"]),
+        json!(["/shared"]),
+        json!(["/shared*/**"]),
+        json!(["/shared/../other"]),
+        json!(["/shared/./x"]),
+        json!(["/shared//x"]),
+        json!(["/sharedx/a"]),
+        json!(["/*/a"]),
+        json!(["/customers/43/x"]),
+        json!(["/customers/*/x"]),
+        json!(["/customers/**"]),
+        json!(["/customers/{sub}/x"]),
+        json!(["/shared/a", "/other"]),
+        json!([]),
+        json!("/shared/a"),
+        json!([1]),
+        json!([""]),
+        json!(["shared/a"]),
+        json!(["/shared/a\u{0}"]),
+        json!(["/shared/a\r\nb"]),
+        json!([format!("/shared/{}", "x".repeat(5000))]),
+        json!(vec!["/shared/a"; 1000]),
+        Value::Null,
+    ] {
+        let answer = ask_native(&gate, &bearer, &json!({ "paths": paths }));
+        assert!(issued(&answer).is_none(), "{paths}: {answer:?}");
+    }
+    for paths in [
+        json!(["/shared/**"]),
+        json!(["/shared/x/*.ts"]),
+        json!(["/customers/42/a"]),
+        json!(["/customers/42/**"]),
+    ] {
+        let answer = ask_native(&gate, &bearer, &json!({ "paths": paths }));
+        assert_eq!(issued(&answer).expect("a token")["paths"], paths, "{answer:?}");
+    }
+}
+
+#[test]
+fn p24_a_caller_whose_name_is_a_pattern_gets_nothing_by_it() {
+    let (_origin, gate, _) = native(SHARED);
+    for subject in ["*", "**", "..", ".", "a/b", "4?", "{sub}"] {
+        let bearer = Token::caller(subject, "media:read").bearer();
+        let answer = ask_native(&gate, &bearer, &json!({ "paths": ["/customers/42/a"] }));
+        assert!(issued(&answer).is_none(), "{subject}: {answer:?}");
+    }
+}
+
+#[test]
+fn p24_no_token_lives_longer_than_the_rule_says() {
+    let (_origin, gate, bearer) = native(SHARED);
+    for life in [
+        json!(3601),
+        json!(86_400),
+        json!(9_223_372_036_854_775_807_i64),
+        json!(1e30),
+    ] {
+        let answer = ask_native(
+            &gate,
+            &bearer,
+            &json!({ "paths": ["/shared/a"], "expires_in": life }),
+        );
+        if let Some(claims) = issued(&answer) {
+            assert!(claims["exp"].as_i64().unwrap() <= NOW + 3600, "{life}: {claims}");
+        }
+    }
+    for life in [
+        json!(0),
+        json!(-1),
+        json!("60"),
+        json!(1.5),
+        json!(true),
+        json!([60]),
+    ] {
+        let answer = ask_native(
+            &gate,
+            &bearer,
+            &json!({ "paths": ["/shared/a"], "expires_in": life }),
+        );
+        assert!(issued(&answer).is_none(), "{life}: {answer:?}");
+    }
+    let answer = ask_native(
+        &gate,
+        &bearer,
+        &json!({ "paths": ["/shared/a"], "expires_in": 3600 }),
+    );
+    assert_eq!(
+        issued(&answer).expect("a token")["exp"].as_i64(),
+        Some(NOW + 3600)
+    );
+}
+
+#[test]
+fn p24_another_subject_needs_the_rules_leave() {
+    let (_origin, gate, bearer) = native(SHARED);
+    let asked = json!({ "paths": ["/shared/a"], "sub": "43" });
+    assert!(issued(&ask_native(&gate, &bearer, &asked)).is_none());
+    let (_origin, gate, bearer) = native(&format!("{SHARED}any_subject = true\n"));
+    let answer = ask_native(&gate, &bearer, &asked);
+    assert_eq!(
+        issued(&answer).unwrap_or_else(|| panic!("{answer:?}"))["sub"],
+        "43"
+    );
+    // The caller's own scope stays the measure.
+    let answer = ask_native(
+        &gate,
+        &bearer,
+        &json!({ "paths": ["/customers/43/a"], "sub": "43" }),
+    );
+    assert!(issued(&answer).is_none(), "{answer:?}");
+}
+
+#[test]
+fn p24_a_file_name_cannot_split_a_header() {
+    let (_origin, gate, bearer) = native(SHARED);
+    for name in [
+        "a\r\nX: 1",
+        "a\nb",
+        "a\u{0}b",
+        "a\u{7f}",
+        "../../etc/passwd",
+        "a/b",
+        "a\\b",
+        "",
+        &"x".repeat(5000),
+    ] {
+        let answer = ask_native(
+            &gate,
+            &bearer,
+            &json!({ "paths": ["/shared/a"], "filename": name }),
+        );
+        assert_eq!(answer.status, 422, "{name:?}: {answer:?}");
+        assert!(
+            answer.json()["violations"]
+                .as_array()
+                .is_some_and(|list| !list.is_empty()),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn p24_methods_addresses_and_parameters_are_checked() {
+    let (_origin, gate, bearer) = native(SHARED);
+    for (name, value) in [
+        ("methods", json!(["DELETE"])),
+        ("methods", json!(["GET", "PUT"])),
+        ("methods", json!(["BREW"])),
+        ("methods", json!("GET")),
+        ("methods", json!([])),
+        ("ips", json!(["300.1.1.1"])),
+        ("ips", json!(["192.0.2.0/33"])),
+        ("ips", json!("192.0.2.1")),
+        ("args", json!({ "w": "x".repeat(10_000) })),
+        ("args", json!({ "w": [1] })),
+        ("args", json!([1])),
+        ("uses", json!(2)),
+        ("uses", json!(1)),
+        ("rate", json!(1)),
+        ("nonsense", json!(1)),
+        ("path", json!("/other")),
+    ] {
+        let answer = ask_native(&gate, &bearer, &json!({ "paths": ["/shared/a"], name: value }));
+        assert!(issued(&answer).is_none(), "{name} = {value:.40}: {answer:?}");
+    }
+}
+
+#[test]
+fn the_native_dialect_reads_json_alone_and_strictly() {
+    let (_origin, gate, bearer) = native(SHARED);
+    let ask = |kind: &str, body: &[u8]| {
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", kind)];
+        gate.ask("POST", "/v1/tokens", &headers, body)
+    };
+    let good = br#"{"paths":["/shared/a"]}"#;
+    assert!([200, 201].contains(&ask("application/json", good).status));
+    assert!([200, 201].contains(&ask("application/json; charset=utf-8", good).status));
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+    ] {
+        assert_eq!(ask(kind, good).status, 415, "{kind}");
+    }
+    for body in [
+        &b""[..],
+        b"{",
+        b"[]",
+        b"null",
+        b"\"x\"",
+        b"{}{}",
+        b"\xff",
+        br#"{"paths":["/shared/a"],"paths":["/shared/b"]}"#,
+    ] {
+        let answer = ask("application/json", body);
+        assert!(
+            [400, 422].contains(&answer.status),
+            "{}: {answer:?}",
+            String::from_utf8_lossy(body)
+        );
+    }
+    assert_eq!(ask("application/json", &vec![b' '; 100 * 1024]).status, 413);
+}
+
+#[test]
+fn the_native_dialect_refuses_callers_as_problem_json() {
+    let (_origin, gate, _) = native(SHARED);
+    let body = json!({ "paths": ["/shared/a"] });
+    for (bearer, status) in [
+        (String::new(), 401),
+        ("Bearer x".to_owned(), 401),
+        (Token::caller("42", "media:read").expires(NOW - 60).bearer(), 401),
+        (
+            Token::caller("42", "media:read").key(mint::STRANGER).bearer(),
+            401,
+        ),
+        (Token::caller("42", "media:read").without("sub").bearer(), 401),
+        (Token::caller("42", "other:thing").bearer(), 403),
+    ] {
+        let answer = ask_native(&gate, &bearer, &body).expect(status);
+        assert_eq!(media_type(&answer), "application/problem+json", "{answer:?}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(
+            answer.header("www-authenticate").is_some(),
+            status == 401,
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn a_slow_or_cut_body_of_a_caller_holds_up_nobody() {
+    let (_origin, gate, bearer) = native(SHARED);
+    let mut slow = Client::connect(gate.issuer());
+    slow.request(
+        "POST",
+        "/v1/tokens",
+        &[
+            ("Authorization", &bearer),
+            ("Content-Type", "application/json"),
+            ("Content-Length", "100"),
+        ],
+    );
+    slow.send("{\"paths\":");
+    let answer = ask_native(&gate, &bearer, &json!({ "paths": ["/shared/a"] }));
+    assert!([200, 201].contains(&answer.status), "{answer:?}");
+    drop(slow);
+    assert!([200, 201].contains(&ask_native(&gate, &bearer, &json!({ "paths": ["/shared/a"] })).status));
+}
