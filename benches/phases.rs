@@ -54,9 +54,13 @@ fn route(keys: &Arc<KeyRing>) -> Arc<Route> {
         number: 0,
         host: None,
         prefix: "".into(),
-        carriers: Carriers::new(vec![Carrier::Query { names: Box::new(["t".into()]) }]),
+        carriers: Carriers::new(vec![Carrier::Query {
+            names: Box::new(["t".into()]),
+        }]),
         scheme: Scheme::Jwt(Jwt::new(rules)),
-        origin: Arc::new(Origin::Folder(Folder::open(&std::env::temp_dir()).expect("a temporary folder"))),
+        origin: Arc::new(Origin::Folder(
+            Folder::open(&std::env::temp_dir()).expect("a temporary folder"),
+        )),
         scope: ScopeRule::Claims,
         leeway: Duration::from_secs(5),
         methods: Methods::READ,
@@ -97,19 +101,26 @@ fn token(keys: &Arc<KeyRing>, now: UnixTime) -> String {
 fn head(token: &str) -> Parts {
     let request = Request::get(format!("/videos/2026/clip.mp4?t={token}"))
         .header("host", "media.example.com")
-        .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)")
+        .header(
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
+        )
         .header("accept", "*/*")
         .header("range", "bytes=0-1023");
     request.body(()).expect("a request").into_parts().0
 }
 
 fn phases(c: &mut Criterion) {
-    use jsonwebtoken::Algorithm::{EdDSA, ES256, HS256};
+    use jsonwebtoken::Algorithm::{ES256, EdDSA, HS256};
 
     let now = Clock::system().now();
     let client: IpAddr = [203, 0, 113, 7].into();
-    c.bench_function("target/plain", |b| b.iter(|| Target::parse(black_box("/videos/2026/clip.mp4"), Some("w=1"))));
-    c.bench_function("target/encoded", |b| b.iter(|| Target::parse(black_box("/videos/2026/cl%C3%BCp%20.mp4"), None)));
+    c.bench_function("target/plain", |b| {
+        b.iter(|| Target::parse(black_box("/videos/2026/clip.mp4"), Some("w=1")))
+    });
+    c.bench_function("target/encoded", |b| {
+        b.iter(|| Target::parse(black_box("/videos/2026/cl%C3%BCp%20.mp4"), None))
+    });
 
     for algorithm in [HS256, ES256, EdDSA] {
         let keys = ring(algorithm);
@@ -122,7 +133,13 @@ fn phases(c: &mut Criterion) {
 
         if algorithm == HS256 {
             c.bench_function("admit", |b| b.iter(|| admit(black_box(&head), MAX_HEAD).is_ok()));
-            c.bench_function("route", |b| b.iter(|| router.find(Some("media.example.com"), admitted.raw_path).is_some()));
+            c.bench_function("route", |b| {
+                b.iter(|| {
+                    router
+                        .find(Some("media.example.com"), admitted.raw_path)
+                        .is_some()
+                })
+            });
             c.bench_function("locate", |b| {
                 let mut exchange = exchange();
                 b.iter(|| locate(&route, &head, &admitted, client, &mut exchange).is_ok());
@@ -139,8 +156,12 @@ fn phases(c: &mut Criterion) {
                 let mut located = locate(&route, &head, &admitted, client, &mut exchange).expect("a token");
                 b.iter(|| {
                     let verified = verify(&route, &mut located, &cache, now).expect("a true token");
-                    let asked =
-                        Asked { method: &head.method, target: &located.target, variables: &located.variables, client };
+                    let asked = Asked {
+                        method: &head.method,
+                        target: &located.target,
+                        variables: &located.variables,
+                        client,
+                    };
                     authorize(&route, verified, &asked).is_ok()
                 });
             });

@@ -93,7 +93,10 @@ mod tests {
             ("http://origin.internal:9000/new?x=1", Some("/~tok/new?x=1")),
             ("https://ORIGIN.internal/new", Some("/~tok/new")),
             ("/new#part", Some("/~tok/new#part")),
-            ("https://www.example.com/shop", Some("https://www.example.com/shop")),
+            (
+                "https://www.example.com/shop",
+                Some("https://www.example.com/shop"),
+            ),
             ("https://evil.example/", None),
             ("//evil.example/", None),
             ("/\\evil.example/", None),
@@ -107,7 +110,11 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::LOCATION, HeaderValue::from_str(location).unwrap());
             let result = rewrite(&route, Some("~tok"), &headers);
-            assert_eq!(result.ok().as_ref().map(|value| value.to_str().unwrap()), expected, "{location}");
+            assert_eq!(
+                result.ok().as_ref().map(|value| value.to_str().unwrap()),
+                expected,
+                "{location}"
+            );
         }
         assert!(rewrite(&route, None, &HeaderMap::new()).is_err());
     }
