@@ -115,18 +115,24 @@ impl Setup {
     /// Starts it.
     #[track_caller]
     pub(crate) fn start(self) -> Gate {
+        self.try_start()
+            .unwrap_or_else(|error| panic!("does not start: {error}"))
+    }
+
+    /// Starts it, or tells why it does not start.
+    pub(crate) fn try_start(self) -> Result<Gate, String> {
         let panics = panics().len();
         let path = self.write();
-        let server = Server::start(&path, self.now).unwrap_or_else(|error| {
-            panic!(
-                "does not start: {error}\n{}",
+        match Server::start(&path, self.now) {
+            Ok(server) => Ok(Gate {
+                server: Some(server),
+                dir: self.dir,
+                panics,
+            }),
+            Err(error) => Err(format!(
+                "{error}\n{}",
                 fs::read_to_string(&path).unwrap_or_default()
-            )
-        });
-        Gate {
-            server: Some(server),
-            dir: self.dir,
-            panics,
+            )),
         }
     }
 
