@@ -346,7 +346,7 @@ fn p35_a_head_that_trickles_is_cut_in_time() {
 fn p35_an_idle_connection_is_closed_in_time() {
     let origin = Origin::start();
     let gate = Setup::new(conf::http(origin.address()) + &conf::route())
-        .server("idle_timeout = \"1s\"")
+        .server("header_timeout = \"1s\"\nidle_timeout = \"1s\"")
         .start();
     let mut silent = gate.connect().patient(Duration::from_secs(10));
     assert!(silent.is_closed(), "a connection that never said anything");
@@ -356,11 +356,34 @@ fn p35_an_idle_connection_is_closed_in_time() {
 }
 
 #[test]
+fn p35_a_body_that_never_comes_is_given_up_in_time() {
+    let origin = Origin::start();
+    let more = "methods = [\"GET\", \"PUT\"]\nmax_upload = \"1KiB\"";
+    let gate = Setup::new(conf::impatient(origin.address(), "1s") + &conf::route_with("files", "/", more))
+        .server("header_timeout = \"1s\"\nidle_timeout = \"1s\"\nstall_timeout = \"5s\"")
+        .start();
+    let target = Token::whole()
+        .claim("methods", serde_json::json!(["PUT"]))
+        .at("/a");
+    let mut client = gate.connect();
+    client.request("PUT", &target, &[("Content-Length", "100")]);
+    client.send("only this");
+    let (bytes, _) = client.read_to_end();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 408"), "{text}");
+    let line = &gate.access(1)[0];
+    assert!(
+        line["code"] == "timeout" || line["end"] == "cut_by_client",
+        "{line}"
+    );
+}
+
+#[test]
 fn p35_a_reader_that_takes_nothing_is_cut_in_time() {
     let origin = Origin::start();
     origin.file("/big", pattern(64 << 20));
     let gate = Setup::new(conf::http(origin.address()) + &conf::route())
-        .server("stall_timeout = \"1s\"")
+        .server("stall_timeout = \"5s\"")
         .start();
     let mut client = gate.connect();
     client.request("GET", &Token::whole().at("/big"), &[]);

@@ -27,6 +27,7 @@ pub(crate) struct Setup {
     now: i64,
     server: String,
     log_format: &'static str,
+    refresh: Option<Duration>,
     toml: String,
 }
 
@@ -40,6 +41,7 @@ impl Setup {
             now: NOW,
             server: String::new(),
             log_format: "json",
+            refresh: None,
             toml: toml.as_ref().to_owned(),
         };
         setup
@@ -70,6 +72,12 @@ impl Setup {
     /// The clock starts here.
     pub(crate) fn now(mut self, now: i64) -> Self {
         self.now = now;
+        self
+    }
+
+    /// Fetches key sets as often as this.
+    pub(crate) fn refresh(mut self, every: Duration) -> Self {
+        self.refresh = Some(every);
         self
     }
 
@@ -123,7 +131,7 @@ impl Setup {
     pub(crate) fn try_start(self) -> Result<Gate, String> {
         let panics = panics().len();
         let path = self.write();
-        match Server::start(&path, self.now) {
+        match Server::start(&path, self.now, self.refresh) {
             Ok(server) => Ok(Gate {
                 server: Some(server),
                 dir: self.dir,
@@ -139,7 +147,7 @@ impl Setup {
     /// Asserts that the configuration is refused, and hands the errors back.
     #[track_caller]
     pub(crate) fn refused(self) -> String {
-        match Server::start(&self.write(), self.now) {
+        match Server::start(&self.write(), self.now, self.refresh) {
             Ok(server) => {
                 server.stop();
                 panic!("the configuration was accepted:\n{}", self.toml)
@@ -255,7 +263,7 @@ impl Gate {
     pub(crate) fn restart(mut self, now: i64) -> Self {
         self.end();
         let dir = std::mem::replace(&mut self.dir, TempDir::new().expect("a folder"));
-        let server = Server::start(&dir.path().join("proxy.toml"), now).expect("starts again");
+        let server = Server::start(&dir.path().join("proxy.toml"), now, None).expect("starts again");
         Self {
             server: Some(server),
             dir,
