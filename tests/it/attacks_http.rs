@@ -344,15 +344,35 @@ fn p35_a_head_that_trickles_is_cut_in_time() {
 
 #[test]
 fn p35_an_idle_connection_is_closed_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("f"), "file").unwrap();
     let origin = Origin::start();
-    let gate = Setup::new(conf::http(origin.address()) + &conf::route())
+    let disk = conf::folder(folder.path()).replace("origin.files", "origin.disk");
+    let on_disk = conf::route_with("disk", "/disk", "strip_prefix = true")
+        .replace("origin = \"files\"", "origin = \"disk\"");
+    let gate = Setup::new(conf::http(origin.address()) + &disk + &conf::route() + &on_disk)
         .server("header_timeout = \"1s\"\nidle_timeout = \"1s\"")
         .start();
-    let mut silent = gate.connect().patient(Duration::from_secs(10));
-    assert!(silent.is_closed(), "a connection that never said anything");
-    let mut kept = gate.connect().patient(Duration::from_secs(10));
-    kept.get(&Token::whole().at("/a"), &[]).expect(200);
-    assert!(kept.is_closed(), "a connection between two requests");
+    let mut open = Vec::new();
+    let mut wait = |what: &'static str, method: &str, target: &str| {
+        let mut client = gate.connect().patient(Duration::from_secs(6));
+        if !method.is_empty() {
+            client.exchange(method, target, &[]);
+        }
+        if !client.is_closed() {
+            open.push(what);
+        }
+    };
+    wait("said nothing", "", "");
+    wait("after a refusal", "GET", "/a");
+    wait("after a HEAD", "HEAD", &Token::whole().at("/a"));
+    wait(
+        "after an answer of an HTTP origin",
+        "GET",
+        &Token::whole().at("/a"),
+    );
+    wait("after a file", "GET", &Token::whole().at("/disk/f"));
+    assert!(open.is_empty(), "still open after 6 s: {open:?}");
 }
 
 #[test]
