@@ -272,6 +272,7 @@ fn from_url(
         refresh,
         cooldown,
         copy: copy.clone(),
+        stats: Arc::default(),
     };
     if copy.exists() && !source.load_copy() {
         problems.warn(at, format!("{} is no good copy of the set", copy.display()), "it is fetched anew by `mediagate serve`");

@@ -12,6 +12,9 @@ use crate::origin::connect::Address;
 use crate::origin::{Folder, HttpOrigin, HttpSettings, Origin};
 use crate::target::Target;
 
+/// The shortest wait for an origin that makes sense.
+const TENTH: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// An origin and what routes need to know of it.
 pub(super) struct Built {
     pub(super) origin: Arc<Origin>,
@@ -51,9 +54,9 @@ fn folder(folder: &raw::Folder, place: &Place, problems: &mut Problems) -> Optio
 
 fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Built> {
     let at = |key: &str| format!("{}.{key}", http.at);
-    let connect_timeout = in_range(at("connect_timeout"), http.connect_timeout, seconds(0), seconds(300), problems);
-    let head_timeout = in_range(at("head_timeout"), http.head_timeout, seconds(1), seconds(3600), problems);
-    let gap_timeout = in_range(at("gap_timeout"), http.gap_timeout, seconds(1), seconds(3600), problems);
+    let connect_timeout = in_range(at("connect_timeout"), http.connect_timeout, TENTH, seconds(300), problems);
+    let head_timeout = in_range(at("head_timeout"), http.head_timeout, TENTH, seconds(3600), problems);
+    let gap_timeout = in_range(at("gap_timeout"), http.gap_timeout, TENTH, seconds(3600), problems);
     let idle_timeout = in_range(at("idle_timeout"), http.idle_timeout, seconds(0), seconds(3600), problems);
     let host = http.host.as_deref().map(|host| {
         let value = HeaderValue::from_str(host).ok().filter(|_| host.parse::<http::uri::Authority>().is_ok());
