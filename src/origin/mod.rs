@@ -1,17 +1,22 @@
 //! Where the files are. An origin answers one `OriginRequest`; it knows nothing of tokens.
+//! In: what `forward` asks. Out: a head and a body. Never: judges who may have it.
 //! A new kind of origin is one file here and an arm in `Origin::fetch`.
 
 use http::{HeaderMap, Method, Response};
 
 pub mod body;
+mod conditional;
 pub mod connect;
 mod error;
 mod file_body;
 pub mod folder;
 pub mod http1;
+mod media_type;
 mod pool;
 mod range;
 mod truth;
+mod upstream;
+mod wire;
 
 pub use body::{OriginBody, Upload};
 pub use error::{OriginError, Phase};
@@ -45,7 +50,11 @@ impl Origin {
     ///
     /// # Errors
     /// `OriginError` when there is no answer, or none that can be believed. "Not found" is an answer.
-    pub async fn fetch(&self, pools: &Pools, request: OriginRequest) -> Result<Response<OriginBody>, OriginError> {
+    pub async fn fetch(
+        &self,
+        pools: &Pools,
+        request: OriginRequest,
+    ) -> Result<Response<OriginBody>, OriginError> {
         match self {
             Self::Folder(folder) => folder.fetch(request).await,
             Self::Http(http) => http.fetch(pools, request).await,
