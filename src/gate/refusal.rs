@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::route::{DialectStatus, Route};
-use crate::origin::{OriginError, Phase};
+use crate::origin::{OriginError, Phase, UploadFault};
 use crate::token::{Methods, TokenError};
 
 macro_rules! codes {
@@ -216,10 +216,13 @@ impl From<OriginError> for Stop {
             OriginError::Http(_) => (Code::OriginInvalid, "the exchange with the origin failed"),
             OriginError::Invalid(what) => (Code::OriginInvalid, *what),
             OriginError::Io(_) => (Code::OriginUnreachable, "a file can't be read"),
-            OriginError::Upload("larger than allowed") => {
-                return Self::refused(Code::TooLarge, "the upload is larger than the route allows");
+            OriginError::Upload(fault) => {
+                return match fault {
+                    UploadFault::TooLarge => Self::refused(Code::TooLarge, "the upload is larger than the route allows"),
+                    UploadFault::TooSlow => Self::refused(Code::Timeout, "the client's body took too long"),
+                    UploadFault::Broken => Self::refused(Code::BadRequest, "the client's body broke off"),
+                };
             }
-            OriginError::Upload(_) => return Self::refused(Code::BadRequest, "the client's body failed"),
         };
         Self::Failed(Failure {
             code,
