@@ -4,10 +4,17 @@
 use std::borrow::Cow;
 
 use http::HeaderMap;
-use smallvec::SmallVec;
+use http::header::{AUTHORIZATION, COOKIE};
+use percent_encoding::percent_decode_str;
+use smallvec::{SmallVec, smallvec};
 
-use super::Parts;
+use super::{MAX_TOKEN_BYTES, Parts};
 use crate::target::{BadTarget, Target};
+
+mod path;
+mod query;
+
+pub use path::PathPattern;
 
 /// Cookies of one name that are tried.
 pub const MAX_COOKIES: usize = 4;
@@ -34,37 +41,6 @@ pub enum Carrier {
     },
     /// `Authorization: Bearer …` (RFC 6750 §2.1).
     Bearer,
-}
-
-/// A path of literal segments, `{name}` variables and one `{token}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathPattern {
-    segments: Box<[Segment]>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
-    Literal(Box<str>),
-    Variable(Box<str>),
-    Token,
-}
-
-impl PathPattern {
-    /// Reads `/media/{id}/download/{token}`; `{token}` stands exactly once, variables have distinct names.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        todo!("{text}")
-    }
-
-    /// The names of the variables.
-    pub fn variables(&self) -> impl Iterator<Item = &str> {
-        self.segments.iter().filter_map(|segment| match segment {
-            Segment::Variable(name) => Some(&**name),
-            _ => None,
-        })
-    }
 }
 
 /// The request as a carrier sees it.
@@ -115,8 +91,13 @@ pub struct Carriers(Box<[Carrier]>);
 
 impl Carriers {
     /// Sorts the list, keeping the given order within each kind.
-    pub fn new(carriers: Vec<Carrier>) -> Self {
-        todo!("{carriers:?}")
+    pub fn new(mut carriers: Vec<Carrier>) -> Self {
+        carriers.sort_by_key(|carrier| match carrier {
+            Carrier::Query { .. } | Carrier::PathSegment(_) | Carrier::PathPrefix { .. } => 0,
+            Carrier::Bearer => 1,
+            Carrier::Cookie { .. } => 2,
+        });
+        Self(carriers.into())
     }
 
     /// The carriers in their order.
@@ -129,17 +110,196 @@ impl Carriers {
     /// # Errors
     /// `LocateError`.
     pub fn locate<'r>(&self, head: Head<'r>) -> Result<Found<'r>, LocateError> {
-        todo!("{}", head.path.len())
+        let mut url = None;
+        let mut unmarked = head.path;
+        let mut prefix = None;
+        // Markers first, so that a pattern sees the path as the origin's links write it. The order does not matter for
+        // the token: all that the URL holds have to agree.
+        for carrier in self.iter() {
+            if let Carrier::PathPrefix { marker } = carrier
+                && let Some(taken) = path::take_prefix(unmarked, marker)?
+            {
+                agree(&mut url, smallvec![taken.token])?;
+                prefix.get_or_insert(taken.segment);
+                unmarked = taken.rest;
+            }
+        }
+        let mut path = Cow::Borrowed(unmarked);
+        let mut variables = None;
+        for carrier in self.iter() {
+            if let Carrier::PathSegment(pattern) = carrier
+                && let Some(taken) = pattern.take(&path)?
+            {
+                agree(&mut url, smallvec![Cow::Owned(taken.token)])?;
+                variables.get_or_insert(taken.variables);
+                path = Cow::Owned(taken.rest);
+            }
+        }
+        for carrier in self.iter() {
+            if let (Carrier::Query { names }, Some(query)) = (carrier, head.query)
+                && let Some(parts) = query::find(query, names)?
+            {
+                agree(&mut url, parts)?;
+            }
+        }
+        let query = head
+            .query
+            .map(|query| query::without(query, |key| self.names_in_query(key)));
+        let target = Target::parse(&path, query.as_deref())?;
+
+        let mut alternatives = Vec::new();
+        let mut parts = url;
+        for carrier in self.iter() {
+            if parts.is_some() {
+                break;
+            }
+            match carrier {
+                Carrier::Bearer => parts = bearer(head.headers)?,
+                Carrier::Cookie { names } => (parts, alternatives) = from_cookies(head.headers, names)?,
+                _ => {}
+            }
+        }
+        Ok(Found {
+            parts,
+            alternatives,
+            target,
+            variables: variables.unwrap_or_default(),
+            prefix,
+        })
     }
+
+    fn names_in_query(&self, key: &str) -> bool {
+        self.iter().any(|carrier| match carrier {
+            Carrier::Query { names } => names.iter().any(|name| query::is(key, name)),
+            _ => false,
+        })
+    }
+}
+
+/// A URL that holds its token more than once holds the same one.
+fn agree<'r>(found: &mut Option<Parts<'r>>, parts: Parts<'r>) -> Result<(), LocateError> {
+    match found {
+        Some(known) if *known != parts => Err(LocateError::Ambiguous),
+        Some(_) => Ok(()),
+        None => {
+            *found = Some(parts);
+            Ok(())
+        }
+    }
+}
+
+/// A token's text out of a URL: decoded once. `+` stays `+`.
+fn decode(raw: &str) -> Result<Cow<'_, str>, LocateError> {
+    // An encoded byte takes three, so longer ones need not be decoded to be refused.
+    if raw.len() > 3 * MAX_TOKEN_BYTES || !is_well_encoded(raw) {
+        return Err(LocateError::Malformed);
+    }
+    let text = percent_decode_str(raw)
+        .decode_utf8()
+        .map_err(|_| LocateError::Malformed)?;
+    check(&text)?;
+    Ok(text)
+}
+
+fn check(token: &str) -> Result<(), LocateError> {
+    if token.is_empty() || token.len() > MAX_TOKEN_BYTES || token.bytes().any(|byte| byte.is_ascii_control())
+    {
+        return Err(LocateError::Malformed);
+    }
+    Ok(())
+}
+
+fn is_well_encoded(raw: &str) -> bool {
+    raw.split('%').skip(1).all(|after| {
+        let digits = after.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
+/// RFC 6750 §2.1. Other authentication schemes are no token of ours.
+fn bearer(headers: &HeaderMap) -> Result<Option<Parts<'_>>, LocateError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(LocateError::Ambiguous);
+    }
+    let bytes = value.as_bytes();
+    let end = bytes
+        .iter()
+        .position(|byte| matches!(byte, b' ' | b'\t'))
+        .unwrap_or(bytes.len());
+    if !bytes[..end].eq_ignore_ascii_case(b"bearer") {
+        return Ok(None);
+    }
+    let token = value.to_str().map_err(|_| LocateError::Malformed)?[end..].trim_start_matches(' ');
+    // A comma would be a second credential of a joined header (RFC 9110 §5.3).
+    if token.contains([' ', '\t', ',', '"']) {
+        return Err(LocateError::Malformed);
+    }
+    check(token)?;
+    Ok(Some(smallvec![Cow::Borrowed(token)]))
+}
+
+/// The first `MAX_COOKIES` of each name, tried by position; a name with fewer stands with its last one.
+fn from_cookies<'r>(
+    headers: &'r HeaderMap,
+    names: &[Box<str>],
+) -> Result<(Option<Parts<'r>>, Vec<Parts<'r>>), LocateError> {
+    let values: SmallVec<[SmallVec<[&str; MAX_COOKIES]>; 1]> = names
+        .iter()
+        .map(|name| cookies(headers, name).take(MAX_COOKIES).collect())
+        .collect();
+    if values.is_empty() || values.iter().any(|values| values.is_empty()) {
+        return Ok((None, Vec::new()));
+    }
+    let most = values.iter().map(|values| values.len()).max().unwrap_or(0);
+    let mut readable = (0..most)
+        .map(|at| values.iter().map(move |values| values[at.min(values.len() - 1)]))
+        .filter(|parts| parts.clone().all(|part| check(part).is_ok()))
+        .map(|parts| parts.map(Cow::Borrowed).collect::<Parts<'r>>());
+    let first = readable.next().ok_or(LocateError::Malformed)?;
+    Ok((Some(first), readable.collect()))
 }
 
 /// The values of the cookies called `name`, in order (RFC 6265 §5.4; quotes around a value are taken off).
 pub fn cookies<'r>(headers: &'r HeaderMap, name: &str) -> impl Iterator<Item = &'r str> {
-    let _ = (headers, name);
-    std::iter::empty()
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        // Pair by pair: a stranger's cookie with bytes that are not UTF-8 must not hide ours.
+        .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
+        .filter(move |(key, _)| key.trim_matches([' ', '\t']) == name)
+        .map(|(_, value)| {
+            let value = value.trim_matches([' ', '\t']);
+            value
+                .strip_prefix('"')
+                .and_then(|value| value.strip_suffix('"'))
+                .unwrap_or(value)
+        })
 }
 
 /// A `Cookie` header's value without the cookies called `names`; `None` when nothing is left.
 pub fn without_cookies(value: &str, names: &[Box<str>]) -> Option<String> {
-    todo!("{}{}", value.len(), names.len())
+    let mut rest = String::new();
+    for pair in value
+        .split(';')
+        .map(|pair| pair.trim_matches([' ', '\t']))
+        .filter(|pair| !pair.is_empty())
+    {
+        let key = pair.split('=').next().unwrap_or("").trim_matches([' ', '\t']);
+        if names.iter().any(|name| **name == *key) {
+            continue;
+        }
+        if !rest.is_empty() {
+            rest.push_str("; ");
+        }
+        rest.push_str(pair);
+    }
+    (!rest.is_empty()).then_some(rest)
 }
+
+#[cfg(test)]
+mod tests;

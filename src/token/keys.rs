@@ -12,6 +12,12 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use super::claims::TokenId;
 use crate::secret::Secret;
 
+mod jwk;
+mod key;
+mod pem;
+
+use key::{Key, bad};
+
 /// The most keys that one set may hold.
 pub const MAX_KEYS: usize = 64;
 
@@ -61,12 +67,20 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// Reads a JWK set (RFC 7517 §5) strictly.
+    /// Reads a JWK set (RFC 7517 §5) strictly. A single JWK is refused: it is written as a set of one.
     ///
     /// # Errors
-    /// `KeyError` for the first key that is weak, ambiguous or not a signature key's.
+    /// `KeyError` for the first key that is weak, ambiguous or not a signature key's. Keys that are for something else
+    /// (`use`, `key_ops`) stand apart, and so do kinds that we don't know in a fetched set; no key left is an error.
     pub fn from_jwks(json: &[u8], source: SetSource) -> Result<Self, KeyError> {
-        todo!("{}{source:?}", json.len())
+        let mut set = Self::default();
+        for key in jwk::read_set(json, source)? {
+            set.add(key)?;
+        }
+        if set.verifying.is_empty() && set.signing.is_empty() {
+            return Err(bad(None, "the set has no key for signatures"));
+        }
+        Ok(set)
     }
 
     /// One HMAC key from its bytes.
@@ -74,7 +88,7 @@ impl KeySet {
     /// # Errors
     /// `KeyError` when it is shorter than the algorithm's hash (RFC 7518 §3.2).
     pub fn from_hmac(kid: Option<&str>, algorithm: Algorithm, secret: &Secret) -> Result<Self, KeyError> {
-        todo!("{kid:?}{algorithm:?}{secret:?}")
+        Self::of(Key::hmac(kid, algorithm, secret.reveal())?)
     }
 
     /// One public or private key in PEM (SPKI, PKCS#8, PKCS#1, SEC1), for the one algorithm.
@@ -82,23 +96,98 @@ impl KeySet {
     /// # Errors
     /// `KeyError` when the PEM does not hold a key of the algorithm's kind, or a weak one.
     pub fn from_pem(kid: Option<&str>, algorithm: Algorithm, pem: &Secret) -> Result<Self, KeyError> {
-        todo!("{kid:?}{algorithm:?}{pem:?}")
+        Self::of(pem::read(kid, algorithm, pem.reveal())?)
     }
 
     /// The keys of both sets together.
     ///
     /// # Errors
     /// `KeyError` for two different keys of one name, or too many.
-    pub fn merge(self, other: Self) -> Result<Self, KeyError> {
-        todo!("{}", other.signing.len())
+    pub fn merge(mut self, other: Self) -> Result<Self, KeyError> {
+        for key in other.verifying {
+            self.add_verifying(key)?;
+        }
+        for key in other.signing {
+            self.add_signing(key)?;
+        }
+        for jwk in other.public_jwks {
+            self.add_public(jwk);
+        }
+        Ok(self)
     }
 
-    /// A new private JWK of the algorithm (HS256, ES256 or EdDSA), as JSON text for a key file, with a random `kid`.
+    /// A new private JWK of the algorithm (HS256, ES256 or EdDSA), as the JSON text of a set of one for a key file, with
+    /// a random `kid`.
     ///
     /// # Errors
     /// `KeyError` for algorithms that we don't make keys for.
     pub fn generate(algorithm: Algorithm) -> Result<String, KeyError> {
-        todo!("{algorithm:?}")
+        jwk::generate(algorithm)
+    }
+
+    fn of(key: Key) -> Result<Self, KeyError> {
+        let mut set = Self::default();
+        set.add(key)?;
+        Ok(set)
+    }
+
+    fn add(&mut self, key: Key) -> Result<(), KeyError> {
+        if let Some(verifying) = key.verifying {
+            self.add_verifying(verifying)?;
+        }
+        if let Some(signing) = key.signing {
+            self.add_signing(signing)?;
+        }
+        if let Some(jwk) = key.public_jwk {
+            self.add_public(jwk);
+        }
+        Ok(())
+    }
+
+    fn add_verifying(&mut self, key: VerifyingKey) -> Result<(), KeyError> {
+        let same = |known: &VerifyingKey| known.algorithm == key.algorithm && key::same(&known.key, &key.key);
+        if self
+            .verifying
+            .iter()
+            .any(|known| known.kid == key.kid && same(known))
+        {
+            return Ok(());
+        }
+        let clash = key.kid.is_some() && self.verifying.iter().any(|known| known.kid == key.kid);
+        let other_half = |known: &SigningKey| known.kid == key.kid && !key::is_half_of(known, &key);
+        if clash || key.kid.is_some() && self.signing.iter().any(other_half) {
+            return Err(bad(key.kid.as_deref(), "two different keys have this name"));
+        }
+        full(self.verifying.len(), key.kid.as_deref())?;
+        self.verifying.push(key);
+        Ok(())
+    }
+
+    fn add_signing(&mut self, key: SigningKey) -> Result<(), KeyError> {
+        let same = |known: &SigningKey| {
+            known.algorithm == key.algorithm && known.key.as_bytes() == key.key.as_bytes()
+        };
+        if self
+            .signing
+            .iter()
+            .any(|known| known.kid == key.kid && same(known))
+        {
+            return Ok(());
+        }
+        let clash = key.kid.is_some() && self.signing.iter().any(|known| known.kid == key.kid);
+        let other_half = |known: &VerifyingKey| known.kid == key.kid && !key::is_half_of(&key, known);
+        if clash || key.kid.is_some() && self.verifying.iter().any(other_half) {
+            return Err(bad(key.kid.as_deref(), "two different keys have this name"));
+        }
+        full(self.signing.len(), key.kid.as_deref())?;
+        self.signing.push(key);
+        Ok(())
+    }
+
+    fn add_public(&mut self, jwk: serde_json::Value) {
+        if !self.public_jwks.contains(&jwk) {
+            self.public_jwks.push(jwk);
+        }
     }
 
     /// The public halves as a JWK set, without `oct` keys.
@@ -116,6 +205,14 @@ impl KeySet {
     /// Keys that check signatures.
     pub fn verifying(&self) -> &[VerifyingKey] {
         &self.verifying
+    }
+}
+
+fn full(count: usize, kid: Option<&str>) -> Result<(), KeyError> {
+    if count < MAX_KEYS {
+        Ok(())
+    } else {
+        Err(bad(kid, "the set has more than 64 keys"))
     }
 }
 
@@ -231,3 +328,6 @@ impl fmt::Debug for LogKey {
         f.write_str("LogKey(…)")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 pub mod carrier;
 pub mod claims;
+mod json;
 pub mod keys;
 pub mod scheme;
 pub mod scope;

@@ -1,0 +1,2 @@
+//! Keys that are taken and keys that are refused.
+use super::*;
