@@ -4,6 +4,7 @@
 //! `gate/mod.rs`) → `origin` (the files). The issuer is the second, cold door. `docs/ARCHITECTURE.md` is the map.
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod gate;
 pub mod issuer;

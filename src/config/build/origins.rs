@@ -1,0 +1,282 @@
+//! `[origin.NAME]` and `[media.NAME]`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use http::{HeaderValue, Uri};
+
+use super::{Place, in_range, raw, seconds};
+use crate::config::problems::Problems;
+use crate::media::{Media, MediaId, Medium};
+use crate::origin::connect::Address;
+use crate::origin::{Folder, HttpOrigin, HttpSettings, Origin};
+use crate::target::Target;
+
+/// An origin and what routes need to know of it.
+pub(super) struct Built {
+    pub(super) origin: Arc<Origin>,
+    /// Its own host names, lower case.
+    pub(super) hosts: Vec<Box<str>>,
+    /// For people.
+    pub(super) place: String,
+}
+
+/// All origins; `None` for one that is wrong and was reported.
+pub(super) fn origins(
+    file: &raw::File,
+    place: &Place,
+    problems: &mut Problems,
+) -> BTreeMap<String, Option<Built>> {
+    let one = |(name, origin): (&String, &raw::Origin)| {
+        let built = match origin {
+            raw::Origin::Folder(folder) => self::folder(folder, place, problems),
+            raw::Origin::Http(http) => self::http(http, place, problems),
+        };
+        (name.clone(), built)
+    };
+    file.origin.iter().map(one).collect()
+}
+
+fn folder(folder: &raw::Folder, place: &Place, problems: &mut Problems) -> Option<Built> {
+    let root = place.resolve(folder.root.as_ref()?);
+    match Folder::open(&root) {
+        Ok(folder) => Some(Built {
+            origin: Arc::new(Origin::Folder(folder)),
+            hosts: Vec::new(),
+            place: format!("folder {}", root.display()),
+        }),
+        Err(error) => {
+            let hint = "relative paths count from the configuration file's folder";
+            problems.error(
+                format!("{}.root", folder.at),
+                format!("{} can't be opened: {error}", root.display()),
+                hint,
+            );
+            None
+        }
+    }
+}
+
+fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Built> {
+    let at = |key: &str| format!("{}.{key}", http.at);
+    let connect_timeout = in_range(
+        at("connect_timeout"),
+        http.connect_timeout,
+        seconds(0),
+        seconds(300),
+        problems,
+    );
+    let head_timeout = in_range(
+        at("head_timeout"),
+        http.head_timeout,
+        seconds(1),
+        seconds(3600),
+        problems,
+    );
+    let gap_timeout = in_range(
+        at("gap_timeout"),
+        http.gap_timeout,
+        seconds(1),
+        seconds(3600),
+        problems,
+    );
+    let idle_timeout = in_range(
+        at("idle_timeout"),
+        http.idle_timeout,
+        seconds(0),
+        seconds(3600),
+        problems,
+    );
+    let host = http.host.as_deref().map(|host| {
+        let value = HeaderValue::from_str(host)
+            .ok()
+            .filter(|_| host.parse::<http::uri::Authority>().is_ok());
+        if value.is_none() {
+            problems.error(at("host"), "is no host", "write \"files.example.com\"");
+        }
+        value
+    });
+    let url = http.url.as_deref()?;
+    let mut wrong = |what: &str| {
+        problems.error(
+            at("url"),
+            what,
+            "write \"http://127.0.0.1:9000\" or \"https://files.example.com/base\"",
+        );
+        None
+    };
+    let Ok(uri) = url.parse::<Uri>() else {
+        return wrong("is no URL");
+    };
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.authority().is_none() {
+        return wrong("is no http or https URL");
+    }
+    let authority = uri.authority()?.as_str().to_ascii_lowercase();
+    if authority.contains('@') {
+        return wrong("holds a user name or password, which would be a secret in the configuration");
+    }
+    if uri.query().is_some() {
+        return wrong("has a query");
+    }
+    let base_path = match Target::parse(uri.path(), None) {
+        Ok(target) => target.encoded_path().trim_end_matches('/').to_owned(),
+        Err(error) => return wrong(&error.to_string()),
+    };
+    let ca_file = http.ca_file.as_deref().map(|path| place.resolve(path));
+    if ca_file.is_some() && uri.scheme_str() == Some("http") {
+        problems.warn(
+            at("ca_file"),
+            "means nothing for an http URL",
+            "write https, or take it out",
+        );
+    }
+    let address = match Address::parse(&uri, ca_file.as_deref()) {
+        Ok(address) => address,
+        Err(what) => {
+            let key = if ca_file.is_some() { "ca_file" } else { "url" };
+            problems.error(at(key), what, "");
+            return None;
+        }
+    };
+    let host = match host {
+        Some(host) => host?,
+        None => HeaderValue::from_str(&authority).ok()?,
+    };
+    let mut hosts: Vec<Box<str>> = vec![authority.as_str().into()];
+    for name in [
+        uri.host().map(str::to_ascii_lowercase),
+        host.to_str().ok().map(str::to_ascii_lowercase),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        if !hosts.iter().any(|known| **known == *name) {
+            hosts.push(name.into());
+        }
+    }
+    let place = format!("{}://{authority}{base_path}", uri.scheme_str()?);
+    let settings = HttpSettings {
+        address,
+        host,
+        base_path,
+        connect_timeout,
+        head_timeout,
+        gap_timeout,
+        idle_timeout,
+        max_idle: http.max_idle,
+        allow_close_delimited: http.allow_close_delimited,
+    };
+    Some(Built {
+        origin: Arc::new(Origin::Http(HttpOrigin::new(settings))),
+        hosts,
+        place,
+    })
+}
+
+/// All media catalogues; `None` for one that is wrong and was reported.
+pub(super) fn media(
+    file: &raw::File,
+    place: &Place,
+    problems: &mut Problems,
+) -> BTreeMap<String, Option<Arc<Media>>> {
+    let mut one = |media: &raw::Media| match (&media.file, &media.template) {
+        (Some(path), None) => catalogue(&format!("{}.file", media.at), &place.resolve(path), problems),
+        (None, Some(template)) => template_media(&format!("{}.template", media.at), template, problems),
+        (Some(_), Some(_)) => {
+            problems.error(&media.at, "has both `file` and `template`", "keep one of them");
+            None
+        }
+        (None, None) => {
+            if !problems.has(&format!("{}.file", media.at))
+                && !problems.has(&format!("{}.template", media.at))
+            {
+                problems.error(
+                    &media.at,
+                    "has neither `file` nor `template`",
+                    "add `template = \"/files/{id}\"`, or a catalogue",
+                );
+            }
+            None
+        }
+    };
+    file.media
+        .iter()
+        .map(|(name, media)| (name.clone(), one(media).map(Arc::new)))
+        .collect()
+}
+
+fn template_media(at: &str, template: &str, problems: &mut Problems) -> Option<Media> {
+    let filled = template.replace("{id}", "0");
+    if template.matches("{id}").count() != 1 || filled.contains(['{', '}', '?', '#']) {
+        problems.error(
+            at,
+            "does not name `{id}` exactly once, or holds more than a path",
+            "write \"/files/{id}\"",
+        );
+        return None;
+    }
+    if let Err(error) = Target::parse(&filled, None) {
+        problems.error(at, error.to_string(), "write \"/files/{id}\"");
+        return None;
+    }
+    Some(Media::Template(template.into()))
+}
+
+fn catalogue(at: &str, path: &std::path::Path, problems: &mut Problems) -> Option<Media> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            problems.error(
+                at,
+                format!("{} can't be read: {error}", path.display()),
+                "relative paths count from the configuration file's folder",
+            );
+            return None;
+        }
+    };
+    let json = path.extension().is_some_and(|ending| ending == "json");
+    let parsed: Result<HashMap<Box<str>, Medium>, (Option<usize>, String)> = if json {
+        serde_json::from_str(&text).map_err(|error| (Some(error.line()), error.to_string()))
+    } else {
+        toml::from_str(&text).map_err(|error| {
+            let line = error
+                .span()
+                .map(|span| text[..span.start].matches('\n').count() + 1);
+            (line, error.message().trim().replace('\n', ", "))
+        })
+    };
+    let all = match parsed {
+        Ok(all) => all,
+        Err((line, what)) => {
+            let line = line.map_or_else(String::new, |line| format!(":{line}"));
+            problems.error(
+                at,
+                format!("{}{line}: {what}", path.display()),
+                "each id is a table with file, name, folder, owner",
+            );
+            return None;
+        }
+    };
+    let mut good = true;
+    for (id, medium) in &all {
+        let file = &*medium.file;
+        let wrong = if MediaId::parse(id).is_err() {
+            Some("is no media id: one path segment of at most 128 bytes".to_owned())
+        } else if !file.starts_with('/') {
+            Some(format!("file {file:?} does not start with a slash"))
+        } else if file
+            .split('/')
+            .skip(1)
+            .any(|segment| crate::target::encode_segment(segment).is_err())
+        {
+            Some(format!("file {file:?} is no path to a file"))
+        } else {
+            None
+        };
+        if let Some(wrong) = wrong {
+            good = false;
+            problems.error(at, format!("{}: {id:?}: {wrong}", path.display()), "");
+        }
+    }
+    good.then_some(Media::Catalogue(all))
+}

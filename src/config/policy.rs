@@ -1,0 +1,177 @@
+//! What a route really does, in words, so that no part of a policy is lost unseen; and with which keys its tokens are
+//! made, which verifiers don't tell.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::values::{show_duration, show_size};
+use crate::gate::route::{Mapping, Route, ScopeRule};
+use crate::token::carrier::Carrier;
+use crate::token::keys::{KeyRing, LogKey};
+use crate::token::scheme::jwt::{KidHeader, Minter};
+
+/// The keys of a verifier and what it demands.
+#[derive(Clone, Debug)]
+pub struct RouteKeys {
+    /// The keys.
+    pub keys: Arc<KeyRing>,
+    /// Accepted issuers; at least one.
+    pub issuers: Vec<String>,
+    /// Accepted audiences; at least one.
+    pub audiences: Vec<String>,
+    /// The `typ` that is demanded.
+    pub typ: Option<String>,
+    /// The longest life.
+    pub max_lifetime: Option<std::time::Duration>,
+}
+
+impl RouteKeys {
+    /// A minter whose tokens these rules accept; `None` where no key at hand can sign, or a `typ` is demanded that we
+    /// don't write.
+    pub fn minter(&self, log_key: &Arc<LogKey>) -> Option<Minter> {
+        let can_sign = self
+            .keys
+            .load()
+            .is_some_and(|set| set.keys.signing(None).is_some());
+        let plain = self
+            .typ
+            .as_deref()
+            .is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"));
+        (can_sign && plain).then(|| Minter {
+            keys: Arc::clone(&self.keys),
+            issuer: self.issuers.first().map_or("", |text| text).into(),
+            audience: self.audiences.first().map_or("", |text| text).into(),
+            kid: KidHeader::Named,
+            log_key: Arc::clone(log_key),
+        })
+    }
+}
+
+/// One route in words.
+pub struct Policy {
+    /// The route.
+    pub route: Arc<Route>,
+    /// Its keys.
+    pub keys: RouteKeys,
+    /// Its origin: name, and where it is.
+    pub origin: String,
+    /// The dialects mounted below it.
+    pub mounts: Vec<&'static str>,
+    /// Its path carrier as it was written, for making links.
+    pub path_carrier: Option<String>,
+}
+
+/// A carrier as a person writes it.
+pub fn carrier_text(carrier: &Carrier, path_carrier: Option<&str>) -> String {
+    match carrier {
+        Carrier::Query { names } => names
+            .iter()
+            .map(|name| format!("?{name}=…"))
+            .collect::<Vec<_>>()
+            .join(" and "),
+        Carrier::PathSegment(_) => format!("path {}", path_carrier.unwrap_or("pattern")),
+        Carrier::PathPrefix { marker } => format!("path prefix /{marker}…/"),
+        Carrier::Cookie { names } => format!("cookie {}", names.join(" and ")),
+        Carrier::Bearer => "Authorization: Bearer".to_owned(),
+    }
+}
+
+impl fmt::Display for Policy {
+    /// Several lines, each `name: what`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let route = &self.route;
+        let host = route.host.as_deref().unwrap_or("any host");
+        let prefix = if route.prefix.is_empty() {
+            "/"
+        } else {
+            &route.prefix
+        };
+        writeln!(f, "route {}: {host}, {prefix}", route.name)?;
+        let carriers: Vec<String> = route
+            .carriers
+            .iter()
+            .map(|carrier| carrier_text(carrier, self.path_carrier.as_deref()))
+            .collect();
+        writeln!(f, "  carriers   {}", carriers.join(", "))?;
+        write!(
+            f,
+            "  scheme     {}, keys {:?}, issuer {}, audience {}, leeway {}",
+            route.scheme.name(),
+            self.keys.keys.name(),
+            self.keys.issuers.join(" or "),
+            self.keys.audiences.join(" or "),
+            show_duration(route.leeway)
+        )?;
+        if let Some(typ) = &self.keys.typ {
+            write!(f, ", typ {typ}")?;
+        }
+        if let Some(life) = self.keys.max_lifetime {
+            write!(f, ", at most {} long", show_duration(life))?;
+        }
+        writeln!(f)?;
+        match &route.scope {
+            ScopeRule::Claims => writeln!(f, "  scope      what the token says; without it nothing opens")?,
+            ScopeRule::Whole => writeln!(f, "  scope      ANY true token opens the whole route")?,
+            ScopeRule::Template(_) => writeln!(
+                f,
+                "  scope      a template filled from the token, and what the token says"
+            )?,
+        }
+        let methods: Vec<&str> = route.methods.names().collect();
+        write!(f, "  methods    {}", methods.join(", "))?;
+        if methods.iter().any(|method| !matches!(*method, "GET" | "HEAD")) {
+            write!(f, ", uploads to {}", show_size(route.max_upload))?;
+        }
+        writeln!(f)?;
+        let mapping = match &route.mapping {
+            Mapping::Same => "the same path".to_owned(),
+            Mapping::StripPrefix => "the path without the route's".to_owned(),
+            Mapping::Template(template) => (**template).to_owned(),
+            Mapping::Media(_) => "by media id".to_owned(),
+        };
+        writeln!(f, "  origin     {}, {mapping}", self.origin)?;
+        writeln!(
+            f,
+            "  answers    active content: {:?}, disposition: {:?}",
+            route.active_content, route.disposition
+        )?;
+        let cors = match &route.cors {
+            None => "none".to_owned(),
+            Some(cors) if cors.any => "any origin".to_owned(),
+            Some(cors) => {
+                let with = if cors.credentials { ", with cookies" } else { "" };
+                format!("{}{with}", cors.origins.join(", "))
+            }
+        };
+        writeln!(f, "  cors       {cors}")?;
+        let mut sends = Vec::new();
+        if route.forward_cookies {
+            sends.push("cookies".to_owned());
+        }
+        if route.forward_authorization {
+            sends.push("Authorization".to_owned());
+        }
+        sends.extend(
+            route
+                .identity_headers
+                .iter()
+                .map(|(name, claim)| format!("{name} = {claim}")),
+        );
+        if !sends.is_empty() {
+            writeln!(f, "  passes on  {}", sends.join(", "))?;
+        }
+        if !route.status.is_empty() {
+            let mut statuses: Vec<String> = route
+                .status
+                .iter()
+                .map(|(code, status)| format!("{} = {}", code.as_str(), status.as_u16()))
+                .collect();
+            statuses.sort();
+            writeln!(f, "  status     {}", statuses.join(", "))?;
+        }
+        if !self.mounts.is_empty() {
+            writeln!(f, "  mounts     {}", self.mounts.join(", "))?;
+        }
+        Ok(())
+    }
+}

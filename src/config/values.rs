@@ -1,0 +1,302 @@
+//! Single values of the configuration: durations, sizes, addresses, words. Each says what it expects.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use jsonwebtoken::Algorithm;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::problems::{Problems, nearest};
+use super::raw::{Scope, ScopeTemplate};
+use super::read::{Read, text, wrong_type};
+use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
+use crate::issuer::DialectName;
+use crate::server::settings::AddressHeader;
+use crate::telemetry::settings::{AccessSink, LogFormat};
+
+/// What is wrong, and a hint.
+type Wrong = (String, String);
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+/// How an HMAC secret is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Text,
+    Base64Url,
+    Base64,
+    Hex,
+}
+
+/// A text, or a list of texts.
+#[derive(Debug)]
+pub(super) struct Texts(pub(super) Vec<String>);
+
+/// Algorithms by name.
+const ALGORITHMS: &[(&str, Algorithm)] = &[
+    ("HS256", Algorithm::HS256),
+    ("HS384", Algorithm::HS384),
+    ("HS512", Algorithm::HS512),
+    ("RS256", Algorithm::RS256),
+    ("RS384", Algorithm::RS384),
+    ("RS512", Algorithm::RS512),
+    ("PS256", Algorithm::PS256),
+    ("PS384", Algorithm::PS384),
+    ("PS512", Algorithm::PS512),
+    ("ES256", Algorithm::ES256),
+    ("ES384", Algorithm::ES384),
+    ("EdDSA", Algorithm::EdDSA),
+];
+
+/// An algorithm's name (RFC 7518 §3.1).
+pub fn algorithm_name(algorithm: Algorithm) -> &'static str {
+    ALGORITHMS
+        .iter()
+        .find(|(_, known)| *known == algorithm)
+        .map_or("unknown", |(name, _)| name)
+}
+
+/// Reads an algorithm's name.
+///
+/// # Errors
+/// A sentence with the known names.
+pub fn parse_algorithm(text: &str) -> Result<Algorithm, String> {
+    word(text, "algorithm", ALGORITHMS).map_err(|(what, hint)| format!("{what} ({hint})"))
+}
+
+fn word<T: Copy>(text: &str, kind: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
+    words
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, value)| *value)
+        .ok_or_else(|| {
+            let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let lower = text.to_lowercase();
+            let near = names
+                .iter()
+                .copied()
+                .find(|name| name.to_lowercase() == lower)
+                .or_else(|| nearest(text, &names));
+            let hint = match near {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("one of: {}", names.join(", ")),
+            };
+            (format!("{text:?} is no {kind}"), hint)
+        })
+}
+
+/// Values that are written as text.
+macro_rules! texts {
+    ($($kind:ty, $name:literal, $parse:expr;)*) => {
+        $(impl Read for $kind {
+            fn kind() -> String {
+                $name.to_owned()
+            }
+
+            fn read(node: &Spanned<DeValue<'_>>, path: &str, problems: &mut Problems) -> Option<Self> {
+                text(node, path, $name, problems, $parse)
+            }
+        })*
+    };
+}
+
+texts! {
+    String, "text", |text| Ok(text.to_owned());
+    PathBuf, "file name", |text| if text.is_empty() {
+        Err(("is empty".to_owned(), "name a file or folder".to_owned()))
+    } else {
+        Ok(Self::from(text))
+    };
+    Duration, "duration", parse_duration;
+    Size, "size", parse_size;
+    SocketAddr, "address", |text| text.parse().map_err(|_| (
+        format!("{text:?} is no address with a port"),
+        "write \"127.0.0.1:8080\", \"0.0.0.0:8080\" for all of IPv4, \"[::]:8080\" for all".to_owned(),
+    ));
+    IpNet, "network", |text| text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(Self::from)).map_err(|_| (
+        format!("{text:?} is no network"),
+        "write \"10.0.0.0/8\", \"2001:db8::/32\" or one address".to_owned(),
+    ));
+    Algorithm, "algorithm", |text| word(text, "algorithm", ALGORITHMS);
+    Encoding, "word", |text| word(text, "encoding", &[
+        ("text", Self::Text), ("base64url", Self::Base64Url), ("base64", Self::Base64), ("hex", Self::Hex),
+    ]);
+    AddressHeader, "word", |text| word(&text.to_ascii_lowercase(), "header that names clients", &[
+        ("x-forwarded-for", Self::XForwardedFor), ("forwarded", Self::Forwarded),
+    ]);
+    LogFormat, "word", |text| word(text, "log format", &[("text", Self::Text), ("json", Self::Json)]);
+    AccessSink, "word or file name", |text| Ok(match text {
+        "stdout" => Self::Stdout,
+        "stderr" => Self::Stderr,
+        "off" => Self::Off,
+        "" => return Err(("is empty".to_owned(), "\"stdout\", \"stderr\", \"off\" or a file".to_owned())),
+        file => Self::File(PathBuf::from(file)),
+    });
+    tracing::Level, "word", |text| word(text, "level", &[
+        ("error", Self::ERROR), ("warn", Self::WARN), ("info", Self::INFO), ("debug", Self::DEBUG),
+    ]);
+    DialectStatus, "word", |text| word(text, "dialect", &[("native", Self::Native), ("fynn", Self::Fynn)]);
+    DialectName, "word", |text| word(text, "dialect", &[("native", Self::Native), ("fynn", Self::Fynn)]);
+    ActiveContent, "word", |text| word(text, "rule for active content", &[
+        ("sandbox", Self::Sandbox), ("attachment", Self::Attachment), ("allow", Self::Allow),
+    ]);
+    Disposition, "word", |text| word(text, "disposition", &[
+        ("origin", Self::Origin), ("inline", Self::Inline), ("attachment", Self::Attachment),
+    ]);
+}
+
+impl Read for bool {
+    fn kind() -> String {
+        "boolean".to_owned()
+    }
+
+    fn read(node: &Spanned<DeValue<'_>>, path: &str, problems: &mut Problems) -> Option<Self> {
+        let value = node.get_ref().as_bool();
+        if value.is_none() {
+            wrong_type(node, path, "boolean", problems);
+        }
+        value
+    }
+}
+
+macro_rules! integers {
+    ($($kind:ty)*) => {
+        $(impl Read for $kind {
+            fn kind() -> String {
+                "integer".to_owned()
+            }
+
+            fn read(node: &Spanned<DeValue<'_>>, path: &str, problems: &mut Problems) -> Option<Self> {
+                let Some(integer) = node.get_ref().as_integer() else {
+                    wrong_type(node, path, "integer", problems);
+                    return None;
+                };
+                let value = Self::from_str_radix(integer.as_str(), integer.radix()).ok();
+                if value.is_none() {
+                    let line = problems.line_of(node.span().start);
+                    problems.error_on(line, path, format!("{integer} is out of range"), format!("0 to {}", Self::MAX));
+                }
+                value
+            }
+        })*
+    };
+}
+
+integers! { u16 u32 usize }
+
+impl Read for Texts {
+    fn kind() -> String {
+        "text or list of texts".to_owned()
+    }
+
+    fn read(node: &Spanned<DeValue<'_>>, path: &str, problems: &mut Problems) -> Option<Self> {
+        match node.get_ref() {
+            DeValue::String(text) => Some(Self(vec![text.to_string()])),
+            DeValue::Array(_) => Vec::read(node, path, problems).map(Self),
+            _ => {
+                wrong_type(node, path, &Self::kind(), problems);
+                None
+            }
+        }
+    }
+}
+
+/// A number and the unit behind it.
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    Some((text[..end].parse().ok()?, &text[end..]))
+}
+
+/// `500ms`, `15s`, `5m`, `24h`, `7d`.
+///
+/// # Errors
+/// A sentence and a hint.
+pub fn parse_duration(text: &str) -> Result<Duration, (String, String)> {
+    let bad = || (format!("{text:?} is no duration"), String::new());
+    let (number, unit) = split_unit(text).ok_or_else(bad)?;
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        "d" => 24 * 60 * 60 * 1000,
+        _ => return Err(bad()),
+    };
+    number
+        .checked_mul(milliseconds)
+        .map(Duration::from_millis)
+        .ok_or_else(bad)
+}
+
+/// `512B`, `64KB`, `16KiB`, `1GiB`.
+fn parse_size(text: &str) -> Result<Size, Wrong> {
+    let bad = || (format!("{text:?} is no size"), String::new());
+    let (number, unit) = split_unit(text).ok_or_else(bad)?;
+    let bytes: u64 = match unit {
+        "B" => 1,
+        "KB" => 1000,
+        "KiB" => 1024,
+        "MB" => 1000 * 1000,
+        "MiB" => 1024 * 1024,
+        "GB" => 1000 * 1000 * 1000,
+        "GiB" => 1024 * 1024 * 1024,
+        _ => return Err(bad()),
+    };
+    number.checked_mul(bytes).map(Size).ok_or_else(bad)
+}
+
+/// A duration as the configuration writes it: the largest unit that leaves no rest.
+pub fn show_duration(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)]
+        .into_iter()
+        .find(|(_, size)| milliseconds >= *size && milliseconds.is_multiple_of(*size))
+        .map_or_else(
+            || format!("{milliseconds}ms"),
+            |(unit, size)| format!("{}{unit}", milliseconds / size),
+        )
+}
+
+/// A size as the configuration writes it.
+pub fn show_size(bytes: u64) -> String {
+    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
+        .into_iter()
+        .find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size))
+        .map_or_else(
+            || format!("{bytes}B"),
+            |(unit, size)| format!("{}{unit}", bytes / size),
+        )
+}
+
+impl Read for Scope {
+    fn kind() -> String {
+        "word or table".to_owned()
+    }
+
+    fn read(node: &Spanned<DeValue<'_>>, path: &str, problems: &mut Problems) -> Option<Self> {
+        match node.get_ref() {
+            DeValue::Table(_) => ScopeTemplate::read(node, path, problems).map(Self::Template),
+            DeValue::String(_) => text(node, path, "word", problems, |text| match text {
+                "claims" => Ok(Self::Claims),
+                "whole" => Ok(Self::Whole),
+                other => Err((
+                    format!("{other:?} is no rule for scopes"),
+                    "\"claims\", \"whole\" or { template = \"/customers/{sub}/**\" }".to_owned(),
+                )),
+            }),
+            _ => {
+                wrong_type(node, path, &Self::kind(), problems);
+                None
+            }
+        }
+    }
+
+    fn describe(path: &str, schema: &mut Vec<super::read::Key>) {
+        ScopeTemplate::describe(path, schema);
+    }
+}
