@@ -1,1 +1,158 @@
-//! The command line.
+//! The commands. Exit codes: 0, 64 for usage (`sysexits.h`), 78 for the configuration, 1 for everything else.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, KeyFiles, Loaded};
+
+mod check;
+mod explain;
+mod inspect;
+mod keys;
+mod serve;
+mod token;
+
+pub use serve::setup;
+
+const USAGE: u8 = 64;
+const CONFIG: u8 = 78;
+const OTHER: u8 = 1;
+
+/// Why a command ends without success.
+pub(crate) enum Failed {
+    /// The arguments make no sense together.
+    Usage(String),
+    /// The configuration is wrong; all of it is in the text.
+    Config(String),
+    /// Everything else.
+    Other(String),
+}
+
+impl Failed {
+    fn other(error: impl std::fmt::Display) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+#[derive(Parser)]
+#[command(
+    name = "mediagate",
+    version,
+    about = "A reverse proxy that lets a request through only with a media token, and the issuer of those tokens.",
+    long_about = "A reverse proxy that lets a request through only with a media token, and the issuer of those tokens.\n\n\
+        Without a command it serves ./proxy.toml. A first look:\n\n  \
+        mediagate                                     serve, and print a link that opens in a browser\n  \
+        mediagate token mint --path /report.pdf       make another link\n  \
+        mediagate explain --url 'http://…?t=…'        why does a link not work?\n  \
+        mediagate check                               is the configuration right, and what does it do?\n\n\
+        Exit codes: 0, 64 usage, 78 configuration, 1 otherwise."
+)]
+struct Cli {
+    /// The configuration file. Relative paths in it are relative to its folder.
+    #[arg(long, short, global = true, default_value = "proxy.toml", value_name = "FILE")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT (the default)
+    ///
+    /// Binds the gate, the issuer and the admin port, makes the keys that the configuration asks for and that are not there,
+    /// and drains on SIGTERM: /readyz says 503, no more connections are accepted, bodies run to their end.
+    Serve,
+    /// Say whether the configuration is right, and what each route does
+    ///
+    /// Reports every mistake at once, with its line and what to do, and exits 78. Without mistakes it prints each route's
+    /// effective policy: nothing is inherited, merged or lost unseen. Makes no files.
+    Check,
+    /// Say why a link works or does not, through the very phases of the gate
+    ///
+    /// One request from flags, or JSON lines {"method","url","headers":{},"client_ip","now"} on standard input; one JSON line
+    /// each on standard output. Asks neither the origin nor a store, and says so in "unchecked".
+    ///
+    ///   mediagate explain --url 'http://127.0.0.1:8080/clip.mp4?t=eyJ…'
+    ///   mediagate explain --url '…' --now 1767225600 --client-ip 203.0.113.7 --header 'Range: bytes=0-'
+    #[command(verbatim_doc_comment)]
+    Explain(explain::Flags),
+    /// Make and read tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// List key sets, print their public halves, or make a new key
+    ///
+    ///   mediagate keys                        what is there: set, kid, algorithm, whether it signs, where from
+    ///   mediagate keys --public               the public JWK set of all of them
+    ///   mediagate keys new --alg EdDSA        a new private JWK set, for a key file (mode 0600!)
+    #[command(verbatim_doc_comment)]
+    Keys(keys::Flags),
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Print a link with a token in it
+    ///
+    /// Signs with the key set of the route that serves the path, so that set has to hold a private or shared key.
+    ///
+    ///   mediagate token mint --path /report.pdf
+    ///   mediagate token mint --path '/hls/**' --carrier path-prefix --ttl 4h
+    ///   mediagate token mint --media 1
+    #[command(verbatim_doc_comment)]
+    Mint(token::MintFlags),
+    /// Print a bearer with which a caller asks the issuer
+    ///
+    ///   curl -H "Authorization: Bearer $(mediagate token caller --sub 42 --scope media:read)" …
+    #[command(verbatim_doc_comment)]
+    Caller(token::CallerFlags),
+    /// Read a token without trusting it: header, claims, times. Nothing is verified
+    Inspect(InspectFlags),
+}
+
+#[derive(Args)]
+struct InspectFlags {
+    /// The token, or a link that holds one, or - for standard input.
+    token: String,
+}
+
+/// Runs the command line.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let result = match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => load(&cli.config, KeyFiles::Make).and_then(serve::serve),
+        Command::Check => load(&cli.config, KeyFiles::ReadOnly).and_then(|loaded| check::check(&loaded)),
+        Command::Explain(flags) => load(&cli.config, KeyFiles::Make).and_then(|loaded| explain::explain(&loaded, flags)),
+        Command::Token(TokenCommand::Mint(flags)) => {
+            load(&cli.config, KeyFiles::Make).and_then(|loaded| token::mint(&loaded, &flags))
+        }
+        Command::Token(TokenCommand::Caller(flags)) => {
+            load(&cli.config, KeyFiles::Make).and_then(|loaded| token::caller(&loaded, &flags))
+        }
+        Command::Token(TokenCommand::Inspect(flags)) => inspect::inspect(&flags.token),
+        Command::Keys(flags) => keys::keys(flags, || load(&cli.config, KeyFiles::Make)),
+    };
+    let (code, text) = match result {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failed::Usage(text)) => (USAGE, text),
+        Err(Failed::Config(text)) => (CONFIG, text),
+        Err(Failed::Other(text)) => (OTHER, text),
+    };
+    eprintln!("mediagate: {text}");
+    code.into()
+}
+
+fn load(path: &Path, key_files: KeyFiles) -> Result<Loaded, Failed> {
+    config::load(path, key_files).map_err(|errors| {
+        let count = errors.problems.len();
+        let word = if count == 1 { "mistake" } else { "mistakes" };
+        Failed::Config(format!("{count} {word} in the configuration\n{errors}"))
+    })
+}

@@ -260,3 +260,6 @@ fn with_query(mut path: String, query: Option<&str>, claims: &Claims) -> String 
     }
     path
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,3 +74,48 @@ fn is_listed(list: &[Box<str>], host: &str, uri: &Uri) -> bool {
             .iter()
             .any(|listed| listed.eq_ignore_ascii_case(host) || listed.eq_ignore_ascii_case(authority))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::gate::tests::route;
+
+    #[test]
+    fn the_origins_host_never_reaches_the_client() {
+        let route = Route {
+            origin_hosts: Box::new(["origin.internal:9000".into(), "origin.internal".into()]),
+            redirect_hosts: Box::new(["www.example.com".into()]),
+            ..Arc::into_inner(route("files", None, "", &[])).unwrap()
+        };
+        for (location, expected) in [
+            ("http://origin.internal:9000/new?x=1", Some("/~tok/new?x=1")),
+            ("https://ORIGIN.internal/new", Some("/~tok/new")),
+            ("/new#part", Some("/~tok/new#part")),
+            (
+                "https://www.example.com/shop",
+                Some("https://www.example.com/shop"),
+            ),
+            ("https://evil.example/", None),
+            ("//evil.example/", None),
+            ("/\\evil.example/", None),
+            ("http://www.example.com@evil.example/", None),
+            ("http://user@www.example.com/", None),
+            ("javascript:alert(1)", None),
+            ("relative", None),
+            ("", None),
+            ("http://www.example.com.evil.example/", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::LOCATION, HeaderValue::from_str(location).unwrap());
+            let result = rewrite(&route, Some("~tok"), &headers);
+            assert_eq!(
+                result.ok().as_ref().map(|value| value.to_str().unwrap()),
+                expected,
+                "{location}"
+            );
+        }
+        assert!(rewrite(&route, None, &HeaderMap::new()).is_err());
+    }
+}

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use super::refusal::Code;
@@ -133,8 +133,6 @@ pub struct Route {
     pub redirect_hosts: Box<[Box<str>]>,
     /// Public scheme and host, for schemes that sign them and for forwarded headers.
     pub public: Option<PublicBase>,
-    /// `Server` and such are not ours to add; a fixed `Strict-Transport-Security` may be.
-    pub hsts: Option<HeaderValue>,
 }
 
 impl std::fmt::Debug for Route {

@@ -49,6 +49,5 @@ pub(super) fn route(name: &str, host: Option<&str>, prefix: &str, carriers: &[Ca
         origin_hosts: Box::default(),
         redirect_hosts: Box::default(),
         public: None,
-        hsts: None,
     })
 }

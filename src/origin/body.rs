@@ -1,4 +1,5 @@
-//! Bodies from and to an origin.
+//! Bodies from and to an origin. In: what an origin's file or connection yields. Out: data frames with an exact
+//! length wherever one is known. Never: trailers, more bytes than announced, or a short body that looks whole.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,31 +9,53 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::OriginError;
+use super::file_body::{FileBody, RangesBody};
+use super::upstream::Upstream;
+
+/// One step of a body.
+pub(super) type Step = Poll<Option<Result<Frame<Bytes>, OriginError>>>;
 
 /// The body of an origin's answer. `Unpin`; yields data frames only (trailers are dropped).
 pub enum OriginBody {
     /// Nothing (HEAD, 204, 304, errors).
     Empty,
-    // helper: add Upstream(http1 body), File(..), Ranges(..)
+    /// From an HTTP origin, as it comes.
+    Upstream(Upstream),
+    /// A file, or one slice of it.
+    File(FileBody),
+    /// Several slices of a file as `multipart/byteranges`.
+    Ranges(RangesBody),
 }
 
 impl HttpBody for OriginBody {
     type Data = Bytes;
     type Error = OriginError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
-        Poll::Ready(None)
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Step {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Upstream(body) => body.poll(cx),
+            Self::File(body) => body.poll(cx),
+            Self::Ranges(body) => body.poll(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        true
+        match self {
+            Self::Empty => true,
+            Self::Upstream(body) => body.is_done(),
+            Self::File(body) => body.left() == 0,
+            Self::Ranges(body) => body.left() == 0,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(0)
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Upstream(body) => body.left().map_or_else(SizeHint::new, SizeHint::with_exact),
+            Self::File(body) => SizeHint::with_exact(body.left()),
+            Self::Ranges(body) => SizeHint::with_exact(body.left()),
+        }
     }
 }
 
@@ -51,14 +74,49 @@ pub enum Upload {
     },
 }
 
+impl Upload {
+    /// Whether the client said beforehand that it will send more than is allowed.
+    pub(super) fn is_announced_too_large(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Client { body, limit } => body.size_hint().lower() > *limit,
+        }
+    }
+}
+
 impl HttpBody for Upload {
     type Data = Bytes;
     type Error = OriginError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
-        todo!()
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Step {
+        let Self::Client { body, limit } = self.get_mut() else {
+            return Poll::Ready(None);
+        };
+        loop {
+            let Some(frame) = std::task::ready!(Pin::new(&mut *body).poll_frame(cx)) else {
+                return Poll::Ready(None);
+            };
+            let frame = frame.map_err(|_| OriginError::Upload("cut short"))?;
+            // Trailers are not passed on: none of them was judged.
+            let Ok(data) = frame.into_data() else { continue };
+            *limit = limit
+                .checked_sub(data.len() as u64)
+                .ok_or(OriginError::Upload("larger than allowed"))?;
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Client { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::None => SizeHint::with_exact(0),
+            Self::Client { body, .. } => body.size_hint(),
+        }
     }
 }

@@ -1,17 +1,22 @@
 //! Where the files are. An origin answers one `OriginRequest`; it knows nothing of tokens.
+//! In: what `forward` asks. Out: a head and a body. Never: judges who may have it.
 //! A new kind of origin is one file here and an arm in `Origin::fetch`.
 
 use http::{HeaderMap, Method, Response};
 
 pub mod body;
+mod conditional;
 pub mod connect;
 mod error;
 mod file_body;
 pub mod folder;
 pub mod http1;
+mod media_type;
 mod pool;
 mod range;
 mod truth;
+mod upstream;
+mod wire;
 
 pub use body::{OriginBody, Upload};
 pub use error::{OriginError, Phase};

@@ -1,5 +1,6 @@
 //! The server: listeners, one thread with one runtime per worker, one control thread for the issuer, the admin port and
-//! what runs in the background. `Server::start` binds everything before it returns; `Running::stop` drains.
+//! what runs in the background. `Server::start` binds everything
+//! before it returns; `Running::stop` drains.
 
 use std::future::Future;
 use std::io;
@@ -73,7 +74,7 @@ pub struct Running {
 pub struct Server;
 
 impl Server {
-    /// Binds, starts the threads, and says that it is ready.
+    /// Binds and starts the threads. Requests are served from then on; `/readyz` says so after `Running::ready`.
     ///
     /// # Errors
     /// When an address is taken or can't be bound, a thread can't be started, or the access log can't be opened.
@@ -179,7 +180,6 @@ impl Server {
                 stages,
             )
         })?;
-        running.health.ready.store(true, Ordering::Release);
         Ok(running)
     }
 }
@@ -261,6 +261,11 @@ impl Running {
     /// The admin port's address.
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Lets `/readyz` say 200.
+    pub fn ready(&self) {
+        self.health.ready.store(true, Ordering::Release);
     }
 
     /// Tasks that panicked so far.

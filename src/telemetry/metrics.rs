@@ -325,7 +325,7 @@ impl Collector for Reader {
             let bounds = BUCKETS
                 .iter()
                 .map(|micros| *micros as f64 / 1e6)
-                .chain(std::iter::once(f64::MAX));
+                .chain(std::iter::once(f64::INFINITY));
             for (at, bound) in bounds.enumerate() {
                 buckets.push((
                     bound,

@@ -248,7 +248,6 @@ fn one(
         origin_hosts: origin.hosts.clone().into(),
         redirect_hosts: redirect_hosts?,
         public: public(parts.served.public.as_ref(), host.as_deref()),
-        hsts: None,
     });
     let policy = Policy {
         route: Arc::clone(&route),

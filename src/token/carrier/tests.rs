@@ -1,3 +1,5 @@
+//! Tokens found and taken out, carrier by carrier.
+
 use http::HeaderValue;
 use proptest::prelude::*;
 

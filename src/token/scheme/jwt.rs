@@ -2,11 +2,24 @@
 //! The algorithm belongs to the key, never to the token; times are read here and judged in `Claims::standing`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::clock::UnixTime;
-use crate::token::keys::{KeyRing, LogKey};
-use crate::token::{Claims, Evidence, MintToken, Minted, TokenError, VerifyToken};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, crypto};
+
+use crate::token::json::{Json, Object};
+use crate::token::keys::{KeyRing, KeySet, LogKey, MAX_KID_BYTES, VerifyingKey};
+use crate::token::{Claims, Evidence, MAX_TOKEN_BYTES, TokenError, TokenId, VerifyToken};
+
+mod mint;
+mod payload;
+
+pub use mint::{KidHeader, Minter};
+
+/// The keys that are tried for a token that names none.
+const MAX_TRIALS: usize = 4;
 
 /// How native JWTs are checked.
 #[derive(Debug)]
@@ -37,7 +50,11 @@ pub struct Rules {
 impl Jwt {
     /// A verifier with these rules.
     pub fn new(rules: Rules) -> Self {
-        todo!("{rules:?}")
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        Self {
+            rules,
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     /// See `Scheme::cache_stamp`; `None` while there are no keys.
@@ -48,37 +65,145 @@ impl Jwt {
 
 impl VerifyToken for Jwt {
     fn verify(&self, evidence: &Evidence<'_>) -> Result<Claims, TokenError> {
-        todo!("{evidence:?}")
+        if evidence.parts.len() != 1 {
+            return Err(TokenError::Malformed("a JWT is one text"));
+        }
+        let token = Compact::parse(evidence.reveal())?;
+        let header = Header::parse(&token.header, self.rules.typ.as_deref())?;
+        let generation = self.rules.keys.load().ok_or(TokenError::KeysUnavailable)?;
+        self.check_signature(&token, &header, &generation.keys)?;
+        payload::read(&token.payload, &self.rules)
     }
 }
 
-/// Whether the JWT header names the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KidHeader {
-    /// `{"typ":"JWT","alg":…,"kid":…}`.
-    Named,
-    /// `{"typ":"JWT","alg":…}`, as one of the compatible services does.
-    Unnamed,
-}
-
-/// Makes JWTs.
-#[derive(Debug)]
-pub struct Minter {
-    /// The keys; the first that can sign does.
-    pub keys: Arc<KeyRing>,
-    /// `iss`.
-    pub issuer: Box<str>,
-    /// `aud`.
-    pub audience: Box<str>,
-    /// Whether the header names the key.
-    pub kid: KidHeader,
-    /// Names tokens for the logs.
-    pub log_key: Arc<LogKey>,
-}
-
-impl MintToken for Minter {
-    /// `claims.expires` is required; `claims.id` is made (128 random bits) where absent.
-    fn mint(&self, claims: &Claims, now: UnixTime) -> Result<Minted, TokenError> {
-        todo!("{claims:?}{now:?}")
+impl Jwt {
+    fn check_signature(&self, token: &Compact<'_>, header: &Header, keys: &KeySet) -> Result<(), TokenError> {
+        let fits = |key: &&VerifyingKey| key.algorithm == header.algorithm;
+        let Some(kid) = &header.kid else {
+            let mut tried = keys.verifying().iter().filter(fits).take(MAX_TRIALS).peekable();
+            tried.peek().ok_or(TokenError::UnknownKey)?;
+            for key in tried {
+                if token.is_signed_by(key)? {
+                    return Ok(());
+                }
+            }
+            return Err(TokenError::Invalid("the signature is not of any key"));
+        };
+        let mut named = keys
+            .verifying()
+            .iter()
+            .filter(|key| key.kid.as_deref() == Some(kid))
+            .peekable();
+        if named.peek().is_none() {
+            self.rules.keys.missed();
+            return Err(TokenError::UnknownKey);
+        }
+        let key = named
+            .find(fits)
+            .ok_or(TokenError::Invalid("the algorithm is not the key's"))?;
+        if token.is_signed_by(key)? {
+            Ok(())
+        } else {
+            Err(TokenError::Invalid("the signature is not the key's"))
+        }
     }
 }
+
+/// JWS compact serialization (RFC 7515 §7.1), its parts decoded.
+struct Compact<'t> {
+    signed: &'t str,
+    signature: &'t str,
+    header: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl<'t> Compact<'t> {
+    fn parse(text: &'t str) -> Result<Self, TokenError> {
+        if text.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::Malformed("longer than 8 KiB"));
+        }
+        let mut parts = text.split('.');
+        let (Some(header), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(TokenError::Malformed("not three parts"));
+        };
+        if [header, payload, signature].contains(&"") {
+            return Err(TokenError::Malformed("an empty part"));
+        }
+        // The engine refuses padding, other alphabets and unused bits that are set: one token has one text.
+        let decode = |part| {
+            URL_SAFE_NO_PAD
+                .decode(part)
+                .map_err(|_| TokenError::Malformed("not base64url"))
+        };
+        let signed = &text[..header.len() + 1 + payload.len()];
+        Ok(Self {
+            signed,
+            signature,
+            header: decode(header)?,
+            payload: decode(payload)?,
+        })
+    }
+
+    fn is_signed_by(&self, key: &VerifyingKey) -> Result<bool, TokenError> {
+        crypto::verify(self.signature, self.signed.as_bytes(), &key.key, key.algorithm)
+            .map_err(|_| TokenError::Malformed("the signature is not base64url"))
+    }
+}
+
+/// What counts of a JOSE header. `jwk`, `jku`, `x5u` and `x5c` are never looked at.
+struct Header {
+    algorithm: Algorithm,
+    kid: Option<Box<str>>,
+}
+
+impl Header {
+    fn parse(json: &[u8], typ: Option<&str>) -> Result<Self, TokenError> {
+        let members = Object::parse(json).map_err(TokenError::Malformed)?;
+        let text = |name| match members.get(name) {
+            None => Ok(None),
+            Some(Json::Text(text)) => Ok(Some(&**text)),
+            Some(_) => Err(TokenError::Malformed("a header member is not a text")),
+        };
+        // We implement no extension, and a header that changes how the payload is read must not be skipped over.
+        if ["crit", "b64", "zip", "enc"]
+            .iter()
+            .any(|name| members.get(name).is_some())
+        {
+            return Err(TokenError::Invalid("the header asks for an extension"));
+        }
+        let fits = match (text("typ")?, typ) {
+            (None, None) => true,
+            (None, Some(_)) => false,
+            // Media types have no case (RFC 7515 §4.1.9).
+            (Some(found), wanted) => found.eq_ignore_ascii_case(wanted.unwrap_or("JWT")),
+        };
+        if !fits {
+            return Err(TokenError::Invalid("the type is another one"));
+        }
+        let kid = text("kid")?;
+        if kid.is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
+            return Err(TokenError::Malformed("the key's name is too long"));
+        }
+        let algorithm = text("alg")?.ok_or(TokenError::Malformed("no algorithm"))?;
+        let algorithm = algorithm
+            .parse()
+            .map_err(|_| TokenError::Invalid("no such algorithm"))?;
+        Ok(Self {
+            algorithm,
+            kid: kid.map(Box::from),
+        })
+    }
+}
+
+/// What the logs call a token. No `jti` starts with the byte 0xff, which is in no UTF-8 text: the two cases never meet.
+fn token_id(log_key: &LogKey, jti: Option<&str>, payload: &[u8]) -> TokenId {
+    match jti {
+        Some(jti) => log_key.name(jti.as_bytes()),
+        None => log_key.name(&[&[0xff], payload].concat()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+//! What patterns open, against the definition of a glob.
+
 use proptest::prelude::*;
 
 use super::*;

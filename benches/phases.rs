@@ -1,0 +1,178 @@
+//! The pure phases of a request alone: route, locate, verify (cached and fresh, per algorithm), authorize, and all of them
+//! through `explain`. Run with `cargo bench --bench phases`.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::Request;
+use http::request::Parts;
+use mediagate::clock::{Clock, UnixTime};
+use mediagate::gate::admit::admit;
+use mediagate::gate::authorize::{Asked, authorize};
+use mediagate::gate::exchange::Exchange;
+use mediagate::gate::locate::locate;
+use mediagate::gate::route::{ActiveContent, DialectStatus, Disposition, Mapping, Route, Router, ScopeRule};
+use mediagate::gate::verify::{TokenCache, verify};
+use mediagate::origin::{Folder, Origin};
+use mediagate::secret::Secret;
+use mediagate::target::Target;
+use mediagate::token::carrier::{Carrier, Carriers};
+use mediagate::token::claims::TokenId;
+use mediagate::token::keys::{KeyRing, KeySet, LogKey, SetSource};
+use mediagate::token::scheme::Scheme;
+use mediagate::token::scheme::jwt::{Jwt, KidHeader, Minter, Rules};
+use mediagate::token::{Claims, Methods, MintToken, Opens, Scope};
+
+const MAX_HEAD: usize = 16 * 1024;
+
+fn log_key() -> Arc<LogKey> {
+    Arc::new(LogKey::new(&Secret::new(vec![7; 32])))
+}
+
+fn ring(algorithm: jsonwebtoken::Algorithm) -> Arc<KeyRing> {
+    let json = KeySet::generate(algorithm).expect("an algorithm that keys are made for");
+    let keys = KeySet::from_jwks(json.as_bytes(), SetSource::Local).expect("a set that was just made");
+    Arc::new(KeyRing::fixed("bench", keys))
+}
+
+fn route(keys: &Arc<KeyRing>) -> Arc<Route> {
+    let rules = Rules {
+        keys: Arc::clone(keys),
+        issuers: Box::new(["bench".into()]),
+        audiences: Box::new(["media".into()]),
+        typ: None,
+        max_lifetime: None,
+        named: Box::default(),
+        log_key: log_key(),
+    };
+    Arc::new(Route {
+        name: "files".into(),
+        number: 0,
+        host: None,
+        prefix: "".into(),
+        carriers: Carriers::new(vec![Carrier::Query {
+            names: Box::new(["t".into()]),
+        }]),
+        scheme: Scheme::Jwt(Jwt::new(rules)),
+        origin: Arc::new(Origin::Folder(
+            Folder::open(&std::env::temp_dir()).expect("a temporary folder"),
+        )),
+        scope: ScopeRule::Claims,
+        leeway: Duration::from_secs(5),
+        methods: Methods::READ,
+        max_upload: 0,
+        mapping: Mapping::Same,
+        status: HashMap::new(),
+        dialect: DialectStatus::Native,
+        cors: None,
+        active_content: ActiveContent::Sandbox,
+        disposition: Disposition::Origin,
+        forward_cookies: false,
+        forward_authorization: false,
+        identity_headers: Box::default(),
+        response_headers: Box::default(),
+        origin_hosts: Box::default(),
+        redirect_hosts: Box::default(),
+        public: None,
+    })
+}
+
+fn token(keys: &Arc<KeyRing>, now: UnixTime) -> String {
+    let minter = Minter {
+        keys: Arc::clone(keys),
+        issuer: "bench".into(),
+        audience: "media".into(),
+        kid: KidHeader::Named,
+        log_key: log_key(),
+    };
+    let claims = Claims {
+        subject: Some("42".into()),
+        expires: Some(now.after(Duration::from_secs(3600))),
+        scope: Some(Scope(Box::new([Opens::parse("/videos/**").expect("a pattern")]))),
+        ..Claims::empty(TokenId([0; 8]))
+    };
+    minter.mint(&claims, now).expect("a key that signs").text
+}
+
+fn head(token: &str) -> Parts {
+    let request = Request::get(format!("/videos/2026/clip.mp4?t={token}"))
+        .header("host", "media.example.com")
+        .header(
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
+        )
+        .header("accept", "*/*")
+        .header("range", "bytes=0-1023");
+    request.body(()).expect("a request").into_parts().0
+}
+
+fn phases(c: &mut Criterion) {
+    use jsonwebtoken::Algorithm::{ES256, EdDSA, HS256};
+
+    let now = Clock::system().now();
+    let client: IpAddr = [203, 0, 113, 7].into();
+    c.bench_function("target/plain", |b| {
+        b.iter(|| Target::parse(black_box("/videos/2026/clip.mp4"), Some("w=1")))
+    });
+    c.bench_function("target/encoded", |b| {
+        b.iter(|| Target::parse(black_box("/videos/2026/cl%C3%BCp%20.mp4"), None))
+    });
+
+    for algorithm in [HS256, ES256, EdDSA] {
+        let keys = ring(algorithm);
+        let route = route(&keys);
+        let router = Router::new([Arc::clone(&route)]).expect("one route");
+        let head = head(&token(&keys, now));
+        let admitted = admit(&head, MAX_HEAD).expect("an admitted head");
+        let exchange = || Exchange::start(now, client, &head.method, &head.headers);
+        let name = format!("{algorithm:?}").to_lowercase();
+
+        if algorithm == HS256 {
+            c.bench_function("admit", |b| b.iter(|| admit(black_box(&head), MAX_HEAD).is_ok()));
+            c.bench_function("route", |b| {
+                b.iter(|| {
+                    router
+                        .find(Some("media.example.com"), admitted.raw_path)
+                        .is_some()
+                })
+            });
+            c.bench_function("locate", |b| {
+                let mut exchange = exchange();
+                b.iter(|| locate(&route, &head, &admitted, client, &mut exchange).is_ok());
+            });
+            c.bench_function("verify/cached", |b| {
+                let cache = TokenCache::new(1024);
+                let mut exchange = exchange();
+                let mut located = locate(&route, &head, &admitted, client, &mut exchange).expect("a token");
+                b.iter(|| verify(&route, &mut located, &cache, now).is_ok());
+            });
+            c.bench_function("authorize", |b| {
+                let cache = TokenCache::new(1024);
+                let mut exchange = exchange();
+                let mut located = locate(&route, &head, &admitted, client, &mut exchange).expect("a token");
+                b.iter(|| {
+                    let verified = verify(&route, &mut located, &cache, now).expect("a true token");
+                    let asked = Asked {
+                        method: &head.method,
+                        target: &located.target,
+                        variables: &located.variables,
+                        client,
+                    };
+                    authorize(&route, verified, &asked).is_ok()
+                });
+            });
+        }
+        c.bench_function(&format!("verify/fresh/{name}"), |b| {
+            let mut exchange = exchange();
+            let located = locate(&route, &head, &admitted, client, &mut exchange).expect("a token");
+            b.iter(|| route.scheme.verify(black_box(&located.evidence)).is_ok());
+        });
+    }
+}
+
+criterion_group!(benches, phases);
+criterion_main!(benches);

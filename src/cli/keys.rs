@@ -1,0 +1,75 @@
+//! `mediagate keys`: what key sets there are, their public halves, and new keys.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Failed;
+use crate::config::{Loaded, algorithm_name, parse_algorithm};
+use crate::token::keys::KeySet;
+
+#[derive(Args)]
+pub(super) struct Flags {
+    /// Print the public halves of all sets as one JWK set.
+    #[arg(long)]
+    public: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print a new private JWK set with one key
+    New {
+        /// HS256, ES256 or EdDSA.
+        #[arg(long, default_value = "EdDSA")]
+        alg: String,
+    },
+}
+
+pub(super) fn keys(flags: Flags, load: impl FnOnce() -> Result<Loaded, Failed>) -> Result<(), Failed> {
+    if let Some(Command::New { alg }) = flags.command {
+        let algorithm = parse_algorithm(&alg).map_err(Failed::Usage)?;
+        println!("{}", KeySet::generate(algorithm).map_err(|error| Failed::Usage(error.to_string()))?.trim_end());
+        return Ok(());
+    }
+    let loaded = load()?;
+    for source in &loaded.key_sources {
+        source.load_copy();
+    }
+    if flags.public {
+        println!("{:#}", public(&loaded));
+        return Ok(());
+    }
+    for named in &loaded.keys {
+        println!("{} ({})", named.ring.name(), named.source);
+        let Some(generation) = named.ring.load() else {
+            println!("  never loaded");
+            continue;
+        };
+        let set = &generation.keys;
+        for key in set.verifying() {
+            let kid = key.kid.as_deref().unwrap_or("-");
+            let signs = match key.kid.as_deref() {
+                Some(kid) => set.signing(Some(kid)).is_some(),
+                None => set.signing(None).is_some_and(|signing| signing.kid.is_none()),
+            };
+            let use_ = if signs { "signs and checks" } else { "checks" };
+            println!("  {kid}  {}  {use_}", algorithm_name(key.algorithm));
+        }
+    }
+    Ok(())
+}
+
+fn public(loaded: &Loaded) -> Value {
+    let mut all: Vec<Value> = Vec::new();
+    for generation in loaded.keys.iter().filter_map(|named| named.ring.load()) {
+        if let Value::Array(keys) = &generation.keys.public_jwks()["keys"] {
+            for key in keys {
+                if !all.contains(key) {
+                    all.push(key.clone());
+                }
+            }
+        }
+    }
+    json!({ "keys": all })
+}

@@ -1,0 +1,75 @@
+//! `mediagate serve`: starts the server, says where it is, and drains it on SIGTERM or SIGINT.
+
+use std::io::{self, Write};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failed;
+use crate::clock::Clock;
+use crate::config::{Loaded, in_file};
+use crate::server::{Running, Server, Setup};
+use crate::telemetry;
+
+/// What a server is started with, from a configuration.
+pub fn setup(loaded: Loaded, clock: Clock) -> Setup {
+    Setup {
+        listeners: loaded.listeners,
+        settings: loaded.settings,
+        client_address: loaded.client_address,
+        log: loaded.log,
+        snapshot: loaded.snapshot,
+        route_names: loaded.routes.iter().map(|route| route.name.clone()).collect(),
+        key_sources: loaded.key_sources,
+        clock,
+    }
+}
+
+/// Runs until a signal. The banner is printed when the listeners are bound and before `/readyz` turns 200.
+pub(super) fn serve(loaded: Loaded) -> Result<(), Failed> {
+    telemetry::start(&loaded.log);
+    for warning in &loaded.warnings {
+        tracing::warn!("{}", in_file(&loaded.file, warning));
+    }
+    let clock = Clock::system();
+    let banner = match &loaded.demo {
+        Some(demo) => {
+            let link = demo.link(clock.now()).map_err(Failed::other)?;
+            // As it was called, so that the line can be copied: `target/release/mediagate` after `cargo run --release`.
+            let program = std::env::args().next().unwrap_or_else(|| "mediagate".to_owned());
+            let next = demo.next.replacen("mediagate", &program, 1);
+            format!("\n  Open this link, it is good for a day:\n  {link}\n\n  Make the next one:\n  {next}\n\n")
+        }
+        None => String::new(),
+    };
+    let watch = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failed::other)?;
+    // Watched before anything is served, so that no signal finds the default handler.
+    let (mut terminate, mut interrupt) = {
+        let _guard = watch.enter();
+        let watched = |kind| signal(kind).map_err(Failed::other);
+        (watched(SignalKind::terminate())?, watched(SignalKind::interrupt())?)
+    };
+    let running = Server::start(setup(loaded, clock)).map_err(Failed::other)?;
+    announce(&running, &banner).map_err(Failed::other)?;
+    running.ready();
+    watch.block_on(async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    });
+    tracing::info!("draining");
+    running.stop();
+    Ok(())
+}
+
+fn announce(running: &Running, banner: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let gate = running.gate().iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(", ");
+    write!(out, "mediagate: gate {gate}")?;
+    if let Some(issuer) = running.issuer() {
+        write!(out, ", issuer http://{issuer}")?;
+    }
+    writeln!(out, ", admin http://{}", running.admin())?;
+    out.write_all(banner.as_bytes())?;
+    out.flush()
+}

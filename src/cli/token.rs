@@ -1,0 +1,212 @@
+//! `mediagate token mint` and `token caller`: links and bearers from the keys that the configuration names.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+
+use super::Failed;
+use crate::clock::Clock;
+use crate::config::{Loaded, Policy, parse_duration};
+use crate::gate::route::Mapping;
+use crate::media::{Known, MediaId};
+use crate::target::{Target, encode_segment};
+use crate::token::carrier::Carrier;
+use crate::token::{Claims, Methods, MintToken, Minted, Opens, Scope, TokenId};
+
+#[derive(Args)]
+pub(super) struct MintFlags {
+    /// What the token opens, decoded: `/a/b.pdf`, `/a/` (everything below), `/a/*.ts`, `/a/**`. The link is for the first.
+    #[arg(long = "path", value_name = "PATTERN", required_unless_present = "media")]
+    paths: Vec<String>,
+    /// A media id, for a route whose path carrier has {id}.
+    #[arg(long, value_name = "ID", conflicts_with = "paths")]
+    media: Option<String>,
+    /// The path of the link, where the first pattern is not one: a playlist below `/hls/**`.
+    #[arg(long, value_name = "PATH")]
+    open: Option<String>,
+    /// How long it works: 90s, 15m, 4h, 1d.
+    #[arg(long, default_value = "1h", value_parser = duration)]
+    ttl: Duration,
+    /// Whom it is for.
+    #[arg(long)]
+    sub: Option<String>,
+    /// A method it is good for; may be given several times. GET brings HEAD.
+    #[arg(long = "method", value_name = "METHOD")]
+    methods: Vec<String>,
+    /// A client address or network it is good for; may be given several times.
+    #[arg(long = "ip", value_name = "CIDR", value_parser = network)]
+    ips: Vec<IpNet>,
+    /// The name to save the file under.
+    #[arg(long)]
+    filename: Option<String>,
+    /// Where the token rides; the route's first carrier where absent.
+    #[arg(long)]
+    carrier: Option<CarrierKind>,
+    /// The route, by name, where several could serve the path.
+    #[arg(long)]
+    route: Option<String>,
+    /// Print the token alone.
+    #[arg(long)]
+    raw: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum CarrierKind {
+    Query,
+    PathPrefix,
+    Bearer,
+    Cookie,
+}
+
+#[derive(Args)]
+pub(super) struct CallerFlags {
+    /// Who asks.
+    #[arg(long)]
+    sub: String,
+    /// What it may ask for, as the rules demand it; separated by spaces.
+    #[arg(long, default_value = "media:read")]
+    scope: String,
+    /// How long it works.
+    #[arg(long, default_value = "1h", value_parser = duration)]
+    ttl: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|(what, hint)| format!("{what} ({hint})"))
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| "not an address or network".to_owned())
+}
+
+pub(super) fn mint(loaded: &Loaded, flags: &MintFlags) -> Result<(), Failed> {
+    let usage = |what: &dyn std::fmt::Display| Failed::Usage(what.to_string());
+    let (policy, mut claims, path) = match &flags.media {
+        Some(id) => of_media(loaded, flags, id)?,
+        None => of_paths(loaded, flags)?,
+    };
+    if !flags.methods.is_empty() {
+        let methods = Methods::parse(flags.methods.iter().map(String::as_str));
+        claims.methods = Some(methods.map_err(|method| usage(&format_args!("{method:?} is not a method for tokens")))?);
+    }
+    if !flags.ips.is_empty() {
+        claims.addresses = Some(flags.ips.clone().into());
+    }
+    claims.subject = flags.sub.as_deref().map(Into::into);
+    if let Some(name) = &flags.filename {
+        claims.filename = Some(name.as_str().into());
+    }
+    let token = signed(loaded, policy, claims, flags.ttl)?.text;
+    if flags.raw {
+        println!("{token}");
+        return Ok(());
+    }
+    println!("{}", link(policy, flags.carrier, &path, &token)?);
+    Ok(())
+}
+
+/// A token for the route, from its own key set.
+pub(super) fn signed(loaded: &Loaded, policy: &Policy, claims: Claims, ttl: Duration) -> Result<Minted, Failed> {
+    let minter = policy.keys.minter(&loaded.log_key).ok_or_else(|| {
+        Failed::Other(format!("the key set of route {:?} holds no key that can sign", policy.route.name))
+    })?;
+    let now = Clock::system().now();
+    let claims = Claims { expires: Some(now.after(ttl)), ..claims };
+    minter.mint(&claims, now).map_err(Failed::other)
+}
+
+fn of_paths<'l>(loaded: &'l Loaded, flags: &MintFlags) -> Result<(&'l Policy, Claims, String), Failed> {
+    let mut scope = Vec::new();
+    for path in &flags.paths {
+        scope.push(Opens::parse(path).map_err(|bad| Failed::Usage(format!("{path:?}: {bad}")))?);
+    }
+    let first = flags.paths.first().map_or("/", String::as_str);
+    // What stands before the first star is the best guess at a path that the pattern is about.
+    let path = flags.open.as_deref().unwrap_or_else(|| first.split('*').next().unwrap_or(first));
+    let target = Target::from_decoded(path).map_err(|bad| Failed::Usage(bad.to_string()))?;
+    let scope = Scope(scope.into());
+    if flags.open.is_some() && !scope.opens(&target, None) {
+        return Err(Failed::Usage("what --open names is not opened by any --path".into()));
+    }
+    let policy = find(loaded, flags, |policy| {
+        let route = &policy.route;
+        loaded
+            .snapshot
+            .router
+            .find(route.host.as_deref(), target.encoded_path())
+            .is_some_and(|found| found.number == route.number)
+    })?;
+    let claims = Claims { scope: Some(scope), ..Claims::empty(TokenId([0; 8])) };
+    Ok((policy, claims, target.encoded_path().to_owned()))
+}
+
+fn of_media<'l>(loaded: &'l Loaded, flags: &MintFlags, id: &str) -> Result<(&'l Policy, Claims, String), Failed> {
+    let media_id = MediaId::parse(id).map_err(|bad| Failed::Usage(format!("the media id: {bad}")))?;
+    let policy = find(loaded, flags, |policy| matches!(policy.route.mapping, Mapping::Media(_)))?;
+    let mut claims =
+        Claims { scope: Some(Scope(Box::new([Opens::MediaId(id.into())]))), ..Claims::empty(TokenId([0; 8])) };
+    if let Mapping::Media(media) = &policy.route.mapping {
+        match media.find(&media_id) {
+            Known::Medium(medium) => claims.filename = Some(medium.file_name().into()),
+            Known::Path(_) => {}
+            Known::No => return Err(Failed::Other(format!("the catalogue has no medium {id:?}"))),
+        }
+    }
+    let pattern = policy.path_carrier.as_deref().unwrap_or_default();
+    let segment = encode_segment(id).map_err(Failed::other)?;
+    Ok((policy, claims, pattern.replace("{id}", &segment)))
+}
+
+fn find<'l>(loaded: &'l Loaded, flags: &MintFlags, fits: impl Fn(&Policy) -> bool) -> Result<&'l Policy, Failed> {
+    let found = loaded.policies.iter().find(|policy| match &flags.route {
+        Some(name) => *policy.route.name == **name,
+        None => fits(policy),
+    });
+    found.ok_or_else(|| match &flags.route {
+        Some(name) => Failed::Usage(format!("there is no route {name:?}")),
+        None => Failed::Usage("no route serves that".into()),
+    })
+}
+
+/// The link, or for a header the line of it.
+pub(super) fn link(policy: &Policy, kind: Option<CarrierKind>, path: &str, token: &str) -> Result<String, Failed> {
+    let route = &policy.route;
+    let base = route.public.as_ref().map(|base| format!("{}://{}", base.scheme, base.authority)).unwrap_or_default();
+    let is_kind = |carrier: &&Carrier| match kind {
+        None => true,
+        Some(CarrierKind::Query) => matches!(carrier, Carrier::Query { .. }),
+        Some(CarrierKind::PathPrefix) => matches!(carrier, Carrier::PathPrefix { .. }),
+        Some(CarrierKind::Bearer) => matches!(carrier, Carrier::Bearer),
+        Some(CarrierKind::Cookie) => matches!(carrier, Carrier::Cookie { .. }),
+    };
+    let carrier = route
+        .carriers
+        .iter()
+        .find(is_kind)
+        .ok_or_else(|| Failed::Usage(format!("route {:?} has no such carrier", route.name)))?;
+    Ok(match carrier {
+        Carrier::Query { names } => format!("{base}{path}?{}={token}", names.first().map_or("t", |name| name)),
+        Carrier::PathPrefix { marker } => format!("{base}/{marker}{token}{path}"),
+        Carrier::PathSegment(_) => format!("{base}{}", path.replace("{token}", token)),
+        Carrier::Bearer => format!("Authorization: Bearer {token}"),
+        Carrier::Cookie { names } => format!("Cookie: {}={token}", names.first().map_or("t", |name| name)),
+    })
+}
+
+pub(super) fn caller(loaded: &Loaded, flags: &CallerFlags) -> Result<(), Failed> {
+    let minter = loaded.callers.iter().find_map(|keys| keys.minter(&loaded.log_key)).ok_or_else(|| {
+        Failed::Other("no key set of [[issuer.callers]] holds a key that can sign: ask your identity provider".into())
+    })?;
+    let now = Clock::system().now();
+    let claims = Claims {
+        subject: Some(flags.sub.as_str().into()),
+        expires: Some(now.after(flags.ttl)),
+        named: Box::new([("scope".into(), flags.scope.as_str().into())]),
+        ..Claims::empty(TokenId([0; 8]))
+    };
+    println!("{}", minter.mint(&claims, now).map_err(Failed::other)?.text);
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! The body of an HTTP origin's answer. In: hyper's body and the connection it comes over. Out: data frames, bounded in
+//! time and length; at a clean end the connection goes back to its pool. Never: reads ahead of its reader.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body::{Body as HttpBody, Frame};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use super::body::Step;
+use super::pool::{Lease, Rest};
+use super::{OriginError, Phase};
+
+/// A body that streams from an HTTP origin.
+pub struct Upstream {
+    incoming: Incoming,
+    /// Bytes still to come, where that is known.
+    left: Option<u64>,
+    /// `None` once the body ended, in whatever way.
+    lease: Option<Lease>,
+    gap: Duration,
+    /// Made at the first wait and used again for the later ones.
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+impl Upstream {
+    pub(super) fn new(incoming: Incoming, left: Option<u64>, lease: Lease, gap: Duration) -> Self {
+        Self {
+            incoming,
+            left,
+            lease: Some(lease),
+            gap,
+            timer: None,
+            waiting: false,
+        }
+    }
+
+    /// Bytes still to come, where that is known.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.left
+    }
+
+    /// Nothing more will come.
+    pub(super) fn is_done(&self) -> bool {
+        self.lease.is_none()
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.lease.is_none() {
+            return Poll::Ready(None);
+        }
+        loop {
+            let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => return self.wait(cx),
+            };
+            self.waiting = false;
+            let mut data = match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if !data.is_empty() => data,
+                    _ => continue,
+                },
+                Some(Err(error)) => return self.fail(OriginError::Http(error)),
+                None if self.left.is_some_and(|left| left > 0) => {
+                    return self.fail(OriginError::Invalid("a body shorter than announced"));
+                }
+                None => {
+                    self.finish();
+                    return Poll::Ready(None);
+                }
+            };
+            if let Some(left) = &mut self.left {
+                if data.len() as u64 > *left {
+                    // A chunked 206 that goes on past its range: what was promised is passed on, the rest is not.
+                    data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                    *left = 0;
+                    if let Some(lease) = self.lease.take() {
+                        lease.count_surplus();
+                    }
+                    if data.is_empty() {
+                        return Poll::Ready(None);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                *left -= data.len() as u64;
+            }
+            // hyper's server asks no further once the length is reached, so the end is looked for here.
+            if self.incoming.is_end_stream() && self.left == Some(0) {
+                self.finish();
+            }
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+
+    /// The timer runs only while somebody waits for bytes that are not there: a slow reader is not the origin's fault.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Step {
+        if !self.waiting {
+            self.waiting = true;
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(Instant::now() + self.gap),
+                None => self.timer = Some(Box::pin(tokio::time::sleep(self.gap))),
+            }
+        }
+        let ran_out = self
+            .timer
+            .as_mut()
+            .is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+        if ran_out {
+            self.fail(OriginError::Timeout(Phase::Gap))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back(Rest::Clean);
+        }
+    }
+
+    /// The connection is closed with the lease.
+    fn fail(&mut self, error: OriginError) -> Step {
+        self.lease = None;
+        Poll::Ready(Some(Err(error)))
+    }
+}

@@ -1,0 +1,260 @@
+//! The directions of imports and the rules of the house, read off the source: what `docs/ARCHITECTURE.md` says is so.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each part of the crate may name by `crate::…`. Who is not listed may name everything.
+const MAY_NAME: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("secret", &[]),
+    ("target", &[]),
+    ("media", &["target"]),
+    ("token", &["clock", "secret", "target", "token"]),
+    ("origin", &["clock", "origin", "target"]),
+    ("body", &["origin"]),
+    ("telemetry", &["clock", "telemetry", "token"]),
+    ("keysource", &["clock", "keysource", "origin", "secret", "token"]),
+    (
+        "issuer",
+        &["clock", "issuer", "media", "secret", "target", "token"],
+    ),
+    (
+        "gate",
+        &[
+            "body",
+            "clock",
+            "gate",
+            "media",
+            "origin",
+            "secret",
+            "target",
+            "telemetry",
+            "token",
+        ],
+    ),
+    (
+        "app",
+        &["app", "body", "clock", "gate", "issuer", "origin", "telemetry"],
+    ),
+    (
+        "server",
+        &[
+            "app",
+            "body",
+            "clock",
+            "gate",
+            "keysource",
+            "origin",
+            "server",
+            "telemetry",
+        ],
+    ),
+    // It builds them all; none of them knows it.
+    (
+        "config",
+        &[
+            "app",
+            "clock",
+            "config",
+            "gate",
+            "issuer",
+            "keysource",
+            "media",
+            "origin",
+            "secret",
+            "server",
+            "target",
+            "telemetry",
+            "token",
+        ],
+    ),
+];
+
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// The part of the crate that the file belongs to.
+    fn part(&self) -> &str {
+        let inner = self.path.strip_prefix("src").unwrap();
+        let first = inner.components().next().unwrap().as_os_str().to_str().unwrap();
+        first.trim_end_matches(".rs")
+    }
+
+    /// The lines before the tests, without comments.
+    fn code(&self) -> impl Iterator<Item = &str> {
+        self.text
+            .lines()
+            .take_while(|line| !line.starts_with("#[cfg(test)]"))
+            .filter(|line| !line.trim_start().starts_with("//"))
+    }
+}
+
+fn sources() -> Vec<Source> {
+    fn walk(folder: &Path, found: &mut Vec<Source>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|ending| ending == "rs")
+                && path.file_name().unwrap() != "tests.rs"
+            {
+                found.push(Source {
+                    text: fs::read_to_string(&path).unwrap(),
+                    path,
+                });
+            }
+        }
+    }
+    std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let mut found = Vec::new();
+    walk(Path::new("src"), &mut found);
+    assert!(found.len() > 40, "only {} files were found", found.len());
+    found
+}
+
+/// The parts named by `crate::part` in a line.
+fn named(line: &str) -> impl Iterator<Item = &str> {
+    line.match_indices("crate::").map(|(at, found)| {
+        let rest = &line[at + found.len()..];
+        &rest[..rest
+            .find(|letter: char| !letter.is_alphanumeric() && letter != '_')
+            .unwrap_or(rest.len())]
+    })
+}
+
+#[test]
+fn imports_go_in_one_direction() {
+    let rules: BTreeMap<_, _> = MAY_NAME.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let Some(allowed) = rules.get(source.part()) else {
+            continue;
+        };
+        for line in source.code() {
+            for part in named(line).filter(|part| !part.is_empty() && !allowed.contains(part)) {
+                wrong.push(format!("{}: {part}: {}", source.path.display(), line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_rule_would_be_noticed_if_it_were_broken() {
+    assert_eq!(
+        named("use crate::gate::{self, Gate}; crate::token::Claims").collect::<Vec<_>>(),
+        ["gate", "token"]
+    );
+    let parts: Vec<String> = sources().iter().map(|source| source.part().to_owned()).collect();
+    for (part, _) in MAY_NAME {
+        assert!(parts.iter().any(|found| found == part), "there is no part {part}");
+    }
+}
+
+/// Fails for each line of code in files of `within` (all but them, for `Except`) that holds one of `words`.
+fn nowhere(words: &[&str], concerns: impl Fn(&Path) -> bool) {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| concerns(&source.path)) {
+        for line in source.code() {
+            if words.iter().any(|word| line.contains(word)) {
+                wrong.push(format!("{}: {}", source.path.display(), line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{words:?}:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn tokens_are_pure() {
+    nowhere(&["hyper::", "tokio::", "async fn", ".await"], |path| {
+        path.starts_with("src/token")
+    });
+}
+
+#[test]
+fn sockets_time_and_the_environment_have_one_owner_each() {
+    nowhere(
+        &["tokio::net", "std::net::TcpListener", "std::net::TcpStream"],
+        |path| {
+            !path.starts_with("src/server") && !path.starts_with("src/origin") && !path.starts_with("src/cli")
+        },
+    );
+    nowhere(&["SystemTime::now", "std::time::Instant"], |path| {
+        path != Path::new("src/clock.rs")
+    });
+    nowhere(&["env::var"], |path| path != Path::new("src/secret.rs"));
+}
+
+#[test]
+fn only_the_command_line_names_the_configuration() {
+    nowhere(&["crate::config"], |path| {
+        !path.starts_with("src/config") && !path.starts_with("src/cli")
+    });
+}
+
+#[test]
+fn decisions_do_not_travel_in_extensions_and_bodies_are_not_boxed() {
+    nowhere(
+        &[".extensions()", ".extensions_mut()", "BoxBody", "Box<dyn Error"],
+        |_| true,
+    );
+}
+
+#[test]
+fn a_grant_is_made_in_authorize_alone() {
+    nowhere(&["Grant {"], |path| path != Path::new("src/gate/authorize.rs"));
+    let authorize = fs::read_to_string("src/gate/authorize.rs").unwrap();
+    let fields = authorize
+        .split("pub struct Grant {")
+        .nth(1)
+        .unwrap()
+        .split('}')
+        .next()
+        .unwrap();
+    assert!(
+        fields.lines().count() > 3 && !fields.contains("pub"),
+        "a field of Grant is public: {fields}"
+    );
+    assert_eq!(
+        authorize.matches("Ok(Grant {").count(),
+        1,
+        "a grant is made in one place"
+    );
+}
+
+#[test]
+fn secrets_are_compared_in_constant_time() {
+    // Signatures are compared by the cryptographic library, opaque handles by the hash that they are looked up with.
+    nowhere(&["reveal() ==", "signature ==", "== signature"], |path| {
+        path.starts_with("src/token")
+    });
+}
+
+#[test]
+fn every_file_says_what_it_is_and_none_is_endless() {
+    let mut lengths = Vec::new();
+    for source in sources() {
+        assert!(
+            source.text.starts_with("//!"),
+            "{} does not say what it is",
+            source.path.display()
+        );
+        let lines = source
+            .text
+            .lines()
+            .take_while(|line| !line.starts_with("#[cfg(test)]"))
+            .count();
+        assert!(lines <= 600, "{} has {lines} lines", source.path.display());
+        lengths.push(lines);
+    }
+    lengths.sort_unstable();
+    assert!(
+        lengths[lengths.len() / 2] <= 220,
+        "the median file has {} lines",
+        lengths[lengths.len() / 2]
+    );
+}

@@ -1,0 +1,334 @@
+//! A real browser, headless, by the WebDriver protocol: opens links, plays and seeks, saves under the right name, shows
+//! the page of an expired link. Screenshots go to `target/screenshots/`.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::program::{Running, sample_media};
+use crate::support::{Client, Gate, NOW, Setup, Token, conf, wait};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Plays, seeks to second 7, waits until it plays on from there.
+const PLAY: &str = "const video = document.querySelector('video'); video.muted = true;
+         if (video.readyState < 1) await new Promise(go => video.addEventListener('loadedmetadata', go, { once: true }));
+         await video.play();
+         const seeked = new Promise(go => video.addEventListener('seeked', go, { once: true }));
+         video.currentTime = 7; await seeked;
+         const at = video.currentTime;
+         await new Promise(go => { const look = () => video.currentTime > at + 0.2 ? go() : requestAnimationFrame(look); look(); });
+         done([video.duration, at, video.videoWidth, video.error && video.error.message]);";
+
+struct Browser {
+    driver: SocketAddr,
+    session: String,
+    downloads: TempDir,
+    _profile: TempDir,
+    _running: Running,
+}
+
+impl Browser {
+    fn start() -> Self {
+        let profile = TempDir::new().unwrap();
+        let downloads = TempDir::new().unwrap();
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0");
+        for name in [
+            "http_proxy",
+            "https_proxy",
+            "all_proxy",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+        ] {
+            command.env_remove(name);
+        }
+        let mut running = Running::start(command);
+        let port: u16 = wait::until_within(PATIENCE, "chromedriver says its port", || {
+            running.assert_running();
+            let text = running.stdout.text();
+            let rest = text.split("successfully on port ").nth(1)?;
+            rest.split(|letter: char| !letter.is_ascii_digit())
+                .next()?
+                .parse()
+                .ok()
+        });
+        let driver = SocketAddr::from(([127, 0, 0, 1], port));
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            "--no-proxy-server",
+            "--window-size=1000,800",
+            "--autoplay-policy=no-user-gesture-required",
+        ];
+        let mut arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        arguments.push(format!("--user-data-dir={}", profile.path().display()));
+        let capabilities = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome",
+            "timeouts": { "script": 30_000, "pageLoad": 30_000 },
+            "goog:chromeOptions": { "args": arguments },
+        } } });
+        let mut browser = Self {
+            driver,
+            session: String::new(),
+            downloads,
+            _profile: profile,
+            _running: running,
+        };
+        let created = browser.call("POST", "/session", &capabilities);
+        browser.session = created["sessionId"].as_str().expect("a session").to_owned();
+        let folder = browser.downloads.path().to_str().unwrap().to_owned();
+        browser.cdp(
+            "Browser.setDownloadBehavior",
+            &json!({ "behavior": "allow", "downloadPath": folder }),
+        );
+        browser
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let mut client = Client::connect(self.driver).any_header().patient(PATIENCE);
+        let body = if method == "POST" {
+            body.to_string()
+        } else {
+            String::new()
+        };
+        let length = body.len().to_string();
+        let host = self.driver.to_string();
+        client.request(
+            method,
+            path,
+            &[
+                ("Host", &host),
+                ("Content-Type", "application/json"),
+                ("Content-Length", &length),
+            ],
+        );
+        client.send(&body);
+        let answer = client.read();
+        assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
+        answer.json()["value"].clone()
+    }
+
+    fn command(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.call(method, &format!("/session/{}{path}", self.session), body)
+    }
+
+    fn cdp(&self, name: &str, parameters: &Value) -> Value {
+        self.command(
+            "POST",
+            "/goog/cdp/execute",
+            &json!({ "cmd": name, "params": parameters }),
+        )
+    }
+
+    fn open(&self, url: &str) {
+        self.command("POST", "/url", &json!({ "url": url }));
+    }
+
+    fn run(&self, script: &str) -> Value {
+        self.command("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Runs a script that hands its result to `done`.
+    fn run_async(&self, script: &str) -> Value {
+        let script = format!(
+            "const done = arguments[arguments.length - 1]; (async () => {{ {script} }})().catch(error => done('failed: ' + error));"
+        );
+        self.command("POST", "/execute/async", &json!({ "script": script, "args": [] }))
+    }
+
+    fn screenshot(&self, name: &str) -> Vec<u8> {
+        let picture = self.command("GET", "/screenshot", &Value::Null);
+        let bytes = STANDARD.decode(picture.as_str().expect("a picture")).unwrap();
+        let folder = screenshots();
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{name}.png")), &bytes).unwrap();
+        bytes
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if !self.session.is_empty() && !std::thread::panicking() {
+            self.command("DELETE", "", &Value::Null);
+        }
+    }
+}
+
+fn screenshots() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("the target folder")
+        .join("screenshots")
+}
+
+fn start() -> Gate {
+    Gate::start(conf::folder(&sample_media()) + &conf::route())
+}
+
+fn url(gate: &Gate, target: &str) -> String {
+    format!("http://{}{target}", gate.address())
+}
+
+#[test]
+fn the_browser_opens_a_picture_by_its_link() {
+    let gate = start();
+    let browser = Browser::start();
+    browser.open(&url(&gate, &Token::opening(&["/picture.jpg"]).at("/picture.jpg")));
+    let width = browser.run("return document.images[0] && document.images[0].naturalWidth");
+    assert_eq!(width, 1280);
+    assert!(browser.screenshot("picture").len() > 10_000);
+}
+
+#[test]
+fn the_browser_plays_the_mp4_and_seeks() {
+    let gate = start();
+    let browser = Browser::start();
+    browser.open(&url(&gate, &Token::opening(&["/clip.mp4"]).at("/clip.mp4")));
+    let played = browser.run_async(PLAY);
+    let list = played.as_array().unwrap_or_else(|| panic!("{played}"));
+    assert!((9.5..10.5).contains(&list[0].as_f64().unwrap()), "{played}");
+    assert!((6.9..7.1).contains(&list[1].as_f64().unwrap()), "{played}");
+    assert_eq!((&list[2], &list[3]), (&json!(640), &Value::Null), "{played}");
+    browser.screenshot("video");
+    assert!(
+        gate.access(1).iter().any(|line| line["status"] == 206),
+        "{}",
+        gate.access_text()
+    );
+}
+
+#[test]
+fn the_browser_saves_a_download_under_its_own_name() {
+    let setup = Setup::new(
+        conf::folder(&sample_media()) + &conf::fynn_route() + &conf::route() + &conf::issuer(conf::RULE),
+    )
+    .file(
+        "catalogue.toml",
+        "[3]\nfile = \"/picture.jpg\"\nname = \"Bild – Übersicht.jpg\"\nfolder = \"product\"\n",
+    );
+    let gate = setup.start();
+    let bearer = Token::caller("backend", "media:read").bearer();
+    let issued = gate
+        .ask(
+            "POST",
+            "/media/3/download-token",
+            &[("Authorization", &bearer)],
+            b"",
+        )
+        .expect(201)
+        .json();
+    let target = issued["url"]
+        .as_str()
+        .unwrap()
+        .strip_prefix("http://media.example.com")
+        .unwrap()
+        .to_owned();
+    let browser = Browser::start();
+    browser.open("about:blank");
+    browser.run(&format!("location.href = {}", json!(url(&gate, &target))));
+    let expected = fs::read(sample_media().join("picture.jpg")).unwrap();
+    let file = browser.downloads.path().join("Bild – Übersicht.jpg");
+    wait::until_within(PATIENCE, "the file is saved under its name", || {
+        fs::read(&file).ok().filter(|bytes| *bytes == expected).map(drop)
+    });
+}
+
+#[test]
+fn the_browser_shows_the_page_of_an_expired_link() {
+    let gate = start();
+    let browser = Browser::start();
+    for (name, target, heading) in [
+        (
+            "expired",
+            Token::whole().expires(NOW - 60).at("/report.pdf"),
+            "This link has expired",
+        ),
+        ("incomplete", "/report.pdf".to_owned(), "This link is incomplete"),
+        (
+            "denied",
+            Token::opening(&["/other"]).at("/report.pdf"),
+            "This link does not open this file",
+        ),
+    ] {
+        browser.open(&url(&gate, &target));
+        assert_eq!(
+            browser.run("return document.querySelector('h1').innerText"),
+            heading
+        );
+        assert_eq!(browser.run("return document.documentElement.lang"), "en");
+        assert!(
+            browser
+                .run("return document.title")
+                .as_str()
+                .is_some_and(|title| !title.is_empty())
+        );
+        let visible = browser.run("return document.body.innerText");
+        assert!(!visible.as_str().unwrap().contains("report.pdf"), "{visible}");
+        assert_eq!(
+            browser.run("return performance.getEntriesByType('resource').length"),
+            0,
+            "the page stands alone"
+        );
+        assert!(browser.screenshot(&format!("refusal-{name}")).len() > 3_000);
+    }
+}
+
+#[test]
+fn the_browser_sends_no_referrer_with_the_token_in_it() {
+    let folder = TempDir::new().unwrap();
+    let elsewhere = crate::support::Origin::start();
+    let page = format!(
+        "<a id=out href='http://{}/out'>out</a><img src='http://{}/pixel'>",
+        elsewhere.address(),
+        elsewhere.address()
+    );
+    fs::write(folder.path().join("page.html"), page).unwrap();
+    let route = conf::route_with("files", "/", "active_content = \"allow\"");
+    let gate = Gate::start(conf::folder(folder.path()) + &route);
+    let browser = Browser::start();
+    browser.open(&url(&gate, &Token::whole().at("/page.html")));
+    browser.run("document.getElementById('out').click()");
+    let seen = wait::until_within(PATIENCE, "both are asked", || {
+        let seen = elsewhere.seen();
+        ["/out", "/pixel"]
+            .iter()
+            .all(|path| seen.iter().any(|one| one.target == *path))
+            .then_some(seen)
+    });
+    for one in seen {
+        assert_eq!(one.header("referer"), None, "{one:?}");
+    }
+}
+
+#[test]
+fn the_browser_runs_no_script_of_a_delivered_page() {
+    let folder = TempDir::new().unwrap();
+    fs::write(
+        folder.path().join("page.html"),
+        "<p id=p>before</p><script>document.getElementById('p').innerText='ran'</script>",
+    )
+    .unwrap();
+    let gate = Gate::start(conf::folder(folder.path()) + &conf::route());
+    let browser = Browser::start();
+    browser.open(&url(&gate, &Token::whole().at("/page.html")));
+    assert_eq!(
+        browser.run("return document.getElementById('p').innerText"),
+        "before"
+    );
+}

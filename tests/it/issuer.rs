@@ -1,0 +1,1024 @@
+//! The issuer, by COMPAT F1 to F18 (Fynn download tokens), P24 (callers that want too much), and `POST /v1/tokens`.
+
+use regex::Regex;
+use serde_json::{Value, json};
+
+use crate::support::client::media_type;
+use crate::support::gate::ask_over;
+use crate::support::mint::{self, DOWNLOAD, opened, tampered};
+use crate::support::{Client, Gate, NOW, Origin, Response, Setup, Token, conf};
+
+fn setup(origin: &Origin, rules: &str) -> Setup {
+    Setup::new(conf::http(origin.address()) + &conf::fynn_route() + &conf::route() + &conf::issuer(rules))
+}
+
+fn start() -> (Origin, Gate) {
+    let origin = Origin::start();
+    origin
+        .file("/store/report.bin", "0123456789")
+        .file("/store/other.bin", "other");
+    let gate = setup(&origin, conf::RULE).start();
+    (origin, gate)
+}
+
+fn bearer() -> String {
+    Token::caller("backend", "media:read other:thing").bearer()
+}
+
+/// `POST /media/{id}/download-token` at the issuer's listener.
+fn download_token(gate: &Gate, id: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+    gate.ask("POST", &format!("/media/{id}/download-token"), headers, body)
+}
+
+fn link(gate: &Gate, id: &str) -> (String, String) {
+    let answer = download_token(gate, id, &[("Authorization", &bearer())], b"").expect(201);
+    let body = answer.json();
+    let token = body["token"].as_str().expect("token").to_owned();
+    let url = body["url"].as_str().expect("url");
+    (
+        token,
+        url.strip_prefix("http://media.example.com")
+            .expect(url)
+            .to_owned(),
+    )
+}
+
+#[test]
+fn f1_a_caller_gets_a_token_and_a_url() {
+    let (_origin, gate) = start();
+    let headers = [("Authorization", bearer()), ("Accept", "application/json".into())];
+    let headers: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let answer = download_token(&gate, "01F9", &headers, b"").expect(201);
+    assert_eq!(media_type(&answer), "application/json");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let body = answer.json();
+    let token = body["token"].as_str().expect("token");
+    assert_eq!(
+        body["url"],
+        format!("http://media.example.com/media/01F9/download/{token}")
+    );
+    assert_eq!(body.as_object().unwrap().len(), 2, "{body}");
+}
+
+#[test]
+fn f2_the_body_may_be_empty_or_an_empty_object() {
+    let (_origin, gate) = start();
+    for body in [&b""[..], b"{}", b" { } \n"] {
+        let headers = [
+            ("Authorization", bearer()),
+            ("Content-Type", "application/json".into()),
+        ];
+        let headers: Vec<(&str, &str)> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        download_token(&gate, "01F9", &headers, body).expect(201);
+    }
+}
+
+#[test]
+fn f3_a_browser_gets_a_page_with_the_link() {
+    let (_origin, gate) = start();
+    let answer = download_token(
+        &gate,
+        "01F9",
+        &[("Authorization", &bearer()), ("Accept", "text/html")],
+        b"",
+    )
+    .expect(201);
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    let page = answer.text();
+    let url = Regex::new(r"http://media\.example\.com/media/01F9/download/[A-Za-z0-9_.-]+").unwrap();
+    assert!(url.is_match(&page), "{page}");
+    assert!(!page.to_lowercase().contains("<script"), "{page}");
+}
+
+#[test]
+fn f3_what_stands_on_the_page_is_escaped() {
+    let origin = Origin::start();
+    let template = "[media.any]\ntemplate = \"/store/{id}\"\n";
+    let toml = conf::http(origin.address())
+        + template
+        + &conf::route()
+        + &conf::issuer("[[issuer.rule]]\nrequires = \"media:read\"\npaths = [\"/**\"]\nmax_ttl = \"1h\"\n")
+            .replace("media = \"store\"", "media = \"any\"");
+    let gate = Gate::start(toml);
+    let answer = download_token(
+        &gate,
+        "%3Cscript%3E&%22'",
+        &[("Authorization", &bearer()), ("Accept", "text/html")],
+        b"",
+    );
+    let page = answer.text();
+    assert!(!page.contains("<script>") && !page.contains("\"'"), "{page}");
+}
+
+#[test]
+fn f4_without_a_wish_the_answer_is_json() {
+    let (_origin, gate) = start();
+    for accept in [
+        None,
+        Some("*/*"),
+        Some("application/json, text/plain, */*"),
+        Some("text/html;q=0.1, application/json"),
+    ] {
+        let bearer = bearer();
+        let mut headers = vec![("Authorization", bearer.as_str())];
+        headers.extend(accept.map(|accept| ("Accept", accept)));
+        assert_eq!(
+            media_type(&download_token(&gate, "01F9", &headers, b"").expect(201)),
+            "application/json",
+            "{accept:?}"
+        );
+    }
+}
+
+#[test]
+fn f5_without_a_bearer_it_is_401_in_the_services_own_shape() {
+    let (_origin, gate) = start();
+    let expired = Token::caller("backend", "media:read").expires(NOW - 60).bearer();
+    let strange = Token::caller("backend", "media:read")
+        .key(mint::STRANGER)
+        .bearer();
+    let unsigned = Token::caller("backend", "media:read")
+        .header("alg", "none")
+        .bearer();
+    let media = Token::whole().bearer();
+    let bent = format!(
+        "Bearer {}",
+        tampered(&Token::caller("backend", "media:read").text())
+    );
+    for authorization in [
+        None,
+        Some("Basic dTpw"),
+        Some("Bearer"),
+        Some("Bearer x"),
+        Some(expired.as_str()),
+        Some(&strange),
+        Some(&unsigned),
+        Some(&media),
+        Some(&bent),
+    ] {
+        let headers: Vec<(&str, &str)> = authorization
+            .iter()
+            .map(|value| ("Authorization", *value))
+            .collect();
+        let answer = download_token(&gate, "01F9", &headers, b"").expect(401);
+        let body = answer.json();
+        assert_eq!(body["code"], 401, "{authorization:?}: {body}");
+        assert!(
+            body["message"]
+                .as_str()
+                .is_some_and(|message| !message.is_empty()),
+            "{body}"
+        );
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert!(
+            answer
+                .header("www-authenticate")
+                .is_none_or(|challenge| challenge.starts_with("Bearer"))
+        );
+    }
+}
+
+#[test]
+fn f6_without_the_permission_it_is_403() {
+    let (_origin, gate) = start();
+    for scope in ["", "media:readonly", "MEDIA:READ", "xmedia:read", "media:write"] {
+        let answer = download_token(
+            &gate,
+            "01F9",
+            &[("Authorization", &Token::caller("b", scope).bearer())],
+            b"",
+        )
+        .expect(403);
+        assert_eq!(media_type(&answer), "application/problem+json", "{scope}");
+        assert_eq!(answer.json()["status"], 403);
+    }
+    let none = Token::caller("b", "").without("scope").bearer();
+    download_token(&gate, "01F9", &[("Authorization", &none)], b"").expect(403);
+}
+
+#[test]
+fn f7_an_unknown_id_is_404() {
+    let (_origin, gate) = start();
+    let answer = download_token(&gate, "01ZZ", &[("Authorization", &bearer())], b"").expect(404);
+    assert_eq!(media_type(&answer), "application/problem+json");
+}
+
+#[test]
+fn f7_without_a_bearer_nobody_learns_which_ids_there_are() {
+    let (_origin, gate) = start();
+    let known = download_token(&gate, "01F9", &[], b"").expect(401);
+    let unknown = download_token(&gate, "01ZZ", &[], b"").expect(401);
+    assert_eq!(known.text(), unknown.text());
+}
+
+#[test]
+fn f8_a_malformed_id_is_400_and_a_forbidden_folder_422() {
+    let (_origin, gate) = start();
+    let long = "x".repeat(200);
+    for id in [
+        "",
+        "..",
+        "%2e%2e",
+        ".",
+        "a%2Fb",
+        "a%5cb",
+        "a%00b",
+        "a%0d%0ab",
+        "%ff",
+        "%zz",
+        long.as_str(),
+    ] {
+        let answer = download_token(&gate, id, &[("Authorization", &bearer())], b"");
+        assert_eq!(answer.status, 400, "{id}: {answer:?}");
+        assert_eq!(media_type(&answer), "application/problem+json", "{id}");
+    }
+    let answer = download_token(&gate, "01FB", &[("Authorization", &bearer())], b"").expect(422);
+    assert_eq!(media_type(&answer), "application/problem+json");
+    assert!(
+        answer.json()["violations"]
+            .as_array()
+            .is_some_and(|list| !list.is_empty()),
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn f9_a_malformed_body_is_400() {
+    let (_origin, gate) = start();
+    let bearer = bearer();
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/json"),
+    ];
+    for body in [&b"{"[..], b"nonsense", b"{}}", b"[1", b"\xff\xfe"] {
+        let answer = download_token(&gate, "01F9", &headers, body).expect(400);
+        assert_eq!(media_type(&answer), "application/problem+json");
+    }
+    let large = vec![b' '; 100 * 1024];
+    assert_eq!(download_token(&gate, "01F9", &headers, &large).status, 413);
+}
+
+#[test]
+fn f10_the_link_opens_the_file_under_its_name_for_a_minute() {
+    let (origin, gate) = start();
+    let (_, path) = link(&gate, "01F9");
+    for seconds in [0, 59] {
+        gate.advance(seconds);
+        let answer = gate.get(&path, &[]).expect(200);
+        assert_eq!(answer.text(), "0123456789");
+        let disposition = answer.header("content-disposition").expect("a name");
+        assert!(
+            disposition.contains("filename*=UTF-8''Rechnung%20%E2%80%93%20M%C3%A4rz%20%E2%82%AC.pdf"),
+            "{disposition}"
+        );
+    }
+    assert!(
+        origin
+            .seen()
+            .iter()
+            .all(|seen| seen.target == "/store/report.bin")
+    );
+}
+
+#[test]
+fn f11_the_link_dies_after_a_minute_and_the_leeway_with_403() {
+    let (origin, gate) = start();
+    let (_, path) = link(&gate, "01F9");
+    gate.advance(64);
+    gate.get(&path, &[]).expect(200);
+    gate.advance(1);
+    let answer = gate.get(&path, &[]).expect(403);
+    assert_eq!(answer.code(), "token_expired");
+    assert_eq!(origin.seen().len(), 1);
+}
+
+#[test]
+fn f12_a_token_of_one_id_opens_no_other() {
+    let (origin, gate) = start();
+    let (token, _) = link(&gate, "01F9");
+    gate.get(&format!("/media/01FA/download/{token}"), &[])
+        .expect(403);
+    gate.get(&format!("/media/01f9/download/{token}"), &[])
+        .expect(403);
+    let unknown = gate.get(&format!("/media/01ZZ/download/{token}"), &[]);
+    assert_eq!(
+        unknown.status, 403,
+        "nobody learns which ids there are: {unknown:?}"
+    );
+    gate.get(&format!("/store/report.bin?t={token}"), &[])
+        .refused(401, "token_invalid");
+    origin.untouched();
+}
+
+#[test]
+fn f13_forged_tokens_are_403_and_oversized_ones_at_most_414() {
+    let (origin, gate) = start();
+    let (token, _) = link(&gate, "01F9");
+    let (_, claims) = opened(&token);
+    let unsigned = mint::raw("{\"typ\":\"JWT\",\"alg\":\"none\"}", &claims.to_string(), b"");
+    let strange = mint::hs256(
+        &json!({ "typ": "JWT", "alg": "HS256" }),
+        &claims,
+        mint::STRANGER.secret,
+    );
+    let media = mint::hs256(
+        &json!({ "typ": "JWT", "alg": "HS256" }),
+        &claims,
+        mint::MEDIA.secret,
+    );
+    for bad in [
+        tampered(&token),
+        unsigned,
+        strange,
+        media,
+        "nodots".into(),
+        "a.b".into(),
+        "a.b.c.d".into(),
+        "x".repeat(10_000),
+    ] {
+        let answer = gate.get(&format!("/media/01F9/download/{bad}"), &[]);
+        assert!(
+            answer.status == 403 || (bad.len() == 10_000 && [414, 431].contains(&answer.status)),
+            "{bad:.40}: {answer:?}"
+        );
+    }
+    origin.untouched();
+    // The same claims by the true key do open: what failed above were the signatures.
+    let good = mint::hs256(&json!({ "typ": "JWT", "alg": "HS256" }), &claims, DOWNLOAD.secret);
+    gate.get(&format!("/media/01F9/download/{good}"), &[]).expect(200);
+}
+
+#[test]
+fn f14_the_link_may_be_used_twice_and_in_ranges() {
+    let (_origin, gate) = start();
+    let (_, path) = link(&gate, "01F9");
+    gate.get(&path, &[]).expect(200);
+    gate.get(&path, &[]).expect(200);
+    let part = gate.get(&path, &[("Range", "bytes=2-4")]).expect(206);
+    assert_eq!(
+        (part.text().as_str(), part.header("content-range")),
+        ("234", Some("bytes 2-4/10"))
+    );
+    assert_eq!(
+        gate.get(&path, &[("Range", "bytes=5-")]).expect(206).text(),
+        "56789"
+    );
+}
+
+#[test]
+fn f15_head_has_the_length_and_no_body() {
+    let (_origin, gate) = start();
+    let (_, path) = link(&gate, "01F9");
+    let mut client = gate.connect();
+    let answer = client.exchange("HEAD", &path, &[]).expect(200);
+    assert_eq!(answer.header("content-length"), Some("10"));
+    assert_eq!(client.get(&path, &[]).expect(200).text(), "0123456789");
+}
+
+#[test]
+fn f16_the_token_is_not_in_the_origins_request() {
+    let (origin, gate) = start();
+    let (token, path) = link(&gate, "01F9");
+    gate.get(&path, &[("Referer", &format!("http://media.example.com{path}"))])
+        .expect(200);
+    for bytes in origin.received() {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        assert!(!text.contains(&token) && !text.contains("01F9"), "{text}");
+    }
+}
+
+#[test]
+fn f17_the_base_url_is_configured_and_never_read_from_a_request() {
+    let (_origin, gate) = start();
+    let bearer = bearer();
+    let answer = download_token(
+        &gate,
+        "01F9",
+        &[
+            ("Host", "evil.example"),
+            ("X-Forwarded-Host", "evil.example"),
+            ("X-Forwarded-Proto", "gopher"),
+            ("X-Forwarded-Prefix", "/evil"),
+            ("Forwarded", "host=evil.example;proto=gopher"),
+            ("Origin", "https://evil.example"),
+            ("Authorization", &bearer),
+        ],
+        b"",
+    );
+    assert!(
+        !String::from_utf8_lossy(&answer.raw).contains("evil"),
+        "{answer:?}"
+    );
+    assert!(
+        answer.json()["url"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://media.example.com/media/01F9/download/")
+    );
+    let gate = {
+        let origin = Origin::start();
+        let toml = conf::issuer(conf::RULE).replace(
+            "[issuer]\n",
+            "[issuer]\npublic_url = \"https://files.example.org\"\n",
+        );
+        Gate::start(conf::http(origin.address()) + &conf::fynn_route() + &conf::route() + &toml)
+    };
+    let answer = download_token(&gate, "01F9", &[("Authorization", &bearer)], b"").expect(201);
+    assert!(
+        answer.json()["url"]
+            .as_str()
+            .unwrap()
+            .starts_with("https://files.example.org/media/01F9/download/")
+    );
+}
+
+#[test]
+fn f18_the_token_is_an_hs256_jwt_for_sixty_seconds() {
+    let (_origin, gate) = start();
+    let (token, _) = link(&gate, "01F9");
+    let (header, claims) = opened(&token);
+    assert_eq!(header, json!({ "typ": "JWT", "alg": "HS256" }));
+    assert_eq!(
+        claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(),
+        60
+    );
+    assert_eq!(claims["iat"], NOW);
+    assert!(
+        claims["jti"].as_str().is_some_and(|id| id.len() >= 16),
+        "{claims}"
+    );
+    let (another, _) = link(&gate, "01F9");
+    assert_ne!(token, another, "each has an id of its own");
+}
+
+#[test]
+fn the_dialect_is_mounted_on_the_gates_listener_too() {
+    let (_origin, gate) = start();
+    let mut client = gate.connect();
+    let answer = ask_over(
+        &mut client,
+        "POST",
+        "/media/01F9/download-token",
+        &[("Authorization", &bearer())],
+        b"",
+    );
+    let url = answer.expect(201).json()["url"].as_str().unwrap().to_owned();
+    client
+        .get(url.strip_prefix("http://media.example.com").unwrap(), &[])
+        .expect(200);
+    // The native dialect is not mounted there.
+    let answer = ask_over(
+        &mut client,
+        "POST",
+        "/v1/tokens",
+        &[("Authorization", &bearer())],
+        b"{}",
+    );
+    assert!([401, 405].contains(&answer.status), "{answer:?}");
+}
+
+#[test]
+fn other_methods_are_405_with_allow_and_other_paths_404() {
+    let (_origin, gate) = start();
+    for (method, path) in [
+        ("GET", "/v1/tokens"),
+        ("PUT", "/v1/tokens"),
+        ("GET", "/media/01F9/download-token"),
+        ("DELETE", "/media/01F9/download-token"),
+    ] {
+        let answer = gate
+            .ask(method, path, &[("Authorization", &bearer())], b"")
+            .expect(405);
+        assert!(
+            answer.header("allow").is_some_and(|allow| allow.contains("POST")),
+            "{method} {path}: {answer:?}"
+        );
+    }
+    for path in [
+        "/",
+        "/v1",
+        "/v1/tokens/",
+        "/v2/tokens",
+        "/media/01F9",
+        "/media/01F9/download-token/x",
+        "/metrics",
+    ] {
+        assert_eq!(
+            gate.ask("POST", path, &[("Authorization", &bearer())], b"{}")
+                .status,
+            404,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn the_issuers_preflight_knows_its_own_app_alone() {
+    let (_origin, gate) = start();
+    let ask = |from: &str| {
+        let headers = [
+            ("Origin", from),
+            ("Access-Control-Request-Method", "POST"),
+            ("Access-Control-Request-Headers", "authorization, content-type"),
+        ];
+        gate.ask("OPTIONS", "/v1/tokens", &headers, b"")
+    };
+    let app = ask("https://app.example.com");
+    assert!([200, 204].contains(&app.status), "{app:?}");
+    assert_eq!(
+        app.header("access-control-allow-origin"),
+        Some("https://app.example.com")
+    );
+    let headers = app
+        .header("access-control-allow-headers")
+        .unwrap_or_default()
+        .to_lowercase();
+    assert!(
+        headers.contains("authorization") && headers.contains("content-type"),
+        "{headers}"
+    );
+    for stranger in [
+        "https://evil.example",
+        "null",
+        "https://app.example.com.evil.example",
+    ] {
+        assert_eq!(
+            ask(stranger).header("access-control-allow-origin"),
+            None,
+            "{stranger}"
+        );
+    }
+    let answer = download_token(
+        &gate,
+        "01F9",
+        &[
+            ("Authorization", &bearer()),
+            ("Origin", "https://app.example.com"),
+        ],
+        b"",
+    );
+    assert_eq!(
+        answer.expect(201).header("access-control-allow-origin"),
+        Some("https://app.example.com")
+    );
+}
+
+#[test]
+fn published_keys_are_public_halves_and_no_secret_ever() {
+    let origin = Origin::start();
+    let toml = conf::http(origin.address())
+        + &conf::fynn_route()
+        + "[keys.media]\nfile = \"{dir}/made.jwks.json\"\ngenerate = \"EdDSA\"\n"
+        + &conf::route()
+        + &conf::issuer(conf::RULE);
+    let gate = Gate::start(toml);
+    let answer = gate.ask("GET", "/.well-known/jwks.json", &[], b"").expect(200);
+    let keys = answer.json()["keys"].as_array().expect("keys").clone();
+    assert!(
+        keys.iter().any(|key| key["kty"] == "OKP" && key["x"].is_string()),
+        "{keys:?}"
+    );
+    for key in keys {
+        assert_ne!(key["kty"], "oct", "{key}");
+        for private in ["d", "k", "p", "q", "dp", "dq", "qi"] {
+            assert!(key.get(private).is_none(), "{key}");
+        }
+    }
+    let secret: Value =
+        serde_json::from_slice(&std::fs::read(gate.dir().join("made.jwks.json")).unwrap()).unwrap();
+    let secret = secret["keys"][0]["d"]
+        .as_str()
+        .expect("a private key was made")
+        .to_owned();
+    assert!(!answer.text().contains(&secret));
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(gate.dir().join("made.jwks.json"))
+            .unwrap()
+            .permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600, "a made key is its owner's alone");
+}
+
+#[test]
+fn an_issuer_that_is_asked_too_often_says_when_to_come_again() {
+    let origin = Origin::start();
+    let rule = conf::RULE.replace("max_ttl", "per_minute = 3\nmax_ttl");
+    let gate = setup(&origin, &rule).start();
+    let ask = |who: &str| {
+        download_token(
+            &gate,
+            "01F9",
+            &[("Authorization", &Token::caller(who, "media:read").bearer())],
+            b"",
+        )
+    };
+    for _ in 0..3 {
+        ask("one").expect(201);
+    }
+    let answer = ask("one").expect(429);
+    let wait: u64 = answer
+        .header("retry-after")
+        .expect("retry-after")
+        .parse()
+        .unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    ask("two").expect(201);
+    gate.advance(wait);
+    ask("one").expect(201);
+}
+
+#[test]
+fn own_media_only_means_the_callers_own() {
+    let origin = Origin::start();
+    let rule = format!("{}own_media_only = true\n", conf::RULE);
+    let gate = setup(&origin, &rule).start();
+    let ask = |who: &str, id: &str| {
+        download_token(
+            &gate,
+            id,
+            &[("Authorization", &Token::caller(who, "media:read").bearer())],
+            b"",
+        )
+        .status
+    };
+    assert_eq!(ask("customer-42", "01F9"), 201);
+    assert!([403, 404].contains(&ask("customer-43", "01F9")), "not the owner");
+    assert_eq!(ask("customer-43", "01FA"), 201);
+    assert!([403, 404].contains(&ask("customer-42", "01FA")), "not the owner");
+}
+
+#[test]
+fn one_connection_serves_many_callers_in_turn() {
+    let (_origin, gate) = start();
+    let mut client = Client::connect(gate.issuer());
+    for _ in 0..5 {
+        ask_over(&mut client, "POST", "/media/01F9/download-token", &[], b"").expect(401);
+        ask_over(
+            &mut client,
+            "POST",
+            "/media/01F9/download-token",
+            &[("Authorization", &bearer())],
+            b"{}",
+        )
+        .expect(201);
+    }
+}
+
+const SHARED: &str = "[[issuer.rule]]\nrequires = \"media:read\"\npaths = [\"/shared/**\", \"/customers/{sub}/**\"]\n\
+     max_ttl = \"1h\"\ndefault_ttl = \"5m\"\n";
+
+fn ask_native(gate: &Gate, bearer: &str, body: &Value) -> Response {
+    let headers = [("Authorization", bearer), ("Content-Type", "application/json")];
+    gate.ask("POST", "/v1/tokens", &headers, body.to_string().as_bytes())
+}
+
+fn native(rules: &str) -> (Origin, Gate, String) {
+    let origin = Origin::start();
+    let gate = setup(&origin, rules).start();
+    (origin, gate, Token::caller("42", "media:read").bearer())
+}
+
+/// Whether a token was made, and for what: its claims.
+fn issued(answer: &Response) -> Option<Value> {
+    match answer.status {
+        200 | 201 => Some(opened(answer.json()["token"].as_str().expect("a token")).1),
+        400..=499 => {
+            assert!(!answer.text().contains("eyJ"), "a token in a refusal: {answer:?}");
+            None
+        }
+        _ => panic!("{answer:?}"),
+    }
+}
+
+#[test]
+fn the_native_dialect_answers_with_a_link_that_opens() {
+    let (origin, gate, bearer) = native(SHARED);
+    let answer = ask_native(
+        &gate,
+        &bearer,
+        &json!({ "paths": ["/shared/a b.pdf"], "expires_in": 60 }),
+    );
+    assert!([200, 201].contains(&answer.status), "{answer:?}");
+    assert_eq!(
+        (media_type(&answer).as_str(), answer.header("cache-control")),
+        ("application/json", Some("no-store"))
+    );
+    let body = answer.json();
+    let url = body["url"]
+        .as_str()
+        .expect("url")
+        .strip_prefix("http://media.example.com")
+        .expect("our base");
+    gate.get(url, &[]).expect(200);
+    assert_eq!(origin.only().target, "/shared/a%20b.pdf");
+    let (_, claims) = opened(body["token"].as_str().unwrap());
+    assert_eq!(
+        (&claims["sub"], &claims["paths"]),
+        (&json!("42"), &json!(["/shared/a b.pdf"]))
+    );
+    assert_eq!(
+        (claims["iat"].as_i64(), claims["exp"].as_i64()),
+        (Some(NOW), Some(NOW + 60))
+    );
+    assert_eq!(
+        (&claims["iss"], &claims["aud"]),
+        (&json!(mint::ISSUER), &json!(mint::AUDIENCE))
+    );
+    assert!(
+        body["expires_at"]
+            .as_str()
+            .is_some_and(|at| at.starts_with("2026-01-01T00:01:00")),
+        "{body}"
+    );
+    let lines = gate.access(2);
+    assert!(
+        lines.iter().all(|line| line["token_id"] == body["token_id"]),
+        "{body}: {lines:?}"
+    );
+}
+
+#[test]
+fn the_native_dialect_knows_a_usual_life() {
+    let (_origin, gate, bearer) = native(SHARED);
+    let claims = issued(&ask_native(&gate, &bearer, &json!({ "paths": ["/shared/a"] }))).expect("a token");
+    assert_eq!(claims["exp"].as_i64(), Some(NOW + 300));
+}
+
+#[test]
+fn the_native_dialect_narrows_a_token_as_it_is_asked() {
+    let (_origin, gate, bearer) = native(SHARED);
+    let asked = json!({
+        "paths": ["/shared/**"], "ips": ["192.0.2.0/24"], "methods": ["GET"], "filename": "Rechnung – März.pdf",
+        "args": { "w": 300 },
+    });
+    let answer = ask_native(&gate, &bearer, &asked);
+    let claims = issued(&answer).unwrap_or_else(|| panic!("{answer:?}"));
+    let token = answer.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(claims["filename"], "Rechnung – März.pdf");
+    gate.get(&format!("/shared/a?t={token}"), &[])
+        .refused(403, "address_denied");
+}
+
+#[test]
+fn p24_a_caller_gets_no_wider_scope_than_its_rule() {
+    let (_origin, gate, bearer) = native(SHARED);
+    for paths in [
+        json!(["/other"]),
+        json!(["/**"]),
+        json!(["/*"]),
+        json!(["/"]),
+        json!(["/shared"]),
+        json!(["/shared*/**"]),
+        json!(["/shared/../other"]),
+        json!(["/shared/./x"]),
+        json!(["/shared//x"]),
+        json!(["/sharedx/a"]),
+        json!(["/*/a"]),
+        json!(["/customers/43/x"]),
+        json!(["/customers/*/x"]),
+        json!(["/customers/**"]),
+        json!(["/customers/{sub}/x"]),
+        json!(["/shared/a", "/other"]),
+        json!([]),
+        json!("/shared/a"),
+        json!([1]),
+        json!([""]),
+        json!(["shared/a"]),
+        json!(["/shared/a\u{0}"]),
+        json!(["/shared/a\r\nb"]),
+        json!([format!("/shared/{}", "x".repeat(5000))]),
+        json!(vec!["/shared/a"; 1000]),
+        Value::Null,
+    ] {
+        let answer = ask_native(&gate, &bearer, &json!({ "paths": paths }));
+        assert!(issued(&answer).is_none(), "{paths}: {answer:?}");
+    }
+    for paths in [
+        json!(["/shared/**"]),
+        json!(["/shared/x/*.ts"]),
+        json!(["/customers/42/a"]),
+        json!(["/customers/42/**"]),
+    ] {
+        let answer = ask_native(&gate, &bearer, &json!({ "paths": paths }));
+        assert_eq!(issued(&answer).expect("a token")["paths"], paths, "{answer:?}");
+    }
+}
+
+#[test]
+fn p24_a_caller_whose_name_is_a_pattern_gets_nothing_by_it() {
+    let (_origin, gate, _) = native(SHARED);
+    for subject in ["*", "**", "..", ".", "a/b", "4?", "{sub}"] {
+        let bearer = Token::caller(subject, "media:read").bearer();
+        let answer = ask_native(&gate, &bearer, &json!({ "paths": ["/customers/42/a"] }));
+        assert!(issued(&answer).is_none(), "{subject}: {answer:?}");
+    }
+}
+
+#[test]
+fn p24_no_token_lives_longer_than_the_rule_says() {
+    let (_origin, gate, bearer) = native(SHARED);
+    for life in [
+        json!(3601),
+        json!(86_400),
+        json!(9_223_372_036_854_775_807_i64),
+        json!(1e30),
+    ] {
+        let answer = ask_native(
+            &gate,
+            &bearer,
+            &json!({ "paths": ["/shared/a"], "expires_in": life }),
+        );
+        if let Some(claims) = issued(&answer) {
+            assert!(claims["exp"].as_i64().unwrap() <= NOW + 3600, "{life}: {claims}");
+        }
+    }
+    for life in [
+        json!(0),
+        json!(-1),
+        json!("60"),
+        json!(1.5),
+        json!(true),
+        json!([60]),
+    ] {
+        let answer = ask_native(
+            &gate,
+            &bearer,
+            &json!({ "paths": ["/shared/a"], "expires_in": life }),
+        );
+        assert!(issued(&answer).is_none(), "{life}: {answer:?}");
+    }
+    let answer = ask_native(
+        &gate,
+        &bearer,
+        &json!({ "paths": ["/shared/a"], "expires_in": 3600 }),
+    );
+    assert_eq!(
+        issued(&answer).expect("a token")["exp"].as_i64(),
+        Some(NOW + 3600)
+    );
+}
+
+#[test]
+fn p24_another_subject_needs_the_rules_leave() {
+    let (_origin, gate, bearer) = native(SHARED);
+    let asked = json!({ "paths": ["/shared/a"], "sub": "43" });
+    assert!(issued(&ask_native(&gate, &bearer, &asked)).is_none());
+    let (_origin, gate, bearer) = native(&format!("{SHARED}any_subject = true\n"));
+    let answer = ask_native(&gate, &bearer, &asked);
+    assert_eq!(
+        issued(&answer).unwrap_or_else(|| panic!("{answer:?}"))["sub"],
+        "43"
+    );
+    // The caller's own scope stays the measure.
+    let answer = ask_native(
+        &gate,
+        &bearer,
+        &json!({ "paths": ["/customers/43/a"], "sub": "43" }),
+    );
+    assert!(issued(&answer).is_none(), "{answer:?}");
+}
+
+#[test]
+fn p24_a_file_name_cannot_split_a_header() {
+    let (_origin, gate, bearer) = native(SHARED);
+    for name in [
+        "a\r\nX: 1",
+        "a\nb",
+        "a\u{0}b",
+        "a\u{7f}",
+        "../../etc/passwd",
+        "a/b",
+        "a\\b",
+        "",
+        &"x".repeat(5000),
+    ] {
+        let answer = ask_native(
+            &gate,
+            &bearer,
+            &json!({ "paths": ["/shared/a"], "filename": name }),
+        );
+        assert_eq!(answer.status, 422, "{name:?}: {answer:?}");
+        assert!(
+            answer.json()["violations"]
+                .as_array()
+                .is_some_and(|list| !list.is_empty()),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn p24_methods_addresses_and_parameters_are_checked() {
+    let (_origin, gate, bearer) = native(SHARED);
+    for (name, value) in [
+        ("methods", json!(["DELETE"])),
+        ("methods", json!(["GET", "PUT"])),
+        ("methods", json!(["BREW"])),
+        ("methods", json!("GET")),
+        ("methods", json!([])),
+        ("ips", json!(["300.1.1.1"])),
+        ("ips", json!(["192.0.2.0/33"])),
+        ("ips", json!("192.0.2.1")),
+        ("args", json!({ "w": "x".repeat(10_000) })),
+        ("args", json!({ "w": [1] })),
+        ("args", json!([1])),
+        ("uses", json!(2)),
+        ("uses", json!(1)),
+        ("rate", json!(1)),
+        ("nonsense", json!(1)),
+        ("path", json!("/other")),
+    ] {
+        let answer = ask_native(&gate, &bearer, &json!({ "paths": ["/shared/a"], name: value }));
+        assert!(issued(&answer).is_none(), "{name} = {value:.40}: {answer:?}");
+    }
+}
+
+#[test]
+fn the_native_dialect_reads_json_alone_and_strictly() {
+    let (_origin, gate, bearer) = native(SHARED);
+    let ask = |kind: &str, body: &[u8]| {
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", kind)];
+        gate.ask("POST", "/v1/tokens", &headers, body)
+    };
+    let good = br#"{"paths":["/shared/a"]}"#;
+    assert!([200, 201].contains(&ask("application/json", good).status));
+    assert!([200, 201].contains(&ask("application/json; charset=utf-8", good).status));
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+    ] {
+        assert_eq!(ask(kind, good).status, 415, "{kind}");
+    }
+    for body in [
+        &b""[..],
+        b"{",
+        b"[]",
+        b"null",
+        b"\"x\"",
+        b"{}{}",
+        b"\xff",
+        br#"{"paths":["/shared/a"],"paths":["/shared/b"]}"#,
+    ] {
+        let answer = ask("application/json", body);
+        assert!(
+            [400, 422].contains(&answer.status),
+            "{}: {answer:?}",
+            String::from_utf8_lossy(body)
+        );
+    }
+    assert_eq!(ask("application/json", &vec![b' '; 100 * 1024]).status, 413);
+}
+
+#[test]
+fn the_native_dialect_refuses_callers_as_problem_json() {
+    let (_origin, gate, _) = native(SHARED);
+    let body = json!({ "paths": ["/shared/a"] });
+    for (bearer, status) in [
+        (String::new(), 401),
+        ("Bearer x".to_owned(), 401),
+        (Token::caller("42", "media:read").expires(NOW - 60).bearer(), 401),
+        (
+            Token::caller("42", "media:read").key(mint::STRANGER).bearer(),
+            401,
+        ),
+        (Token::caller("42", "media:read").without("sub").bearer(), 401),
+        (Token::caller("42", "other:thing").bearer(), 403),
+    ] {
+        let answer = ask_native(&gate, &bearer, &body).expect(status);
+        assert_eq!(media_type(&answer), "application/problem+json", "{answer:?}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(
+            answer.header("www-authenticate").is_some(),
+            status == 401,
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn a_slow_or_cut_body_of_a_caller_holds_up_nobody() {
+    let (_origin, gate, bearer) = native(SHARED);
+    let mut slow = Client::connect(gate.issuer());
+    slow.request(
+        "POST",
+        "/v1/tokens",
+        &[
+            ("Authorization", &bearer),
+            ("Content-Type", "application/json"),
+            ("Content-Length", "100"),
+        ],
+    );
+    slow.send("{\"paths\":");
+    let answer = ask_native(&gate, &bearer, &json!({ "paths": ["/shared/a"] }));
+    assert!([200, 201].contains(&answer.status), "{answer:?}");
+    drop(slow);
+    assert!([200, 201].contains(&ask_native(&gate, &bearer, &json!({ "paths": ["/shared/a"] })).status));
+}

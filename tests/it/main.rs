@@ -1,0 +1,37 @@
+//! The product as a black box: the real server on free ports, raw bytes in and out, real programs as clients.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod harness;
+mod support;
+
+// What tokens open, and what refuses them.
+mod path_token;
+mod preflight;
+mod query_token;
+mod refusals;
+mod vectors;
+
+// Attacks.
+mod attacks_http;
+mod attacks_paths;
+mod attacks_tokens;
+mod leaks;
+
+// Issuer and keys.
+mod issuer;
+mod keys;
+
+// Origins.
+mod origin_folder;
+mod origin_http;
+mod origin_nginx;
+
+// Operation, and real clients.
+mod browser;
+mod clients;
+mod memory;
+mod telemetry;

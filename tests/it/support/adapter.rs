@@ -1,0 +1,66 @@
+//! The one place that touches the product's own interface: load a configuration, start the server, stop it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use mediagate::clock::{Clock, UnixTime};
+use mediagate::config::{KeyFiles, load};
+use mediagate::server::{Running, Server as Product, Setup};
+
+/// A running server.
+pub(crate) struct Server {
+    running: Running,
+    clock: Clock,
+}
+
+impl Server {
+    /// Loads and starts; the errors as text.
+    pub(crate) fn start(config: &Path, now: i64) -> Result<Self, String> {
+        let clock = Clock::manual(UnixTime::from_secs(now));
+        let loaded = load(config, KeyFiles::Make).map_err(|errors| errors.to_string())?;
+        let setup = Setup {
+            listeners: loaded.listeners,
+            settings: loaded.settings,
+            client_address: loaded.client_address,
+            log: loaded.log,
+            snapshot: loaded.snapshot,
+            route_names: loaded.routes.iter().map(|route| route.name.clone()).collect(),
+            key_sources: loaded.key_sources,
+            clock: clock.clone(),
+        };
+        let running = Product::start(setup).map_err(|error| error.to_string())?;
+        running.ready();
+        Ok(Self { running, clock })
+    }
+
+    /// Where the gate listens.
+    pub(crate) fn gate(&self) -> SocketAddr {
+        self.running.gate()[0]
+    }
+
+    /// Where the issuer listens.
+    pub(crate) fn issuer(&self) -> Option<SocketAddr> {
+        self.running.issuer()
+    }
+
+    /// Where health and metrics are.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.running.admin()
+    }
+
+    /// Tasks that panicked so far.
+    pub(crate) fn panics(&self) -> u64 {
+        self.running.panics()
+    }
+
+    /// Moves the clock.
+    pub(crate) fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Stops at once; what is still written is there when this returns.
+    pub(crate) fn stop(self) {
+        drop(self.running);
+    }
+}

@@ -1,0 +1,190 @@
+//! Real programs: started, watched, and killed when the test is over. A missing program fails the test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::client::Client;
+use super::gate::Setup;
+use super::wait;
+
+/// Runs a program to its end; fails when it is missing or takes longer than `within`.
+pub(crate) fn run(program: &str, arguments: &[&str], within: Duration) -> Output {
+    run_in(Path::new("/"), program, arguments, within)
+}
+
+/// As `run`, in this folder.
+pub(crate) fn run_in(folder: &Path, program: &str, arguments: &[&str], within: Duration) -> Output {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder);
+    for name in [
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+    ] {
+        command.env_remove(name);
+    }
+    let mut running = Running::start(command);
+    let status = wait::until_within(within, &format!("{program} ends"), || {
+        running.child.try_wait().expect("wait")
+    });
+    Output {
+        status,
+        stdout: running.stdout.all_at_end(),
+        stderr: running.stderr.all_at_end(),
+    }
+}
+
+/// A program in the background; killed on drop.
+pub(crate) struct Running {
+    child: Child,
+    pub(crate) stdout: Captured,
+    pub(crate) stderr: Captured,
+}
+
+impl Running {
+    /// Starts a command with both outputs captured.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} can't be started: {error}"));
+        let stdout = Captured::from(child.stdout.take().expect("stdout"));
+        let stderr = Captured::from(child.stderr.take().expect("stderr"));
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Fails with its output when it has ended.
+    pub(crate) fn assert_running(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("wait") {
+            panic!(
+                "ended with {status}: {}\n{}",
+                self.stdout.text(),
+                self.stderr.text()
+            );
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a program has written so far.
+#[derive(Clone)]
+pub(crate) struct Captured {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
+}
+
+impl Captured {
+    fn from(pipe: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&bytes);
+        let read = move || {
+            let mut pipe = BufReader::new(pipe);
+            let mut line = Vec::new();
+            while pipe.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                sink.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .append(&mut line);
+            }
+        };
+        let reader = std::thread::Builder::new()
+            .name("support-pipe".into())
+            .spawn(read)
+            .expect("thread");
+        Self {
+            bytes,
+            reader: Arc::new(Mutex::new(Some(reader))),
+        }
+    }
+
+    /// As text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// All of it, once the program has ended.
+    fn all_at_end(&self) -> Vec<u8> {
+        if let Some(reader) = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            reader.join().expect("reader");
+        }
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A port that was free a moment ago, for programs that can't bind port 0 and tell.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
+}
+
+/// Waits until something accepts connections there.
+pub(crate) fn wait_for_port(address: SocketAddr, running: &mut Running) {
+    wait::until_true(&format!("{address} accepts connections"), || {
+        running.assert_running();
+        TcpStream::connect(address).is_ok()
+    });
+}
+
+/// The sample media of the demo.
+pub(crate) fn sample_media() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/media")
+}
+
+/// The product's own program, running with a configuration that was written for it, on ports that were free.
+pub(crate) struct Binary {
+    pub(crate) running: Running,
+    pub(crate) gate: SocketAddr,
+    _setup: Setup,
+}
+
+impl Binary {
+    /// `mediagate serve`, once it is ready.
+    pub(crate) fn start(setup: Setup) -> Self {
+        let gate = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let path = setup.write_with(&gate.to_string(), &admin.to_string(), "off");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mediagate"));
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(path)
+            .current_dir(setup.dir());
+        let mut running = Running::start(command);
+        wait_for_port(admin, &mut running);
+        wait::until_true("it is ready", || {
+            running.assert_running();
+            Client::connect(admin).any_header().get("/readyz", &[]).status == 200
+        });
+        Self {
+            running,
+            gate,
+            _setup: setup,
+        }
+    }
+}
