@@ -53,6 +53,8 @@ pub struct Policy {
     pub route: Arc<Route>,
     /// Its keys.
     pub keys: RouteKeys,
+    /// Its scope template, as it was written.
+    pub template: Option<String>,
     /// Its origin: name, and where it is.
     pub origin: String,
     /// The dialects mounted below it.
@@ -62,7 +64,7 @@ pub struct Policy {
 }
 
 /// A carrier as a person writes it.
-pub fn carrier_text(carrier: &Carrier, path_carrier: Option<&str>) -> String {
+fn carrier_text(carrier: &Carrier, path_carrier: Option<&str>) -> String {
     match carrier {
         Carrier::Query { names } => names
             .iter()
@@ -112,10 +114,13 @@ impl fmt::Display for Policy {
         match &route.scope {
             ScopeRule::Claims => writeln!(f, "  scope      what the token says; without it nothing opens")?,
             ScopeRule::Whole => writeln!(f, "  scope      ANY true token opens the whole route")?,
-            ScopeRule::Template(_) => writeln!(
-                f,
-                "  scope      a template filled from the token, and what the token says"
-            )?,
+            ScopeRule::Template(_) => {
+                let template = self.template.as_deref().unwrap_or_default();
+                writeln!(
+                    f,
+                    "  scope      {template}, filled from the token, and what the token says"
+                )?;
+            }
         }
         let methods: Vec<&str> = route.methods.names().collect();
         write!(f, "  methods    {}", methods.join(", "))?;
@@ -168,6 +173,13 @@ impl fmt::Display for Policy {
                 .collect();
             statuses.sort();
             writeln!(f, "  status     {}", statuses.join(", "))?;
+        }
+        if !route.response_headers.is_empty() {
+            let names: Vec<&str> = route.response_headers.iter().map(|name| name.as_str()).collect();
+            writeln!(f, "  lets pass  {}", names.join(", "))?;
+        }
+        if !route.redirect_hosts.is_empty() {
+            writeln!(f, "  redirects  to {}", route.redirect_hosts.join(", "))?;
         }
         if !self.mounts.is_empty() {
             writeln!(f, "  mounts     {}", self.mounts.join(", "))?;

@@ -70,6 +70,8 @@ pub(super) struct Problems {
     starts: Vec<usize>,
     /// Key path → line.
     lines: BTreeMap<String, usize>,
+    /// Keys that an unknown key was probably meant to be, and which are not reported as missing too.
+    meant: Vec<String>,
     errors: Vec<Problem>,
     warnings: Vec<Problem>,
 }
@@ -84,6 +86,7 @@ impl Problems {
         Self {
             starts: std::iter::once(0).chain(after_breaks).collect(),
             lines: BTreeMap::new(),
+            meant: Vec::new(),
             errors: Vec::new(),
             warnings: Vec::new(),
         }
@@ -102,6 +105,30 @@ impl Problems {
     /// Whether the file has this key, readable or not.
     pub(super) fn has(&self, path: &str) -> bool {
         self.lines.contains_key(path)
+    }
+
+    /// Remembers what an unknown key was probably meant to be.
+    pub(super) fn mean(&mut self, path: String) {
+        self.meant.push(path);
+    }
+
+    /// Whether an unknown key was probably meant to be this one.
+    pub(super) fn is_meant(&self, path: &str) -> bool {
+        self.meant.iter().any(|meant| meant == path)
+    }
+
+    /// The names in a table of named parts, also of those that could not be read.
+    pub(super) fn names(&self, table: &str) -> Vec<String> {
+        let below = |path: &String| {
+            path.strip_prefix(table)
+                .and_then(|rest| rest.strip_prefix('.'))
+                .map(str::to_owned)
+        };
+        self.lines
+            .keys()
+            .filter_map(below)
+            .filter(|name| !name.contains(['.', '[']))
+            .collect()
     }
 
     /// Whether anything at or below this key was reported.

@@ -17,12 +17,13 @@ pub(super) trait Read: Sized {
     fn read(node: &Spanned<DeValue<'_>>, path: &str, problems: &mut Problems) -> Option<Self>;
 
     /// Lists the keys below it.
+    #[cfg_attr(not(test), allow(dead_code, reason = "read by the test of docs/CONFIG.md"))]
     fn describe(_path: &str, _schema: &mut Vec<Key>) {}
 }
 
 /// One key of the schema, for the test that holds `docs/CONFIG.md` against it.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "read by the test of docs/CONFIG.md"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "read by the test of docs/CONFIG.md"))]
 pub(super) struct Key {
     /// `keys.NAME.file`, `route.name`.
     pub(super) path: String,
@@ -34,7 +35,7 @@ pub(super) struct Key {
 
 /// Whether a key must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "read by the test of docs/CONFIG.md"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "read by the test of docs/CONFIG.md"))]
 pub(super) enum Need {
     Required,
     Optional,
@@ -97,7 +98,7 @@ macro_rules! choice {
         $(#[$meta])*
         #[derive(Debug)]
         pub(super) enum $name {
-            $($(#[$doc])* $variant($kind),)*
+            $($(#[$doc])* $variant(#[allow(dead_code, reason = "`{}` says nothing more")] $kind),)*
         }
 
         impl $crate::config::read::Read for $name {
@@ -179,7 +180,10 @@ pub(super) fn open<'n, 'i>(
             problems.mark(&join(path, name), line);
         } else {
             let hint = match nearest(name, known) {
-                Some(near) => format!("did you mean `{near}`?"),
+                Some(near) => {
+                    problems.mean(join(path, near));
+                    format!("did you mean `{near}`?")
+                }
                 None if known.is_empty() => "this table has no keys".to_owned(),
                 None => format!("known here: {}", known.join(", ")),
             };
@@ -219,10 +223,10 @@ pub(super) fn required<T: Read>(
     key: &str,
     problems: &mut Problems,
 ) -> Option<T> {
-    if !table.contains_key(key) {
+    if !table.contains_key(key) && !problems.is_meant(&join(path, key)) {
         let hint = match T::kind().as_str() {
             "table" => format!("add the table `{}`", join(path, key)),
-            kind => format!("add `{key} = …`, a {kind}"),
+            kind => format!("add `{key} = …`, {}", with_article(kind)),
         };
         problems.error(join(path, key), "missing", hint);
     }
@@ -266,9 +270,14 @@ pub(super) fn wrong_type(node: &Spanned<DeValue<'_>>, path: &str, kind: &str, pr
     problems.error_on(
         line,
         path,
-        format!("is a {found}, and should be a {kind}"),
+        format!("is {}, and should be {}", with_article(found), with_article(kind)),
         example(kind),
     );
+}
+
+fn with_article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {kind}")
 }
 
 /// How a value of a kind is written.
@@ -313,7 +322,9 @@ pub(super) fn text<T>(
 
 impl<T: Read> Read for Vec<T> {
     fn kind() -> String {
-        format!("list of {}s", T::kind())
+        let one = T::kind();
+        let plural = if one.ends_with('s') { "es" } else { "s" };
+        format!("list of {one}{plural}")
     }
 
     fn read(node: &Spanned<DeValue<'_>>, path: &str, problems: &mut Problems) -> Option<Self> {

@@ -63,7 +63,7 @@ pub(super) fn build(
         let at = format!("{}.media", fynn.at);
         let catalogue = fynn.media.as_ref().and_then(|name| {
             if !media.contains_key(name) && !problems.has(&format!("media.{name}")) {
-                links::unknown(&at, "media catalogue", "media", name, media.keys(), problems);
+                links::unknown(&at, "media catalogue", "media", name, problems);
             }
             media.get(name)?.clone()
         });
@@ -163,7 +163,7 @@ fn callers(
             .as_ref()
             .and_then(|name| file.keys.get(name))
             .is_some_and(|keys| keys.generate.is_some());
-        if generated && !file.demo {
+        if generated && !file.demo && !problems.has_error_below("demo") {
             problems.error(
                 &at,
                 "names a key set with `generate`, which is trusted only under demo",

@@ -33,7 +33,7 @@ impl Keys {
     /// The set called `name`; reports one that does not exist.
     pub(super) fn find(&self, at: &str, name: &str, problems: &mut Problems) -> Option<&NamedKeys> {
         if !self.rings.contains_key(name) && !problems.has(&format!("keys.{name}")) {
-            super::links::unknown(at, "key set", "keys", name, self.rings.keys(), problems);
+            super::links::unknown(at, "key set", "keys", name, problems);
         }
         self.named.iter().find(|named| named.ring.name() == name)
     }
@@ -387,7 +387,8 @@ fn from_url(
     Some((
         NamedKeys {
             ring,
-            source: url.to_owned(),
+            // A query may hold a key of the server's.
+            source: url.split(['?', '#']).next().unwrap_or_default().to_owned(),
             copy: Some(copy),
             generated: false,
         },

@@ -12,15 +12,9 @@ const NOT_TEXT: &[&str] = &[
 ];
 
 /// Reports a name that leads nowhere.
-pub(super) fn unknown<'n>(
-    at: &str,
-    kind: &str,
-    table: &str,
-    name: &str,
-    known: impl Iterator<Item = &'n String>,
-    problems: &mut Problems,
-) {
-    let known: Vec<&str> = known.map(String::as_str).collect();
+pub(super) fn unknown(at: &str, kind: &str, table: &str, name: &str, problems: &mut Problems) {
+    let names = problems.names(table);
+    let known: Vec<&str> = names.iter().map(String::as_str).collect();
     let hint = match nearest(name, &known) {
         Some(near) => format!("did you mean {near:?}?"),
         None if known.is_empty() => format!("add [{table}.{name}]"),

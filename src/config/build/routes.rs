@@ -130,14 +130,7 @@ fn one(
         .and_then(|path| prefix(&at("path"), path, problems));
     let origin = raw.origin.as_deref().and_then(|name| {
         if !parts.origins.contains_key(name) && !problems.has(&format!("origin.{name}")) {
-            links::unknown(
-                &at("origin"),
-                "origin",
-                "origin",
-                name,
-                parts.origins.keys(),
-                problems,
-            );
+            links::unknown(&at("origin"), "origin", "origin", name, problems);
         }
         parts.origins.get(name)?.as_ref()
     });
@@ -255,6 +248,10 @@ fn one(
         origin: format!("{} ({})", raw.origin.as_deref()?, origin.place),
         mounts: mounts.iter().map(|dialect| dialect.as_str()).collect(),
         path_carrier,
+        template: match &raw.scope {
+            raw::Scope::Template(scope) => scope.template.clone(),
+            raw::Scope::Claims | raw::Scope::Whole => None,
+        },
     };
     let mounts = mounts
         .into_iter()
@@ -517,14 +514,7 @@ fn mapping(
     }
     if let Some(name) = &raw.media {
         if !parts.media.contains_key(name) && !problems.has(&format!("media.{name}")) {
-            links::unknown(
-                &at("media"),
-                "media catalogue",
-                "media",
-                name,
-                parts.media.keys(),
-                problems,
-            );
+            links::unknown(&at("media"), "media catalogue", "media", name, problems);
         }
         if raw.carriers.is_some()
             && (!has_path_carrier || !variables.iter().any(|variable| variable == "id"))
