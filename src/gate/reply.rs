@@ -74,9 +74,15 @@ pub fn deliver(
             headers.append(name, value.clone());
         }
     }
+    let mut body = Body::Origin(body);
     if parts.status.is_redirection() && parts.status != StatusCode::NOT_MODIFIED {
         let public = location::rewrite(route, granted.prefix.as_deref(), &parts.headers)?;
         headers.insert(header::LOCATION, public);
+        // The page that comes with it is the origin's own, and may name it.
+        for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
+            headers.remove(name);
+        }
+        body = Body::Empty;
     }
     headers.insert(
         header::CACHE_CONTROL,
@@ -89,7 +95,7 @@ pub fn deliver(
         headers.append(header::SET_COOKIE, renewal.set_cookie.clone());
     }
     cross_origin(exchange, &mut headers);
-    let mut response = Response::new(Body::Origin(body));
+    let mut response = Response::new(body);
     *response.status_mut() = parts.status;
     *response.headers_mut() = headers;
     Ok(response)

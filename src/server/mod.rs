@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::app::{App, Services, Snapshot, Worker};
 use crate::clock::Clock;
 use crate::gate::refusal::Code;
-use crate::keysource::JwksSource;
+use crate::keysource::{JwksSource, KeySourceStats};
 use crate::origin::OriginStats;
 use crate::telemetry::access::{self, AccessLog};
 use crate::telemetry::metrics::Metrics;
@@ -117,6 +117,8 @@ impl Server {
         let access = AccessLog::start(&log.access, log.format)?;
         let origin_stats = Arc::new(OriginStats::default());
         connect_readings(&metrics, &access, &origin_stats);
+        read_key_ages(&metrics, &key_sources, &clock);
+        let background = Background { key_sources, clock: clock.clone() };
         let services = Services {
             clock,
             metrics: Arc::clone(&metrics),
@@ -175,7 +177,7 @@ impl Server {
                 issuer_listener,
                 control,
                 health,
-                key_sources,
+                background,
                 places,
                 stages,
             )
@@ -208,6 +210,20 @@ fn connect_readings(metrics: &Metrics, access: &Arc<AccessLog>, origin: &Arc<Ori
     }));
 }
 
+/// The ages of fetched key sets; a set that was never fetched is as old as the process and more: infinite.
+fn read_key_ages(metrics: &Metrics, sources: &[JwksSource], clock: &Clock) {
+    let sets: Vec<_> = sources.iter().map(|source| (source.ring.name().to_owned(), Arc::clone(&source.stats))).collect();
+    let clock = clock.clone();
+    metrics.read_key_ages(Box::new(move || {
+        let now = clock.now().millis();
+        let age = |last: i64| if last == 0 { f64::INFINITY } else { (now - last).max(0) as f64 / 1000.0 };
+        let reading = |(name, stats): &(String, Arc<KeySourceStats>)| {
+            ("keys", name.clone(), age(stats.last_success.load(Ordering::Relaxed)))
+        };
+        sets.iter().map(reading).collect()
+    }));
+}
+
 /// A worker: accepts and serves until the stage says otherwise and its connections have ended.
 async fn work(
     listeners: Vec<std::net::TcpListener>,
@@ -230,19 +246,24 @@ async fn work(
     shared.worker.recorder().lines.flush();
 }
 
-#[allow(clippy::too_many_arguments, reason = "called once")]
+/// What runs beside the requests.
+struct Background {
+    key_sources: Vec<JwksSource>,
+    clock: Clock,
+}
+
 async fn control_loop(
     admin_listener: std::net::TcpListener,
     issuer_listener: Option<std::net::TcpListener>,
     shared: Arc<Shared>,
     health: Arc<Health>,
-    key_sources: Vec<JwksSource>,
+    background: Background,
     places: Places,
     stages: watch::Receiver<Stage>,
 ) {
     tokio::spawn(admin::run(admin_listener, health));
-    for source in key_sources {
-        tokio::spawn(source.run());
+    for source in background.key_sources {
+        tokio::spawn(source.run(background.clock.clone()));
     }
     work(issuer_listener.into_iter().collect(), shared, places, stages).await;
 }

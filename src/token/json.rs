@@ -14,7 +14,7 @@ const MAX_MEMBERS: usize = 256;
 
 /// A value.
 #[derive(Clone, PartialEq)]
-pub(super) enum Json<'j> {
+pub(crate) enum Json<'j> {
     Null,
     Bool(bool),
     Number(Number),
@@ -25,11 +25,11 @@ pub(super) enum Json<'j> {
 
 /// Members in their order, each name once.
 #[derive(Clone, PartialEq)]
-pub(super) struct Object<'j>(Vec<(Cow<'j, str>, Json<'j>)>);
+pub(crate) struct Object<'j>(Vec<(Cow<'j, str>, Json<'j>)>);
 
 impl<'j> Object<'j> {
     /// Reads a text that is one object. The error holds nothing of the text.
-    pub(super) fn parse(text: &'j [u8]) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &'j [u8]) -> Result<Self, &'static str> {
         let mut reader = serde_json::Deserializer::from_slice(text);
         let value = Value { depth: MAX_DEPTH }.deserialize(&mut reader);
         match value.and_then(|value| reader.end().map(|()| value)) {
@@ -43,21 +43,21 @@ impl<'j> Object<'j> {
     }
 
     /// The member called `name`.
-    pub(super) fn get(&self, name: &str) -> Option<&Json<'j>> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Json<'j>> {
         self.iter()
             .find(|(known, _)| *known == name)
             .map(|(_, value)| value)
     }
 
     /// All members.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Json<'j>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Json<'j>)> {
         self.0.iter().map(|(name, value)| (&**name, value))
     }
 }
 
 impl Json<'_> {
     /// The text, where it is one.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
@@ -65,7 +65,7 @@ impl Json<'_> {
     }
 
     /// The texts of an array that holds nothing else.
-    pub(super) fn texts(&self) -> Option<Vec<&str>> {
+    pub(crate) fn texts(&self) -> Option<Vec<&str>> {
         match self {
             Self::Array(values) => values.iter().map(Json::text).collect(),
             _ => None,

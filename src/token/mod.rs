@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 pub mod carrier;
 pub mod claims;
-mod json;
+pub(crate) mod json;
 pub mod keys;
 pub mod scheme;
 pub mod scope;

@@ -376,6 +376,7 @@ fn from_url(
         refresh,
         cooldown,
         copy: copy.clone(),
+        stats: Arc::default(),
     };
     if copy.exists() && !source.load_copy() {
         problems.warn(

@@ -12,6 +12,9 @@ use crate::origin::connect::Address;
 use crate::origin::{Folder, HttpOrigin, HttpSettings, Origin};
 use crate::target::Target;
 
+/// The shortest wait for an origin that makes sense.
+const TENTH: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// An origin and what routes need to know of it.
 pub(super) struct Built {
     pub(super) origin: Arc<Origin>,
@@ -62,21 +65,21 @@ fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Buil
     let connect_timeout = in_range(
         at("connect_timeout"),
         http.connect_timeout,
-        seconds(0),
+        TENTH,
         seconds(300),
         problems,
     );
     let head_timeout = in_range(
         at("head_timeout"),
         http.head_timeout,
-        seconds(1),
+        TENTH,
         seconds(3600),
         problems,
     );
     let gap_timeout = in_range(
         at("gap_timeout"),
         http.gap_timeout,
-        seconds(1),
+        TENTH,
         seconds(3600),
         problems,
     );

@@ -130,6 +130,13 @@ impl Setup {
         }
     }
 
+    /// Starts it; the errors as text where it does not.
+    pub(crate) fn try_start(self) -> Result<Gate, String> {
+        let panics = panics().len();
+        let server = Server::start(&self.write(), self.now)?;
+        Ok(Gate { server: Some(server), dir: self.dir, panics })
+    }
+
     /// Asserts that the configuration is refused, and hands the errors back.
     #[track_caller]
     pub(crate) fn refused(self) -> String {

@@ -1,0 +1,149 @@
+//! How many tokens a caller may have in a minute: GCRA, one number per caller, bounded. The time is a value.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use dashmap::{DashMap, Entry};
+
+use crate::clock::UnixTime;
+
+/// Callers that are remembered at a time. More than that in one minute are refused, not forgotten: who is forgotten starts afresh.
+const MAX_CALLERS: usize = 65_536;
+
+/// The window of the limit, in microseconds.
+const WINDOW_MICROS: i64 = 60_000_000;
+
+/// Idle callers are looked for at most once in so many microseconds, so that a full map does not cost a walk per request.
+const SWEEP_MICROS: i64 = 1_000_000;
+
+/// Who had how many tokens. Outlives a reload of the configuration.
+pub struct Throttle {
+    /// Caller → when its next token would be due at an even pace, in microseconds since 1970 (GCRA's TAT).
+    due: DashMap<Box<str>, i64>,
+    swept: AtomicI64,
+    capacity: usize,
+}
+
+impl Throttle {
+    /// Nobody had any.
+    pub fn new() -> Self {
+        Self::with_capacity(MAX_CALLERS)
+    }
+
+    fn with_capacity(capacity: usize) -> Self {
+        Self { due: DashMap::new(), swept: AtomicI64::new(i64::MIN), capacity }
+    }
+
+    /// Counts one token for `caller`, of whom `per_minute` are allowed; a burst may take them all at once.
+    ///
+    /// # Errors
+    /// How long to wait, when that is too many.
+    pub fn take(&self, caller: &str, per_minute: u32, now: UnixTime) -> Result<(), Duration> {
+        let now = now.millis().saturating_mul(1000);
+        if per_minute == 0 {
+            return Err(micros(WINDOW_MICROS));
+        }
+        let pace = (WINDOW_MICROS / i64::from(per_minute)).max(1);
+        if self.due.len() >= self.capacity && !self.due.contains_key(caller) {
+            self.sweep(now);
+            if self.due.len() >= self.capacity {
+                return Err(micros(pace));
+            }
+        }
+        match self.due.entry(caller.into()) {
+            Entry::Vacant(new) => {
+                new.insert(now.saturating_add(pace));
+                Ok(())
+            }
+            Entry::Occupied(mut known) => {
+                // The upper end forgives a clock that was set back: nobody waits longer than the window.
+                let due = (*known.get()).clamp(now, now.saturating_add(WINDOW_MICROS));
+                let next = due.saturating_add(pace);
+                let wait = next.saturating_sub(now).saturating_sub(WINDOW_MICROS);
+                if wait > 0 {
+                    return Err(micros(wait));
+                }
+                known.insert(next);
+                Ok(())
+            }
+        }
+    }
+
+    /// Forgets callers whose count is back at nothing: to forget them changes nothing.
+    fn sweep(&self, now: i64) {
+        let last = self.swept.load(Ordering::Relaxed);
+        let due = (last..last.saturating_add(SWEEP_MICROS)).contains(&now);
+        if !due && self.swept.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.due.retain(|_, due| *due > now);
+        }
+    }
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn micros(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: i64) -> UnixTime {
+        UnixTime::from_millis(1_767_225_600_000 + millis)
+    }
+
+    #[test]
+    fn a_burst_may_take_the_whole_minute_and_the_next_waits_for_the_pace() {
+        let throttle = Throttle::new();
+        for _ in 0..3 {
+            assert_eq!(throttle.take("42", 3, at(0)), Ok(()));
+        }
+        assert_eq!(throttle.take("42", 3, at(0)), Err(Duration::from_secs(20)));
+        assert_eq!(throttle.take("42", 3, at(19_999)), Err(Duration::from_millis(1)));
+        assert_eq!(throttle.take("42", 3, at(20_000)), Ok(()));
+        assert_eq!(throttle.take("42", 3, at(20_000)), Err(Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn callers_do_not_count_for_each_other_and_none_means_none() {
+        let throttle = Throttle::new();
+        assert_eq!(throttle.take("42", 1, at(0)), Ok(()));
+        assert_eq!(throttle.take("43", 1, at(0)), Ok(()));
+        assert!(throttle.take("42", 1, at(0)).is_err());
+        assert!(throttle.take("44", 0, at(0)).is_err());
+    }
+
+    #[test]
+    fn a_refused_try_costs_nothing() {
+        let throttle = Throttle::new();
+        assert_eq!(throttle.take("42", 1, at(0)), Ok(()));
+        for millis in 0..100 {
+            assert!(throttle.take("42", 1, at(millis)).is_err());
+        }
+        assert_eq!(throttle.take("42", 1, at(60_000)), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_blocks_nobody_for_longer_than_the_window() {
+        let throttle = Throttle::new();
+        assert_eq!(throttle.take("42", 1, at(3_600_000)), Ok(()));
+        assert_eq!(throttle.take("42", 1, at(0)), Err(Duration::from_secs(60)));
+        assert_eq!(throttle.take("42", 2, at(3_600_001)), Ok(()));
+    }
+
+    #[test]
+    fn a_full_map_refuses_the_new_and_forgets_only_the_idle() {
+        let throttle = Throttle::with_capacity(2);
+        assert_eq!(throttle.take("a", 1, at(0)), Ok(()));
+        assert_eq!(throttle.take("b", 60, at(0)), Ok(()));
+        assert!(throttle.take("c", 60, at(500)).is_err());
+        assert_eq!(throttle.take("c", 60, at(2000)), Ok(()));
+        assert!(throttle.take("a", 1, at(2000)).is_err(), "a was forgotten while it was not idle");
+        assert!(throttle.due.len() <= 2);
+    }
+}
