@@ -1,5 +1,7 @@
 //! The program as people run it: exit codes, what is printed where, and files that it makes.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -43,6 +43,9 @@ const TAKEN: &[&str] = &[
     "referer",
 ];
 
+/// Header and claim.
+type IdentityHeaders = Box<[(HeaderName, Box<str>)]>;
+
 /// Reads `[route.cors]`.
 pub(super) fn cors(cors: &raw::Cors, problems: &mut Problems) -> Option<Cors> {
     let origins = cors.origins.as_ref()?;
@@ -129,7 +132,7 @@ pub(super) fn identity_headers(
     at: &str,
     headers: &BTreeMap<String, String>,
     problems: &mut Problems,
-) -> Option<Box<[(HeaderName, Box<str>)]>> {
+) -> Option<IdentityHeaders> {
     let mut good = Vec::new();
     let mut all = true;
     for (name, claim) in headers {

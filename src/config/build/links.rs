@@ -90,27 +90,30 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
     }
 }
 
-/// Reports routes whose path another route's path prefix swallows, and routes for hosts that can't be told apart.
+/// Reports routes whose paths look like another route's path prefix with a token: `Router::find` takes that reading first.
 pub(super) fn unreachable(routes: &[Built], problems: &mut Problems) {
     for built in routes {
         let Some(first) = built.route.prefix.split('/').nth(1) else {
             continue;
         };
-        for other in routes {
-            let same_host = other.route.host.is_none() || other.route.host == built.route.host;
+        for other in routes.iter().filter(|other| other.route.host == built.route.host) {
             let marker = other.route.carriers.iter().find_map(|carrier| match carrier {
                 Carrier::PathPrefix { marker } if first.starts_with(&**marker) => Some(marker),
                 _ => None,
             });
-            if let Some(marker) = marker.filter(|_| same_host) {
-                problems.error(
-                    format!("{}.path", built.at),
-                    format!(
-                        "no request reaches it: /{marker}… is where route {:?} looks for tokens",
-                        other.route.name
-                    ),
-                    "choose another path, or another path_prefix there",
+            let Some(marker) = marker else { continue };
+            let (path, name) = (format!("{}.path", built.at), &other.route.name);
+            let hint = "choose another path, or another path_prefix there";
+            if other.route.prefix.is_empty() {
+                let what =
+                    format!("no request reaches it: /{marker}… is where route {name:?} looks for tokens");
+                problems.error(path, what, hint);
+            } else {
+                let what = format!(
+                    "not all of it is reached: /{marker}…{} goes to route {name:?}",
+                    other.route.prefix
                 );
+                problems.warn(path, what, hint);
             }
         }
     }

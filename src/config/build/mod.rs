@@ -10,10 +10,13 @@ use crate::app::Snapshot;
 use crate::gate::route::{Route, Router};
 use crate::issuer::Issuer;
 
+mod carriers;
 mod cors;
+mod inline;
 mod issuer;
 mod keys;
 mod links;
+mod mapping;
 mod origins;
 mod routes;
 mod server;

@@ -7,17 +7,16 @@ use http::StatusCode;
 
 use super::keys::Keys;
 use super::server::Served;
-use super::{cors, in_range, links, origins, raw, seconds};
+use super::{carriers, cors, in_range, links, mapping, origins, raw, seconds};
 use crate::app::Mount;
 use crate::config::policy::{Policy, RouteKeys};
 use crate::config::problems::Problems;
 use crate::config::read::At;
 use crate::gate::refusal::Code;
-use crate::gate::route::{ActiveContent, Mapping, Route, ScopeRule};
+use crate::gate::route::{ActiveContent, Route, ScopeRule};
 use crate::issuer::DialectName;
 use crate::media::Media;
-use crate::target::Target;
-use crate::token::carrier::{Carrier, Carriers, PathPattern};
+use crate::token::carrier::{Carrier, Carriers};
 use crate::token::keys::LogKey;
 use crate::token::scheme::Scheme;
 use crate::token::scheme::jwt::{Jwt, Rules};
@@ -47,12 +46,12 @@ impl Routes {
 }
 
 /// What routes refer to.
-struct Parts<'b> {
-    served: &'b Served,
-    keys: &'b Keys,
-    origins: &'b BTreeMap<String, Option<origins::Built>>,
-    media: &'b BTreeMap<String, Option<Arc<Media>>>,
-    issuer: Option<&'b raw::Issuer>,
+pub(super) struct Parts<'b> {
+    pub(super) served: &'b Served,
+    pub(super) keys: &'b Keys,
+    pub(super) origins: &'b BTreeMap<String, Option<origins::Built>>,
+    pub(super) media: &'b BTreeMap<String, Option<Arc<Media>>>,
+    pub(super) issuer: Option<&'b raw::Issuer>,
 }
 
 pub(super) fn build(
@@ -121,20 +120,20 @@ fn one(
         );
     }
     let host = match &raw.host {
-        Some(host) => self::host(&at("host"), host, problems).map(Some),
+        Some(host) => carriers::host(&at("host"), host, problems).map(Some),
         None => Some(None),
     };
     let prefix = raw
         .path
         .as_deref()
-        .and_then(|path| prefix(&at("path"), path, problems));
+        .and_then(|path| carriers::prefix(&at("path"), path, problems));
     let origin = raw.origin.as_deref().and_then(|name| {
         if !parts.origins.contains_key(name) && !problems.has(&format!("origin.{name}")) {
             links::unknown(&at("origin"), "origin", "origin", name, problems);
         }
         parts.origins.get(name)?.as_ref()
     });
-    let carriers = carriers(raw, prefix.as_deref(), problems);
+    let carriers = carriers::carriers(raw, prefix.as_deref(), problems);
     let variables: Vec<String> = carriers
         .iter()
         .flatten()
@@ -158,7 +157,7 @@ fn one(
     let methods = methods(&at("methods"), &raw.methods, problems);
     let mut named = Vec::new();
     let scope = scope(raw, &mut named, problems);
-    let mapping = mapping(
+    let mapping = mapping::mapping(
         raw,
         parts,
         &variables,
@@ -291,141 +290,6 @@ fn public(base: Option<&PublicBase>, host: Option<&str>) -> Option<PublicBase> {
     }
 }
 
-fn host(at: &str, host: &str, problems: &mut Problems) -> Option<Box<str>> {
-    let lower = host.to_ascii_lowercase();
-    let good = !lower.is_empty()
-        && lower.len() <= 253
-        && lower
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    let bracketed = lower
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
-    if good || bracketed {
-        return Some(lower.into());
-    }
-    problems.error(
-        at,
-        "is no host name",
-        "write \"media.example.com\": no scheme, no port, no wildcard, punycode for other scripts",
-    );
-    None
-}
-
-/// The decoded path, without a slash at its end.
-fn prefix(at: &str, path: &str, problems: &mut Problems) -> Option<Box<str>> {
-    if path.contains(['{', '}', '*', '?', '#']) {
-        problems.error(
-            at,
-            "is a pattern, and should be a plain path",
-            "a route is for all below its path; patterns go into `carriers` and `scope`",
-        );
-        return None;
-    }
-    match Target::parse(path, None) {
-        Ok(target) => Some(target.path().trim_end_matches('/').into()),
-        Err(error) => {
-            problems.error(at, error.to_string(), "write \"/videos\", or \"/\" for all");
-            None
-        }
-    }
-}
-
-fn carriers(raw: &raw::Route, prefix: Option<&str>, problems: &mut Problems) -> Option<Vec<Carrier>> {
-    let list = raw.carriers.as_ref()?;
-    if list.is_empty() && !problems.has(&format!("{}.carriers[0]", raw.at)) {
-        problems.error(
-            format!("{}.carriers", raw.at),
-            "is empty, so that no token can be found",
-            "write [{ query = \"t\" }]",
-        );
-    }
-    let mut carriers = Vec::new();
-    let mut good = true;
-    for carrier in list {
-        match self::carrier(carrier, prefix, problems) {
-            Some(one) if carriers.contains(&one) => {
-                problems.error(&carrier.at, "is here twice", "take one of them out")
-            }
-            Some(one) => carriers.push(one),
-            None => good = false,
-        }
-    }
-    good.then_some(carriers)
-}
-
-fn carrier(carrier: &At<raw::Carrier>, prefix: Option<&str>, problems: &mut Problems) -> Option<Carrier> {
-    let mut wrong = |key: &str, what: &str, hint: &str| {
-        problems.error(format!("{}.{key}", carrier.at), what, hint);
-        None
-    };
-    match &carrier.value {
-        raw::Carrier::Query(name) => {
-            if name.is_empty()
-                || name
-                    .bytes()
-                    .any(|byte| !byte.is_ascii_graphic() || b"&=#+%;".contains(&byte))
-            {
-                return wrong("query", "is no parameter name", "write { query = \"t\" }");
-            }
-            Some(Carrier::Query {
-                names: Box::new([name.as_str().into()]),
-            })
-        }
-        raw::Carrier::Cookie(name) => {
-            if name.is_empty()
-                || name
-                    .bytes()
-                    .any(|byte| !byte.is_ascii_graphic() || b"()<>@,;:\\\"/[]?={}".contains(&byte))
-            {
-                return wrong("cookie", "is no cookie name", "write { cookie = \"media\" }");
-            }
-            Some(Carrier::Cookie {
-                names: Box::new([name.as_str().into()]),
-            })
-        }
-        raw::Carrier::PathPrefix(marker) => {
-            if marker.is_empty()
-                || marker
-                    .bytes()
-                    .any(|byte| !byte.is_ascii_graphic() || b"/%?#\\{}".contains(&byte))
-                || marker.starts_with('.')
-            {
-                return wrong(
-                    "path_prefix",
-                    "is no marker",
-                    "write { path_prefix = \"~\" }, for /~{token}/file",
-                );
-            }
-            Some(Carrier::PathPrefix {
-                marker: marker.as_str().into(),
-            })
-        }
-        raw::Carrier::Path(text) => match PathPattern::parse(text) {
-            Ok(pattern) => {
-                let mut segments = text.split('/');
-                let below =
-                    prefix.is_none_or(|prefix| prefix.split('/').all(|own| segments.next() == Some(own)));
-                if !below {
-                    let hint = format!(
-                        "it has to begin with the route's path, {}",
-                        prefix.unwrap_or_default()
-                    );
-                    return wrong(
-                        "path",
-                        "does not lie below the route's path, so that no request matches it",
-                        &hint,
-                    );
-                }
-                Some(Carrier::PathSegment(pattern))
-            }
-            Err(what) => wrong("path", what, "write { path = \"/media/{id}/download/{token}\" }"),
-        },
-        raw::Carrier::Bearer(_) => Some(Carrier::Bearer),
-    }
-}
-
 pub(super) fn methods(at: &str, names: &[At<String>], problems: &mut Problems) -> Option<Methods> {
     let mut good = !names.is_empty();
     if !good && !problems.has(&format!("{at}[0]")) {
@@ -485,106 +349,6 @@ pub(super) fn template(
             None
         }
     }
-}
-
-fn mapping(
-    raw: &raw::Route,
-    parts: &Parts<'_>,
-    variables: &[String],
-    has_path_carrier: bool,
-    prefix: Option<&str>,
-    named: &mut Vec<String>,
-    problems: &mut Problems,
-) -> Option<Mapping> {
-    let at = |key: &str| format!("{}.{key}", raw.at);
-    let chosen: Vec<&str> = [
-        ("strip_prefix", raw.strip_prefix),
-        ("to", raw.to.is_some()),
-        ("media", raw.media.is_some()),
-    ]
-    .into_iter()
-    .filter_map(|(key, there)| there.then_some(key))
-    .collect();
-    if chosen.len() > 1 {
-        problems.error(
-            at(chosen[1]),
-            format!("does not go with `{}`", chosen[0]),
-            "one of strip_prefix, to and media says how paths are mapped",
-        );
-    }
-    if let Some(name) = &raw.media {
-        if !parts.media.contains_key(name) && !problems.has(&format!("media.{name}")) {
-            links::unknown(&at("media"), "media catalogue", "media", name, problems);
-        }
-        if raw.carriers.is_some()
-            && (!has_path_carrier || !variables.iter().any(|variable| variable == "id"))
-            && !problems.has_error_below(&at("carriers"))
-        {
-            problems.error(
-                at("media"),
-                "needs a path carrier with {id}",
-                "add { path = \"/media/{id}/download/{token}\" } to carriers",
-            );
-        }
-        return parts.media.get(name)?.clone().map(Mapping::Media);
-    }
-    if let Some(to) = &raw.to {
-        let hint = "write \"/files/{id}\": path variables and text claims in braces, each a segment or a part of one";
-        let mut sample = String::new();
-        let mut rest = to.as_str();
-        while let Some((before, after)) = rest.split_once('{') {
-            sample.push_str(before);
-            sample.push('x');
-            let Some((name, behind)) = after.split_once('}') else {
-                problems.error(at("to"), "has a brace that is not closed", hint);
-                return None;
-            };
-            if !variables.iter().any(|variable| variable == name) {
-                if name == "id" {
-                    problems.error(
-                        at("to"),
-                        "names {id}, which no path carrier of this route has",
-                        "add { path = \"/…/{id}/…/{token}\" } to carriers",
-                    );
-                    return None;
-                }
-                if !links::claim_name(&at("to"), name, problems) {
-                    return None;
-                }
-                if has_path_carrier {
-                    problems.warn(
-                        at("to"),
-                        format!("{{{name}}} is no variable of a path carrier, so it is the token's claim"),
-                        "",
-                    );
-                }
-                named.push(name.to_owned());
-            }
-            rest = behind;
-        }
-        sample.push_str(rest);
-        if sample.contains(['}', '?', '#', '*']) {
-            problems.error(at("to"), "holds more than a path", hint);
-            return None;
-        }
-        if let Err(error) = Target::parse(&sample, None) {
-            problems.error(at("to"), error.to_string(), hint);
-            return None;
-        }
-        return Some(Mapping::Template(to.as_str().into()));
-    }
-    if raw.strip_prefix && prefix == Some("") {
-        problems.warn(
-            at("strip_prefix"),
-            "does nothing: the route's path is /",
-            "take it out",
-        );
-    }
-    Some(if raw.strip_prefix {
-        Mapping::StripPrefix
-    } else {
-        Mapping::Same
-    })
 }
 
 fn status(raw: &raw::Route, problems: &mut Problems) -> Option<HashMap<Code, StatusCode>> {
