@@ -344,15 +344,58 @@ fn p35_a_head_that_trickles_is_cut_in_time() {
 
 #[test]
 fn p35_an_idle_connection_is_closed_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("f"), "file").unwrap();
     let origin = Origin::start();
-    let gate = Setup::new(conf::http(origin.address()) + &conf::route())
-        .server("idle_timeout = \"1s\"")
+    let disk = conf::folder(folder.path()).replace("origin.files", "origin.disk");
+    let on_disk = conf::route_with("disk", "/disk", "strip_prefix = true")
+        .replace("origin = \"files\"", "origin = \"disk\"");
+    let gate = Setup::new(conf::http(origin.address()) + &disk + &conf::route() + &on_disk)
+        .server("header_timeout = \"1s\"\nidle_timeout = \"1s\"")
         .start();
-    let mut silent = gate.connect().patient(Duration::from_secs(10));
-    assert!(silent.is_closed(), "a connection that never said anything");
-    let mut kept = gate.connect().patient(Duration::from_secs(10));
-    kept.get(&Token::whole().at("/a"), &[]).expect(200);
-    assert!(kept.is_closed(), "a connection between two requests");
+    let mut open = Vec::new();
+    let mut wait = |what: &'static str, method: &str, target: &str| {
+        let mut client = gate.connect().patient(Duration::from_secs(6));
+        if !method.is_empty() {
+            client.exchange(method, target, &[]);
+        }
+        if !client.is_closed() {
+            open.push(what);
+        }
+    };
+    wait("said nothing", "", "");
+    wait("after a refusal", "GET", "/a");
+    wait("after a HEAD", "HEAD", &Token::whole().at("/a"));
+    wait(
+        "after an answer of an HTTP origin",
+        "GET",
+        &Token::whole().at("/a"),
+    );
+    wait("after a file", "GET", &Token::whole().at("/disk/f"));
+    assert!(open.is_empty(), "still open after 6 s: {open:?}");
+}
+
+#[test]
+fn p35_a_body_that_never_comes_is_given_up_in_time() {
+    let origin = Origin::start();
+    let more = "methods = [\"GET\", \"PUT\"]\nmax_upload = \"1KiB\"";
+    let gate = Setup::new(conf::impatient(origin.address(), "1s") + &conf::route_with("files", "/", more))
+        .server("header_timeout = \"1s\"\nidle_timeout = \"1s\"\nstall_timeout = \"5s\"")
+        .start();
+    let target = Token::whole()
+        .claim("methods", serde_json::json!(["PUT"]))
+        .at("/a");
+    let mut client = gate.connect();
+    client.request("PUT", &target, &[("Content-Length", "100")]);
+    client.send("only this");
+    let (bytes, _) = client.read_to_end();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 408"), "{text}");
+    let line = &gate.access(1)[0];
+    assert!(
+        line["code"] == "timeout" || line["end"] == "cut_by_client",
+        "{line}"
+    );
 }
 
 #[test]
@@ -360,7 +403,7 @@ fn p35_a_reader_that_takes_nothing_is_cut_in_time() {
     let origin = Origin::start();
     origin.file("/big", pattern(64 << 20));
     let gate = Setup::new(conf::http(origin.address()) + &conf::route())
-        .server("stall_timeout = \"1s\"")
+        .server("stall_timeout = \"5s\"")
         .start();
     let mut client = gate.connect();
     client.request("GET", &Token::whole().at("/big"), &[]);

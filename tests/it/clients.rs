@@ -201,7 +201,7 @@ fn ffprobe_reads_hls_whose_every_request_carries_the_path_token() {
         "/hls/low/index.m3u8",
         "/hls/high/index.m3u8",
         "/hls/low/init.mp4",
-        "/hls/high/segment4.m4s",
+        "/hls/high/segment0.m4s",
     ] {
         assert!(paths.contains(&needed), "{needed} was not fetched: {paths:?}");
     }

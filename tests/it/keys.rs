@@ -7,6 +7,8 @@ use crate::support::mint::{Ed25519, STRANGER, jwks};
 use crate::support::{Gate, NOW, Origin, Response, Script, Setup, Token, conf, wait};
 
 const PATH: &str = "/jwks.json";
+/// Where a test waits for the next regular fetch.
+const OFTEN: Duration = Duration::from_millis(200);
 
 fn setup(files: &Origin, keys: &Origin, more: &str) -> Setup {
     Setup::new(format!(
@@ -50,7 +52,7 @@ fn a_set_that_was_never_loaded_is_503_and_never_200() {
     let key = Ed25519::from_seed("one", 1);
     keys.on(PATH, Script::answer("500 Oh", &[], ""))
         .on(PATH, set(&[&key]));
-    let gate = setup(&files, &keys, "refresh = \"1s\"\ncooldown = \"1s\"").start();
+    let gate = setup(&files, &keys, "cooldown = \"1s\"").refresh(OFTEN).start();
     keys.wait_seen(1);
     let answer = gate.get(&by(&key), &[]);
     if answer.status != 200 {
@@ -115,7 +117,7 @@ fn p18_a_key_that_changed_under_its_name_is_dead_at_once() {
     let (files, keys) = (Origin::start(), Origin::start());
     let (old, new) = (Ed25519::from_seed("same", 1), Ed25519::from_seed("same", 2));
     keys.on(PATH, set(&[&old])).on(PATH, set(&[&new]));
-    let gate = setup(&files, &keys, "refresh = \"1s\"\ncooldown = \"1s\"").start();
+    let gate = setup(&files, &keys, "cooldown = \"1s\"").refresh(OFTEN).start();
     until_status(&gate, &by(&old), 200);
     until_status(&gate, &by(&new), 200);
     gate.get(&by(&old), &[]).refused(401, "token_invalid");
@@ -130,7 +132,7 @@ fn a_broken_set_keeps_the_last_good_one() {
         .on(PATH, Script::answer("404 Not Found", &[], ""))
         .on(PATH, Script::ok(&[], jwks(&[])))
         .on(PATH, Script::new().close());
-    let gate = setup(&files, &keys, "refresh = \"1s\"\ncooldown = \"1s\"").start();
+    let gate = setup(&files, &keys, "cooldown = \"1s\"").refresh(OFTEN).start();
     until_status(&gate, &by(&key), 200);
     keys.wait_seen(5);
     gate.get(&by(&key), &[]).expect(200);
@@ -173,7 +175,7 @@ fn sets_that_must_not_be_believed_are_not() {
     ] {
         let (files, keys) = (Origin::start(), Origin::start());
         keys.on(PATH, script);
-        let gate = setup(&files, &keys, "refresh = \"1s\"\ncooldown = \"1s\"").start();
+        let gate = setup(&files, &keys, "cooldown = \"1s\"").refresh(OFTEN).start();
         keys.wait_seen(2);
         let answer = gate.get(&by(&key), &[]);
         assert_eq!(
@@ -192,7 +194,7 @@ fn p15_a_redirect_of_a_set_is_not_followed() {
     elsewhere.on(PATH, set(&[&key]));
     let location = format!("http://{}{PATH}", elsewhere.address());
     keys.on(PATH, Script::answer("302 Found", &[("Location", &location)], ""));
-    let gate = setup(&files, &keys, "refresh = \"1s\"\ncooldown = \"1s\"").start();
+    let gate = setup(&files, &keys, "cooldown = \"1s\"").refresh(OFTEN).start();
     keys.wait_seen(2);
     gate.get(&by(&key), &[]).refused(503, "keys_unavailable");
     elsewhere.untouched();

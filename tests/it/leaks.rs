@@ -63,8 +63,8 @@ impl Traffic {
         let more = "methods = [\"GET\", \"PUT\"]\nmax_upload = \"1KiB\"\nforward_cookies = true\n\
                     cors = { origins = [\"https://app.example.com\"] }\nidentity_headers = { X-Media-Subject = \"sub\" }";
         let mut setup = Setup::new(
-            conf::impatient(origin.address(), "400ms")
-                + "[origin.dead.http]\nurl = \"http://127.0.0.1:9\"\nconnect_timeout = \"300ms\"\n"
+            conf::impatient(origin.address(), "1s")
+                + "[origin.dead.http]\nurl = \"http://127.0.0.1:9\"\nconnect_timeout = \"1s\"\n"
                 + &conf::fynn_route()
                 + &conf::route_with("files", "/", more)
                 + &conf::route_with("dead", "/dead", "").replace("origin = \"files\"", "origin = \"dead\"")

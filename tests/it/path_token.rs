@@ -92,6 +92,27 @@ fn a_redirect_on_the_origins_own_host_keeps_the_prefix_and_loses_the_host() {
 }
 
 #[test]
+fn the_page_that_an_origin_sends_with_a_redirect_does_not_tell_its_host() {
+    let (origin, gate) = gate();
+    let there = format!("http://{}/new", origin.address());
+    let page = format!(
+        "<p>The document has moved <a href=\"{there}\">here</a>. Apache at {}</p>",
+        origin.address()
+    );
+    origin.on(
+        "/old",
+        Script::answer(
+            "302 Found",
+            &[("Location", &there), ("Content-Type", "text/html")],
+            page,
+        ),
+    );
+    let answer = gate.get(&Token::whole().at("/old"), &[]).expect(302);
+    let raw = String::from_utf8_lossy(&answer.raw).into_owned();
+    assert!(!raw.contains(&origin.address().to_string()), "{raw}");
+}
+
+#[test]
 fn a_redirect_to_another_host_needs_the_routes_leave() {
     let origin = Origin::start();
     let other = "https://cdn.example.net/x";

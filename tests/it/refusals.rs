@@ -270,7 +270,7 @@ fn start() -> (Origin, Gate) {
     let cors = "methods = [\"GET\", \"PUT\"]\nmax_upload = \"1KiB\"\ncors = { origins = [\"https://app.example.com\"] }";
     let deleting = cors.replace("\"PUT\"", "\"PUT\", \"DELETE\"");
     let reading = cors.replace(", \"PUT\"", "");
-    let toml = conf::impatient(origin.address(), "400ms")
+    let toml = conf::impatient(origin.address(), "1s")
         + &format!("[origin.dead.http]\nurl = \"http://{closed}\"\nconnect_timeout = \"2s\"\n")
         + &format!("[keys.pending]\njwks = \"http://{closed}/jwks.json\"\n")
         + &conf::route_with("files", "/files", &reading)

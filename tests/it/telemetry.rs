@@ -14,7 +14,7 @@ fn start() -> (Origin, Gate) {
 #[test]
 fn a_json_line_says_who_what_and_how_it_ended() {
     let (origin, gate) = start();
-    origin.file("/a b", "0123456789");
+    origin.file("/a%20b", "0123456789");
     gate.get(&Token::whole().at("/a%20b?x=1"), &[("Range", "bytes=2-4")])
         .expect(206);
     let line = &gate.access(1)[0];

@@ -300,7 +300,7 @@ fn from_url(
     let refresh = in_range(
         format!("{}.refresh", raw.at),
         raw.refresh,
-        seconds(10),
+        seconds(1),
         DAY,
         problems,
     );

@@ -154,7 +154,7 @@ fn settings(server: &raw::Server, problems: &mut Problems) -> ServerSettings {
         stall_timeout: in_range(
             at("stall_timeout"),
             server.stall_timeout,
-            seconds(5),
+            seconds(1),
             DAY,
             problems,
         ),

@@ -15,10 +15,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Loads and starts; the errors as text.
-    pub(crate) fn start(config: &Path, now: i64) -> Result<Self, String> {
+    /// Loads and starts; the errors as text. `refresh` replaces the regular interval of fetched key sets, which no
+    /// configuration may set as short as tests need it.
+    pub(crate) fn start(config: &Path, now: i64, refresh: Option<Duration>) -> Result<Self, String> {
         let clock = Clock::manual(UnixTime::from_secs(now));
-        let loaded = load(config, KeyFiles::Make).map_err(|errors| errors.to_string())?;
+        let mut loaded = load(config, KeyFiles::Make).map_err(|errors| errors.to_string())?;
+        for source in &mut loaded.key_sources {
+            source.refresh = refresh.unwrap_or(source.refresh);
+        }
         let setup = Setup {
             listeners: loaded.listeners,
             settings: loaded.settings,

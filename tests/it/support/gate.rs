@@ -27,6 +27,7 @@ pub(crate) struct Setup {
     now: i64,
     server: String,
     log_format: &'static str,
+    refresh: Option<Duration>,
     toml: String,
 }
 
@@ -40,6 +41,7 @@ impl Setup {
             now: NOW,
             server: String::new(),
             log_format: "json",
+            refresh: None,
             toml: toml.as_ref().to_owned(),
         };
         setup
@@ -70,6 +72,12 @@ impl Setup {
     /// The clock starts here.
     pub(crate) fn now(mut self, now: i64) -> Self {
         self.now = now;
+        self
+    }
+
+    /// Fetches key sets as often as this.
+    pub(crate) fn refresh(mut self, every: Duration) -> Self {
+        self.refresh = Some(every);
         self
     }
 
@@ -115,32 +123,31 @@ impl Setup {
     /// Starts it.
     #[track_caller]
     pub(crate) fn start(self) -> Gate {
-        let panics = panics().len();
-        let path = self.write();
-        let server = Server::start(&path, self.now).unwrap_or_else(|error| {
-            panic!(
-                "does not start: {error}\n{}",
-                fs::read_to_string(&path).unwrap_or_default()
-            )
-        });
-        Gate {
-            server: Some(server),
-            dir: self.dir,
-            panics,
-        }
+        self.try_start()
+            .unwrap_or_else(|error| panic!("does not start: {error}"))
     }
 
-    /// Starts it; the errors as text where it does not.
+    /// Starts it, or tells why it does not start.
     pub(crate) fn try_start(self) -> Result<Gate, String> {
         let panics = panics().len();
-        let server = Server::start(&self.write(), self.now)?;
-        Ok(Gate { server: Some(server), dir: self.dir, panics })
+        let path = self.write();
+        match Server::start(&path, self.now, self.refresh) {
+            Ok(server) => Ok(Gate {
+                server: Some(server),
+                dir: self.dir,
+                panics,
+            }),
+            Err(error) => Err(format!(
+                "{error}\n{}",
+                fs::read_to_string(&path).unwrap_or_default()
+            )),
+        }
     }
 
     /// Asserts that the configuration is refused, and hands the errors back.
     #[track_caller]
     pub(crate) fn refused(self) -> String {
-        match Server::start(&self.write(), self.now) {
+        match Server::start(&self.write(), self.now, self.refresh) {
             Ok(server) => {
                 server.stop();
                 panic!("the configuration was accepted:\n{}", self.toml)
@@ -256,7 +263,7 @@ impl Gate {
     pub(crate) fn restart(mut self, now: i64) -> Self {
         self.end();
         let dir = std::mem::replace(&mut self.dir, TempDir::new().expect("a folder"));
-        let server = Server::start(&dir.path().join("proxy.toml"), now).expect("starts again");
+        let server = Server::start(&dir.path().join("proxy.toml"), now, None).expect("starts again");
         Self {
             server: Some(server),
             dir,

@@ -64,3 +64,8 @@ pub(crate) fn until_within<T>(within: Duration, what: &str, mut look: impl FnMut
 pub(crate) fn until_true(what: &str, mut holds: impl FnMut() -> bool) {
     until(what, || holds().then_some(()));
 }
+
+/// Lets time pass where slowness itself is what a test is about; never to wait for something to happen.
+pub(crate) fn pause(time: Duration, _why: &str) {
+    std::thread::sleep(time);
+}
