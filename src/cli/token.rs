@@ -52,7 +52,7 @@ pub(super) struct MintFlags {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum CarrierKind {
+pub(super) enum CarrierKind {
     Query,
     PathPrefix,
     Bearer,
