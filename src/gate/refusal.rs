@@ -218,7 +218,9 @@ impl From<OriginError> for Stop {
             OriginError::Io(_) => (Code::OriginUnreachable, "a file can't be read"),
             OriginError::Upload(fault) => {
                 return match fault {
-                    UploadFault::TooLarge => Self::refused(Code::TooLarge, "the upload is larger than the route allows"),
+                    UploadFault::TooLarge => {
+                        Self::refused(Code::TooLarge, "the upload is larger than the route allows")
+                    }
                     UploadFault::TooSlow => Self::refused(Code::Timeout, "the client's body took too long"),
                     UploadFault::Broken => Self::refused(Code::BadRequest, "the client's body broke off"),
                 };

@@ -10,9 +10,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::{OriginError, UploadFault};
 use super::file_body::{FileBody, RangesBody};
 use super::upstream::Upstream;
+use super::{OriginError, UploadFault};
 
 /// One step of a body.
 pub(super) type Step = Poll<Option<Result<Frame<Bytes>, OriginError>>>;
@@ -90,7 +90,9 @@ impl Patience {
     /// Nothing has come: ready when that took too long.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         if !std::mem::replace(&mut self.waiting, true) {
             timer.as_mut().reset(Instant::now() + limit);
         }
@@ -101,7 +103,11 @@ impl Patience {
 impl Upload {
     /// A client's body of at most `limit` bytes.
     pub fn client(body: Incoming, limit: u64) -> Self {
-        Self::Client { body, limit, patience: Patience::default() }
+        Self::Client {
+            body,
+            limit,
+            patience: Patience::default(),
+        }
     }
 
     /// How long the client may pause.
@@ -125,7 +131,12 @@ impl HttpBody for Upload {
     type Error = OriginError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Step {
-        let Self::Client { body, limit, patience } = self.get_mut() else {
+        let Self::Client {
+            body,
+            limit,
+            patience,
+        } = self.get_mut()
+        else {
             return Poll::Ready(None);
         };
         loop {

@@ -695,10 +695,7 @@ async fn upload(sent: &'static str, limit: u64) -> (Upload, tokio::io::DuplexStr
         .await
         .unwrap();
     let mut body = body;
-    (
-        Upload::client(body.recv().await.unwrap(), limit),
-        client,
-    )
+    (Upload::client(body.recv().await.unwrap(), limit), client)
 }
 
 fn put(upload: Upload) -> OriginRequest {
