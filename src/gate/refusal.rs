@@ -246,3 +246,44 @@ pub fn status(code: Code, route: Option<&Route>) -> StatusCode {
         DialectStatus::Fynn | DialectStatus::Native => code.status(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_stands_in_the_documents_with_its_status() {
+        let page = include_str!("../../docs/OPERATIONS.md");
+        for code in Code::ALL {
+            let row = format!("| `{}` | {} | ", code.as_str(), code.status().as_u16());
+            assert!(page.contains(&row), "{row} is not in docs/OPERATIONS.md");
+            assert_eq!(Code::parse(code.as_str()), Some(*code));
+        }
+        let rows = page.lines().filter(|line| {
+            line.starts_with("| `")
+                && line
+                    .split('|')
+                    .nth(2)
+                    .is_some_and(|cell| cell.trim().parse::<u16>().is_ok())
+        });
+        assert_eq!(
+            rows.count(),
+            Code::ALL.len(),
+            "docs/OPERATIONS.md has a code that does not exist"
+        );
+    }
+
+    #[test]
+    fn titles_and_advice_are_sentences_for_people() {
+        for code in Code::ALL {
+            assert!(
+                code.title().len() > 5 && !code.title().contains(['<', '&', '{']),
+                "{code:?}"
+            );
+            assert!(
+                code.advice().ends_with('.') && !code.advice().contains(['<', '&', '{']),
+                "{code:?}"
+            );
+        }
+    }
+}

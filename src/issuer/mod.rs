@@ -233,8 +233,11 @@ impl Issuer {
     fn allowed_origin<'h>(&self, asked: &'h HeaderMap) -> Option<&'h HeaderValue> {
         let mut origins = asked.get_all(header::ORIGIN).iter();
         let origin = origins.next().filter(|_| origins.next().is_none())?;
-        let is_known = |known: &Box<str>| known.as_bytes() == origin.as_bytes();
-        self.settings.cors_origins.iter().any(is_known).then_some(origin)
+        self.settings
+            .cors_origins
+            .iter()
+            .any(|known| known.as_bytes() == origin.as_bytes())
+            .then_some(origin)
     }
 
     fn cross_origin(&self, asked: &HeaderMap, headers: &mut HeaderMap) {
