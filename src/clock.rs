@@ -44,11 +44,6 @@ impl UnixTime {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }
 
-    /// The same moment as a `SystemTime`, for HTTP dates. Moments before 1970 become 1970.
-    pub fn to_system(self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(u64::try_from(self.0).unwrap_or(0))
-    }
-
     /// `2026-01-01T00:00:00.000Z` (RFC 3339, UTC).
     pub fn rfc3339(self) -> Rfc3339 {
         Rfc3339(self)

@@ -14,6 +14,7 @@ pub mod server;
 pub mod telemetry;
 pub mod token;
 
+pub mod alarm;
 pub mod body;
 pub mod clock;
 pub mod media;

@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use crate::body::Body;
 use crate::clock::{Clock, Stopwatch, UnixTime};
+use crate::gate::admit::admit;
 use crate::gate::record::{Recorded, Recorder};
 use crate::gate::route::Router;
 use crate::gate::verify::TokenCache;
 use crate::gate::{self, Bench, Client, Gate};
+use crate::issuer::refusal::IssueRefusal;
 use crate::issuer::{Answer, DialectName, Issuer, MAX_BODY_BYTES};
 use crate::origin::{OriginStats, Pools};
 use crate::telemetry::access::{AccessLog, End, Line};
@@ -37,10 +40,8 @@ pub struct Snapshot {
 /// A dialect on the gate's listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// The route's host, lower case; `None` is any.
-    pub host: Option<Box<str>>,
-    /// The route's prefix, without a slash at its end.
-    pub prefix: Box<str>,
+    /// The number of the route that mounts it.
+    pub route: usize,
     /// The dialect.
     pub dialect: DialectName,
 }
@@ -114,14 +115,18 @@ impl Worker {
     pub async fn gate(&self, client: Client, request: Request<Incoming>) -> Response<Recorded> {
         let snapshot = self.app.snapshot.load_full();
         let now = self.app.services.clock.now();
-        if let Some(issuer) = mounted(&snapshot, &request) {
+        let max_head = self.app.services.max_head;
+        let (head, body) = request.into_parts();
+        let issuer = mounted(&snapshot, &head, client, max_head);
+        let request = Request::from_parts(head, body);
+        if let Some(issuer) = issuer {
             return Box::pin(self.ask(issuer, client, request, now)).await;
         }
         let bench = Bench {
             router: &snapshot.router,
             cache: &self.cache,
             now,
-            max_head: self.app.services.max_head,
+            max_head,
         };
         gate::handle(
             Gate {
@@ -155,23 +160,17 @@ impl Worker {
         let watch = Stopwatch::start();
         let method = request.method().clone();
         let path: Box<str> = request.uri().path().into();
-        let (response, code, caller, token_id) = match read(request).await {
-            Err(status) => (plain(status), "body_refused", None, None),
-            Ok(request) => {
-                let Answer {
-                    response,
-                    code,
-                    caller,
-                    token_id,
-                } = issuer.answer(client.address, &request, now);
-                (
-                    response.map(|body| Recorded::unrecorded(Body::Full(body))),
-                    code,
-                    caller,
-                    token_id,
-                )
-            }
+        let answer = match read(request).await {
+            Ok(request) => issuer.answer(client.address, &request, now),
+            Err((head, fault)) => issuer.refuse(&head, &fault),
         };
+        let Answer {
+            response,
+            code,
+            caller,
+            token_id,
+        } = answer;
+        let response = response.map(|body| Recorded::unrecorded(Body::Full(body)));
         self.app.services.metrics.issued(code);
         self.recorder.lines.add(&Line {
             time: now,
@@ -194,43 +193,33 @@ impl Worker {
     }
 }
 
-/// The issuer, where the request is for a dialect that a route mounts at this host and path.
-fn mounted<'s>(snapshot: &'s Snapshot, request: &Request<Incoming>) -> Option<&'s Issuer> {
+/// The issuer, where the request is for a dialect that its route mounts. Host and path are read by the very code that
+/// the gate reads them with; what that code refuses is left to the gate to refuse.
+fn mounted<'s>(snapshot: &'s Snapshot, head: &Parts, client: Client, max_head: usize) -> Option<&'s Issuer> {
     let issuer = snapshot
         .issuer
         .as_deref()
         .filter(|_| !snapshot.mounts.is_empty())?;
-    let path = request.uri().path();
-    let dialect = issuer.claims_path(path)?;
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    let is_host = |wanted: &str| {
-        host.get(..wanted.len())
-            .is_some_and(|name| name.eq_ignore_ascii_case(wanted))
-            && (host.len() == wanted.len() || host.as_bytes()[wanted.len()] == b':')
-    };
+    let dialect = issuer.claims_path(head.uri.path())?;
+    let admitted = admit(head, max_head).ok().filter(|_| client.known)?;
+    let route = snapshot
+        .router
+        .find(admitted.host.as_deref(), admitted.raw_path)?
+        .number;
     snapshot
         .mounts
-        .iter()
-        .any(|mount| {
-            mount.dialect == dialect
-                && path.starts_with(&*mount.prefix)
-                && mount.host.as_deref().is_none_or(is_host)
-        })
+        .contains(&Mount { route, dialect })
         .then_some(issuer)
 }
 
 /// The whole request, with a bounded body in a bounded time.
-async fn read(request: Request<Incoming>) -> Result<Request<Bytes>, StatusCode> {
+async fn read(request: Request<Incoming>) -> Result<Request<Bytes>, (Parts, IssueRefusal)> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, MAX_BODY_BYTES).collect();
     match tokio::time::timeout(ISSUER_BODY_TIMEOUT, body).await {
-        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+        Err(_) => Err((head, IssueRefusal::BodyTimeout)),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err((head, IssueRefusal::TooLarge)),
+        Ok(Err(_)) => Err((head, IssueRefusal::BadRequest("The body broke off."))),
         Ok(Ok(body)) => Ok(Request::from_parts(head, body.to_bytes())),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Failed;
 use crate::config::{Loaded, in_file, show_duration, show_size};
+use crate::gate::admit::MAX_URI_BYTES;
 use crate::server::settings::{AddressHeader, ClientAddressRule, ServerSettings};
 
 pub(super) fn check(loaded: &Loaded) -> Result<(), Failed> {
@@ -46,14 +47,13 @@ fn limits(settings: &ServerSettings) -> String {
         stall_timeout,
         max_connections,
         max_head,
-        max_uri,
         ..
     } = settings;
     format!(
         "limits: {max_connections} connections, head {} in {}, target {}, idle {}, stalled {}",
         show_size(*max_head as u64),
         show_duration(*header_timeout),
-        show_size(*max_uri as u64),
+        show_size(MAX_URI_BYTES as u64),
         show_duration(*idle_timeout),
         show_duration(*stall_timeout),
     )

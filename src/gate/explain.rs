@@ -38,7 +38,7 @@ pub struct Explained {
 
 /// Walks one request through the pure phases.
 pub fn explain(router: &Router, head: &Parts, client: Client, now: UnixTime, max_head: usize) -> Explained {
-    let cache = TokenCache::new(1);
+    let cache = TokenCache::new(0);
     let bench = Bench {
         router,
         cache: &cache,

@@ -31,9 +31,6 @@ use reply::Granted;
 use route::{Route, Router};
 use verify::TokenCache;
 
-#[cfg(test)]
-mod tests;
-
 use crate::body::Body;
 use crate::clock::UnixTime;
 use crate::origin::Pools;
@@ -201,3 +198,6 @@ fn is_preflight(head: &Parts) -> bool {
         && head.headers.contains_key(header::ORIGIN)
         && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,7 @@ impl Code {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
     }
 
-    /// Whether the token itself was refused: what a dialect's or a scheme's own status replaces.
+    /// Whether the token itself was refused: what a dialect's own status replaces.
     pub const fn is_about_token(self) -> bool {
         matches!(
             self,

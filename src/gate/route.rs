@@ -74,7 +74,7 @@ pub struct Cors {
     pub credentials: bool,
 }
 
-/// Which wire dialect's statuses a route answers with (`DESIGN` order: route, dialect, scheme, table).
+/// Which wire dialect's statuses a route answers with. A route's own `status` map comes first, the common table last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DialectStatus {
     /// The common table.
@@ -95,7 +95,7 @@ pub struct Route {
     pub prefix: Box<str>,
     /// Where tokens may ride.
     pub carriers: Carriers,
-    /// How they are checked; the first that knows the token decides.
+    /// How they are checked.
     pub scheme: Scheme,
     /// Where the files are.
     pub origin: Arc<Origin>,

@@ -21,17 +21,17 @@ pub struct Verified {
 }
 
 /// Tokens that were true, of one worker.
-pub struct TokenCache(Mutex<Cache<[u8; 32], Arc<Claims>>>);
+pub struct TokenCache(Option<Mutex<Cache<[u8; 32], Arc<Claims>>>>);
 
 impl TokenCache {
-    /// For at most `tokens` tokens.
+    /// For at most `tokens` tokens; 0 remembers none.
     pub fn new(tokens: usize) -> Self {
-        Self(Mutex::new(Cache::new(tokens.max(1))))
+        Self((tokens > 0).then(|| Mutex::new(Cache::new(tokens))))
     }
 
     /// What the token said, unless its time is over; then the entry is gone too.
     fn recall(&self, key: &[u8; 32], route: &Route, now: UnixTime) -> Option<Verified> {
-        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let claims = Arc::clone(cache.get(key)?);
         let standing = claims.standing(now, route.leeway);
         if standing == Standing::Expired {
@@ -41,10 +41,12 @@ impl TokenCache {
     }
 
     fn remember(&self, key: [u8; 32], claims: &Arc<Claims>) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, Arc::clone(claims));
+        if let Some(cache) = &self.0 {
+            cache
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(key, Arc::clone(claims));
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use self::caller::Caller;
 use self::dialect::Dialect;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub rules: Vec<mint::Rule>,
     /// `https://media.example.com`: what links start with. Never read from a request.
     pub public_base: Box<str>,
+    /// The query parameter of the links in answers; `None` where no route takes such tokens from a query.
+    pub link_parameter: Option<Box<str>>,
     /// `POST /v1/tokens`, where mounted.
     pub native: Option<Minter>,
     /// `POST /media/{id}/download-token`, where mounted.
@@ -117,7 +120,11 @@ impl Issuer {
 
     /// Answers one request, whatever it is. The body was read by the server, at most `MAX_BODY_BYTES`.
     pub fn answer(&self, client: IpAddr, request: &Request<Bytes>, now: UnixTime) -> Answer {
-        let mut answer = self.decide(client, request, now);
+        self.dress(self.decide(client, request, now), request.headers())
+    }
+
+    /// What stands on every answer.
+    fn dress(&self, mut answer: Answer, asked: &HeaderMap) -> Answer {
         let headers = answer.response.headers_mut();
         headers
             .entry(header::CACHE_CONTROL)
@@ -127,12 +134,16 @@ impl Issuer {
             HeaderValue::from_static("nosniff"),
         );
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        cors::mark(
-            &mut answer.response,
-            request.headers(),
-            &self.settings.cors_origins,
-        );
+        cors::mark(&mut answer.response, asked, &self.settings.cors_origins);
         answer
+    }
+
+    /// Refuses a request whose body could not be read, in the shape of the dialect that it is for.
+    pub fn refuse(&self, head: &Parts, refusal: &IssueRefusal) -> Answer {
+        let shape = self
+            .door(head.uri.path())
+            .map_or(DialectName::Native, |door| door.shape());
+        self.dress(refused(refusal, shape), &head.headers)
     }
 
     fn decide(&self, client: IpAddr, request: &Request<Bytes>, now: UnixTime) -> Answer {
@@ -166,7 +177,7 @@ impl Issuer {
         };
         let answer = match self.issue(dialect, &caller, request, now) {
             Ok(issued) => Answer {
-                response: dialect.render(&issued, &self.settings.public_base, request.headers()),
+                response: dialect.render(&issued, &self.settings, request.headers()),
                 code: "issued",
                 caller: None,
                 token_id: Some(issued.token.id),

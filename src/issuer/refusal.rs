@@ -60,6 +60,8 @@ pub enum IssueRefusal {
     BadRequest(&'static str),
     /// A larger body than is read.
     TooLarge,
+    /// A body that took longer than the server waits.
+    BodyTimeout,
     /// Not the media type that the dialect reads.
     UnsupportedMediaType,
     /// In the grammar, but it can't be done.
@@ -88,6 +90,7 @@ impl IssueRefusal {
             Self::LimitReached(_) => "limit_reached",
             Self::BadRequest(_) => "bad_request",
             Self::TooLarge => "too_large",
+            Self::BodyTimeout => "timeout",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Unprocessable(_) => "unprocessable",
             Self::SigningFailed => "signing_failed",
@@ -105,6 +108,7 @@ impl IssueRefusal {
             Self::LimitReached(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::SigningFailed => StatusCode::INTERNAL_SERVER_ERROR,
@@ -123,6 +127,7 @@ impl IssueRefusal {
             Self::KeysUnavailable => "Bearers can't be checked now. Try again in a moment.",
             Self::LimitReached(_) => "Too many tokens in a minute. Try again after the time in Retry-After.",
             Self::TooLarge => "The body is larger than 64 KiB.",
+            Self::BodyTimeout => "The body took too long.",
             Self::UnsupportedMediaType => "The body is application/json.",
             Self::Unprocessable(_) => "The request can't be fulfilled as it is; see violations.",
             Self::SigningFailed => "The token can't be signed now.",
@@ -180,6 +185,7 @@ mod tests {
             IssueRefusal::LimitReached(Duration::ZERO),
             IssueRefusal::BadRequest(""),
             IssueRefusal::TooLarge,
+            IssueRefusal::BodyTimeout,
             IssueRefusal::UnsupportedMediaType,
             IssueRefusal::Unprocessable(Vec::new()),
             IssueRefusal::SigningFailed,

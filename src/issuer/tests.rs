@@ -96,6 +96,7 @@ impl Bench {
             callers: vec![verifier],
             rules: vec![any_rule()],
             public_base: BASE.into(),
+            link_parameter: Some("t".into()),
             native: Some(minter(&media, "mediagate", "media", KidHeader::Named)),
             fynn: Some(Fynn {
                 minter: minter(&download, "mediagate", "download", KidHeader::Unnamed),

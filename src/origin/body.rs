@@ -8,11 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::file_body::{FileBody, RangesBody};
 use super::upstream::Upstream;
 use super::{OriginError, UploadFault};
+use crate::alarm::Alarm;
 
 /// One step of a body.
 pub(super) type Step = Poll<Option<Result<Frame<Bytes>, OriginError>>>;
@@ -78,25 +79,20 @@ pub enum Upload {
     },
 }
 
-/// A bounded wait for the next bytes of a body; the timer is made at the first wait.
+/// A bounded wait for the next bytes of a body.
 #[derive(Default)]
 pub struct Patience {
     limit: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    alarm: Alarm,
+    /// Since when nothing has come.
+    since: Option<Instant>,
 }
 
 impl Patience {
     /// Nothing has come: ready when that took too long.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.limit;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if !std::mem::replace(&mut self.waiting, true) {
-            timer.as_mut().reset(Instant::now() + limit);
-        }
-        timer.as_mut().poll(cx)
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.alarm.poll(cx, since + self.limit)
     }
 }
 
@@ -148,7 +144,7 @@ impl HttpBody for Upload {
                     return Poll::Ready(Some(Err(OriginError::Upload(UploadFault::TooSlow))));
                 }
             };
-            patience.waiting = false;
+            patience.since = None;
             let frame = frame.map_err(|_| OriginError::Upload(UploadFault::Broken))?;
             // Trailers are not passed on: none of them was judged.
             let Ok(data) = frame.into_data() else { continue };

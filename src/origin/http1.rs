@@ -3,9 +3,11 @@
 //! waits without a limit, or uses a connection again whose last answer did not end where it had to.
 
 use std::error::Error as _;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +17,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
 
 use super::connect::Address;
 use super::pool::{Lease, Rest, Slot};
@@ -174,31 +177,40 @@ impl HttpOrigin {
     }
 
     async fn send(&self, lease: &mut Lease, request: Request<Upload>) -> Result<Response<Incoming>, Lost> {
-        let Lease { sender, wire, .. } = lease;
+        let Lease {
+            sender, wire, alarm, ..
+        } = lease;
         let uploads = !matches!(request.body(), Upload::None);
         let mut answer = pin!(async {
             sender.ready().await?;
             sender.try_send_request(request).await.map_err(http1_error)
         });
-        loop {
-            let moved = wire.moved();
-            match tokio::time::timeout(self.settings.head_timeout, answer.as_mut()).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(error)) => {
-                    return Err(Lost {
-                        error: cause(error),
-                        silent: !wire.has_received(),
-                    });
-                }
-                // A long upload may take its time as long as it moves.
-                Err(_) if uploads && wire.moved() != moved => {}
-                Err(_) => {
-                    return Err(Lost {
-                        error: OriginError::Timeout(Phase::Head),
-                        silent: false,
-                    });
-                }
+        let mut deadline = Instant::now() + self.settings.head_timeout;
+        let mut moved = wire.moved();
+        let answer = poll_fn(|cx| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(Some(answer));
             }
+            // A long upload may take its time as long as it moves.
+            while alarm.poll(cx, deadline).is_ready() {
+                if !uploads || wire.moved() == moved {
+                    return Poll::Ready(None);
+                }
+                moved = wire.moved();
+                deadline = Instant::now() + self.settings.head_timeout;
+            }
+            Poll::Pending
+        });
+        match answer.await {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(error)) => Err(Lost {
+                error: cause(error),
+                silent: !wire.has_received(),
+            }),
+            None => Err(Lost {
+                error: OriginError::Timeout(Phase::Head),
+                silent: false,
+            }),
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::Upload;
 use super::wire::Wire;
+use crate::alarm::Alarm;
 
 /// How often connections that grew too old are looked for among all origins (also those of an earlier configuration).
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -59,6 +60,8 @@ pub(super) enum Rest {
 pub(super) struct Lease {
     pub(super) sender: SendRequest<Upload>,
     pub(super) wire: Arc<Wire>,
+    /// For the wait for a head.
+    pub(super) alarm: Alarm,
     slot: Slot,
     shared: Arc<Shared>,
 }
@@ -79,6 +82,7 @@ struct Slots {
 struct Idle {
     sender: SendRequest<Upload>,
     wire: Arc<Wire>,
+    alarm: Alarm,
     fit_from: Instant,
     fit_until: Instant,
 }
@@ -116,7 +120,10 @@ impl Pools {
             }
         };
         self.shared.stats.reused.fetch_add(1, Ordering::Relaxed);
-        Some(self.lease(idle.sender, idle.wire, slot))
+        Some(Lease {
+            alarm: idle.alarm,
+            ..self.lease(idle.sender, idle.wire, slot)
+        })
     }
 
     /// A lease of a connection that was just opened.
@@ -124,6 +131,7 @@ impl Pools {
         Lease {
             sender,
             wire,
+            alarm: Alarm::default(),
             slot,
             shared: Arc::clone(&self.shared),
         }
@@ -140,6 +148,7 @@ impl Lease {
         let Self {
             sender,
             wire,
+            alarm,
             slot,
             shared,
         } = self;
@@ -154,6 +163,7 @@ impl Lease {
         let idle = Idle {
             sender,
             wire,
+            alarm,
             fit_from,
             fit_until: now + slot.idle_timeout,
         };

@@ -6,9 +6,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-/// The longest request target, in bytes. Twice the longest token, and what most clients and proxies allow.
-pub const MAX_URI_BYTES: usize = 16 * 1024;
-
 /// Where we listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listeners {
@@ -39,8 +36,6 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// The largest request head, in bytes.
     pub max_head: usize,
-    /// The longest request target, in bytes: `MAX_URI_BYTES`.
-    pub max_uri: usize,
     /// Verified tokens kept per worker; 0 keeps none.
     pub token_cache: usize,
 }

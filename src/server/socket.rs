@@ -1,7 +1,6 @@
 //! A client's socket with bounded waits: for the first byte, for the end of a head, for the next request, and for a
 //! reader who takes nothing. The timers are set when something waits, never per request.
 
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +10,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
+
+use crate::alarm::Alarm;
 
 /// How long a client may keep us waiting.
 #[derive(Clone, Copy, Debug)]
@@ -81,10 +82,10 @@ pub(super) struct ClientSocket {
     since: Instant,
     /// Whether a byte of that head has come.
     head_begun: bool,
-    read_timer: Option<Pin<Box<Sleep>>>,
+    read_alarm: Alarm,
     /// Since when the reader takes nothing.
     stalled_since: Option<Instant>,
-    write_timer: Option<Pin<Box<Sleep>>>,
+    write_alarm: Alarm,
 }
 
 impl ClientSocket {
@@ -96,9 +97,9 @@ impl ClientSocket {
             requests: 0,
             since: Instant::now(),
             head_begun: false,
-            read_timer: None,
+            read_alarm: Alarm::default(),
             stalled_since: None,
-            write_timer: None,
+            write_alarm: Alarm::default(),
         }
     }
 
@@ -128,23 +129,16 @@ impl ClientSocket {
     /// due; the timer is set nevertheless, since hyper may not come back here when the answer ends.
     fn wait_for_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let answering = self.progress.is_busy() || self.stalled_since.is_some();
-        let deadline = if answering {
+        let mut deadline = if answering {
             Instant::now() + self.waits.idle
         } else {
             self.deadline()
         };
-        let timer = self
-            .read_timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        // A timer that stands later than it has to is moved; one that stands earlier is moved when it rings.
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if !answering && Instant::now() >= deadline {
+        while self.read_alarm.poll(cx, deadline).is_ready() {
+            if !answering {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            timer.as_mut().reset(deadline);
+            deadline = Instant::now() + self.waits.idle;
         }
         Poll::Pending
     }
@@ -152,16 +146,10 @@ impl ClientSocket {
     /// The reader takes nothing: is that still all right?
     fn wait_for_reader(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let deadline = *self.stalled_since.get_or_insert_with(Instant::now) + self.waits.stall;
-        let timer = self
-            .write_timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        while timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= deadline {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            timer.as_mut().reset(deadline);
+        match self.write_alarm.poll(cx, deadline) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
         }
-        Poll::Pending
     }
 }
 

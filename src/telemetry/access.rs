@@ -125,7 +125,7 @@ impl AccessLog {
     pub fn lines(self: &Arc<Self>) -> Lines {
         Lines {
             log: Arc::clone(self),
-            batch: Mutex::new(Vec::new()),
+            batch: Mutex::default(),
         }
     }
 
@@ -165,7 +165,35 @@ fn count_lines(batch: &[u8]) -> u64 {
 /// The lines of one worker that were not handed over yet.
 pub struct Lines {
     log: Arc<AccessLog>,
-    batch: Mutex<Vec<u8>>,
+    batch: Mutex<Batch>,
+}
+
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    stamp: Stamp,
+}
+
+/// The text of the present second: it is the same for thousands of lines.
+#[derive(Default)]
+struct Stamp {
+    second: Option<i64>,
+    /// `2026-01-01T00:00:00.`
+    text: String,
+}
+
+impl Stamp {
+    fn write(&mut self, out: &mut Vec<u8>, time: UnixTime) {
+        if self.second != Some(time.secs()) {
+            self.second = Some(time.secs());
+            self.text = time.rfc3339().to_string();
+            // The milliseconds and the `Z` are each line's own.
+            self.text.truncate(self.text.len() - 4);
+        }
+        out.extend_from_slice(self.text.as_bytes());
+        padded(out, time.millis().rem_euclid(1000).unsigned_abs());
+        out.push(b'Z');
+    }
 }
 
 impl Lines {
@@ -175,27 +203,27 @@ impl Lines {
             return;
         }
         let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
-        // Writing to a Vec can't fail.
-        let _ = match self.log.format {
-            LogFormat::Text => write_text(&mut batch, line),
-            LogFormat::Json => write_json(&mut batch, line),
-        };
-        if batch.len() >= BATCH_BYTES {
-            self.hand_over(&mut batch);
+        let Batch { bytes, stamp } = &mut *batch;
+        match self.log.format {
+            LogFormat::Text => write_text(bytes, stamp, line),
+            LogFormat::Json => write_json(bytes, stamp, line),
+        }
+        if bytes.len() >= BATCH_BYTES {
+            self.hand_over(bytes);
         }
     }
 
     /// Hands over what there is.
     pub fn flush(&self) {
         let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
-        if !batch.is_empty() {
-            self.hand_over(&mut batch);
+        if !batch.bytes.is_empty() {
+            self.hand_over(&mut batch.bytes);
         }
     }
 
-    fn hand_over(&self, batch: &mut Vec<u8>) {
+    fn hand_over(&self, bytes: &mut Vec<u8>) {
         let Some(sender) = &self.log.sender else { return };
-        let full = std::mem::replace(batch, Vec::with_capacity(BATCH_BYTES + 1024));
+        let full = std::mem::replace(bytes, Vec::with_capacity(BATCH_BYTES + 1024));
         if let Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) = sender.try_send(full) {
             self.log.dropped.fetch_add(count_lines(&lost), Ordering::Relaxed);
         }
@@ -208,88 +236,149 @@ impl Drop for Lines {
     }
 }
 
-fn write_text(out: &mut Vec<u8>, line: &Line<'_>) -> io::Result<()> {
-    write!(
-        out,
-        "{} {} {} {} ",
-        line.time.rfc3339(),
-        line.client,
-        line.door,
-        line.method,
-    )?;
-    match line.path {
-        Some(path) => quoted(out, redact::Path(path))?,
-        None => out.write_all(b"-")?,
+fn write_text(out: &mut Vec<u8>, stamp: &mut Stamp, line: &Line<'_>) {
+    stamp.write(out, line.time);
+    out.push(b' ');
+    address(out, line.client);
+    for word in [line.door, line.method] {
+        out.push(b' ');
+        out.extend_from_slice(word.as_bytes());
     }
-    write!(out, " {} code={}", line.status, line.code)?;
+    out.push(b' ');
+    match line.path {
+        Some(path) => quoted(out, &redact::path(path)),
+        None => out.push(b'-'),
+    }
+    out.push(b' ');
+    digits(out, line.status.into());
+    field(out, b" code=", line.code);
     if let Some(route) = line.route {
-        write!(out, " route={route}")?;
+        field(out, b" route=", route);
     }
     if let Some(id) = line.token_id {
-        write!(out, " token_id={id}")?;
+        out.extend_from_slice(b" token_id=");
+        hex(out, id.0);
     }
     if let Some(subject) = line.subject {
-        out.write_all(b" sub=")?;
-        quoted(out, subject)?;
+        out.extend_from_slice(b" sub=");
+        quoted(out, subject);
     }
-    write!(
-        out,
-        " bytes={} end={} head_ms={}.{:03} ms={}.{:03}",
-        line.bytes,
-        line.end.as_str(),
-        line.head.as_millis(),
-        line.head.subsec_micros() % 1000,
-        line.total.as_millis(),
-        line.total.subsec_micros() % 1000,
-    )?;
+    out.extend_from_slice(b" bytes=");
+    digits(out, line.bytes);
+    field(out, b" end=", line.end.as_str());
+    for (name, time) in [(&b" head_ms="[..], line.head), (b" ms=", line.total)] {
+        out.extend_from_slice(name);
+        digits(out, time.as_millis().try_into().unwrap_or(u64::MAX));
+        out.push(b'.');
+        padded(out, (time.subsec_micros() % 1000).into());
+    }
     if !line.detail.is_empty() {
-        out.write_all(b" detail=")?;
-        quoted(out, line.detail)?;
+        out.extend_from_slice(b" detail=");
+        quoted(out, line.detail);
     }
-    out.write_all(b"\n")
+    out.push(b'\n');
+}
+
+fn write_json(out: &mut Vec<u8>, stamp: &mut Stamp, line: &Line<'_>) {
+    out.extend_from_slice(b"{\"time\":\"");
+    stamp.write(out, line.time);
+    out.extend_from_slice(b"\",\"client\":\"");
+    address(out, line.client);
+    out.push(b'"');
+    let path = line.path.map(redact::path);
+    for (name, value) in [
+        (&b",\"door\":"[..], Some(line.door)),
+        (b",\"method\":", Some(line.method)),
+        (b",\"route\":", line.route),
+        (b",\"sub\":", line.subject),
+        (b",\"path\":", path.as_deref()),
+        (b",\"code\":", Some(line.code)),
+        (b",\"detail\":", Some(line.detail)),
+        (b",\"end\":", Some(line.end.as_str())),
+    ] {
+        if let Some(value) = value {
+            out.extend_from_slice(name);
+            quoted(out, value);
+        }
+    }
+    if let Some(id) = line.token_id {
+        out.extend_from_slice(b",\"token_id\":\"");
+        hex(out, id.0);
+        out.push(b'"');
+    }
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    for (name, number) in [
+        (&b",\"status\":"[..], line.status.into()),
+        (b",\"bytes\":", line.bytes),
+        (b",\"head_us\":", micros(line.head)),
+        (b",\"us\":", micros(line.total)),
+    ] {
+        out.extend_from_slice(name);
+        digits(out, number);
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+// The lines are written by hand since `write!` costs a tenth of a whole small request.
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &str) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(value.as_bytes());
 }
 
 /// As a JSON string: one line, no control bytes, whatever is in it.
-fn quoted(out: &mut Vec<u8>, text: impl std::fmt::Display) -> io::Result<()> {
-    serde_json::to_writer(out, &format_args!("{text}")).map_err(io::Error::from)
+fn quoted(out: &mut Vec<u8>, text: &str) {
+    if text
+        .bytes()
+        .all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\' | 0x7f))
+    {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else if let Ok(json) = serde_json::to_string(text) {
+        out.extend_from_slice(json.as_bytes());
+    }
 }
 
-fn write_json(out: &mut Vec<u8>, line: &Line<'_>) -> io::Result<()> {
-    write!(
-        out,
-        "{{\"time\":\"{}\",\"client\":\"{}\",\"door\":\"{}\",\"method\":",
-        line.time.rfc3339(),
-        line.client,
-        line.door
-    )?;
-    quoted(out, line.method)?;
-    for (name, value) in [("route", line.route), ("sub", line.subject)] {
-        if let Some(value) = value {
-            write!(out, ",\"{name}\":")?;
-            quoted(out, value)?;
+fn address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (at, octet) in address.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                digits(out, octet.into());
+            }
+        }
+        IpAddr::V6(address) => out.extend_from_slice(address.to_string().as_bytes()),
+    }
+}
+
+fn digits(out: &mut Vec<u8>, mut number: u64) {
+    let mut text = [0; 20];
+    let mut at = text.len();
+    loop {
+        at -= 1;
+        text[at] = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+        if number == 0 {
+            break;
         }
     }
-    if let Some(path) = line.path {
-        out.write_all(b",\"path\":")?;
-        quoted(out, redact::Path(path))?;
+    out.extend_from_slice(&text[at..]);
+}
+
+/// Three digits.
+fn padded(out: &mut Vec<u8>, number: u64) {
+    let digit = |power: u64| b'0' + u8::try_from(number / power % 10).unwrap_or_default();
+    out.extend_from_slice(&[digit(100), digit(10), digit(1)]);
+}
+
+fn hex(out: &mut Vec<u8>, bytes: [u8; 8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
-    if let Some(id) = line.token_id {
-        write!(out, ",\"token_id\":\"{id}\"")?;
-    }
-    write!(
-        out,
-        ",\"status\":{},\"code\":\"{}\",\"detail\":",
-        line.status, line.code
-    )?;
-    quoted(out, line.detail)?;
-    writeln!(
-        out,
-        ",\"bytes\":{},\"end\":\"{}\",\"head_us\":{},\"us\":{}}}",
-        line.bytes,
-        line.end.as_str(),
-        line.head.as_micros(),
-        line.total.as_micros(),
-    )
 }
 
 #[cfg(test)]
@@ -319,7 +408,7 @@ mod tests {
     #[test]
     fn text_is_one_line_whatever_is_in_it() {
         let mut out = Vec::new();
-        write_text(&mut out, &line()).unwrap();
+        write_text(&mut out, &mut Stamp::default(), &line());
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "1970-01-01T00:00:00.000Z 127.0.0.1 gate GET \"/a \\\"b\\\"\\n\" 206 code=ok route=files \
@@ -330,13 +419,41 @@ mod tests {
     #[test]
     fn json_parses_and_says_the_same() {
         let mut out = Vec::new();
-        write_json(&mut out, &line()).unwrap();
+        write_json(&mut out, &mut Stamp::default(), &line());
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(value["path"], "/a \"b\"\n");
         assert_eq!(value["sub"], "4\r2");
         assert_eq!(value["end"], "cut_by_client");
         assert_eq!(value["us"], 2_000_001);
         assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
+    }
+
+    #[test]
+    fn the_second_changes_and_numbers_are_written_whole() {
+        let (mut out, mut stamp) = (Vec::new(), Stamp::default());
+        for millis in [0, 7, 999, 1000, 60_045, -1] {
+            stamp.write(&mut out, UnixTime::from_millis(millis));
+            out.push(b' ');
+        }
+        let expected: Vec<String> = [0, 7, 999, 1000, 60_045, -1]
+            .map(|millis| UnixTime::from_millis(millis).rfc3339().to_string())
+            .into();
+        assert_eq!(
+            String::from_utf8(out)
+                .unwrap()
+                .split_whitespace()
+                .collect::<Vec<_>>(),
+            expected
+        );
+        for number in [0, 9, 10, 255, 1_000_000, u64::MAX] {
+            let mut out = Vec::new();
+            digits(&mut out, number);
+            assert_eq!(out, number.to_string().into_bytes());
+        }
+        let mut out = Vec::new();
+        address(&mut out, IpAddr::from([203, 0, 113, 7]));
+        hex(&mut out, [0, 1, 0x9f, 0xa0, 0xff, 0x10, 0x7f, 0x80]);
+        assert_eq!(out, b"203.0.113.700019fa0ff107f80");
     }
 
     #[test]

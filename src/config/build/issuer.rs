@@ -12,6 +12,7 @@ use crate::config::problems::Problems;
 use crate::issuer::mint::Rule;
 use crate::issuer::{Fynn, Settings};
 use crate::media::Media;
+use crate::token::carrier::Carrier;
 use crate::token::keys::KeyRing;
 use crate::token::scheme::jwt::{Jwt, KidHeader, Minter};
 
@@ -120,12 +121,17 @@ pub(super) fn build(
         }
     }
     let (keys_of_callers, verifiers) = callers.into_iter().unzip();
+    let link_parameter = native
+        .iter()
+        .flatten()
+        .find_map(|minter| query_parameter(minter, routes));
     let settings = || {
         let public = public?;
         Some(Settings {
             callers: verifiers,
             rules: rules.into_iter().collect::<Option<_>>()?,
             public_base: format!("{}://{}", public.scheme, public.authority).into(),
+            link_parameter,
             native: native.map_or(Some(None), |native| native.map(Some))?,
             fynn: fynn.map_or(Some(None), |fynn| fynn.map(Some))?,
             published,
@@ -314,12 +320,10 @@ fn minter(
         );
     }
     let (ring, issuer, audience) = (ring?, issuer.as_deref()?, audience.as_deref()?);
-    let accepted = routes.built.iter().any(|built| {
-        let route = &built.policy.keys;
-        Arc::ptr_eq(&route.keys, ring)
-            && route.issuers.iter().any(|text| text == issuer)
-            && route.audiences.iter().any(|text| text == audience)
-    });
+    let accepted = routes
+        .built
+        .iter()
+        .any(|built| accepts(&built.policy.keys, ring, issuer, audience));
     if !accepted {
         problems.warn(
             at,
@@ -334,4 +338,24 @@ fn minter(
         kid,
         log_key: keys.log_key.clone()?,
     })
+}
+
+/// Whether a route's verifier believes what is signed so.
+fn accepts(route: &RouteKeys, ring: &Arc<KeyRing>, issuer: &str, audience: &str) -> bool {
+    Arc::ptr_eq(&route.keys, ring)
+        && route.issuers.iter().any(|text| text == issuer)
+        && route.audiences.iter().any(|text| text == audience)
+}
+
+/// Where a link carries the minter's tokens: the query parameter of the first route that believes them and has one.
+fn query_parameter(minter: &Minter, routes: &Routes) -> Option<Box<str>> {
+    routes
+        .built
+        .iter()
+        .filter(|built| accepts(&built.policy.keys, &minter.keys, &minter.issuer, &minter.audience))
+        .flat_map(|built| built.route.carriers.iter())
+        .find_map(|carrier| match carrier {
+            Carrier::Query { names } => names.first().cloned(),
+            _ => None,
+        })
 }

@@ -255,8 +255,7 @@ fn one(
     let mounts = mounts
         .into_iter()
         .map(|dialect| Mount {
-            host: host.clone(),
-            prefix: prefix.clone(),
+            route: number,
             dialect,
         })
         .collect();

@@ -4,7 +4,7 @@ use http::Uri;
 
 use super::{DAY, Place, in_range, raw, seconds};
 use crate::config::problems::Problems;
-use crate::server::settings::{ClientAddressRule, Listeners, MAX_URI_BYTES, ServerSettings};
+use crate::server::settings::{ClientAddressRule, Listeners, ServerSettings};
 use crate::telemetry::settings::{AccessSink, LogSettings};
 use crate::token::PublicBase;
 
@@ -174,7 +174,6 @@ fn settings(server: &raw::Server, problems: &mut Problems) -> ServerSettings {
         ),
         max_connections: server.max_connections,
         max_head: usize::try_from(max_head).unwrap_or(usize::MAX),
-        max_uri: MAX_URI_BYTES,
         token_cache: server.token_cache,
     }
 }

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
 
-use super::Fynn;
 use super::mint::{IssueRequest, Issued};
 use super::refusal::IssueRefusal;
+use super::{Fynn, Settings};
 use crate::media::Media;
 use crate::token::json::Object;
 use crate::token::scheme::jwt::Minter;
@@ -94,10 +94,10 @@ impl<'i> Dialect<'i> {
     }
 
     /// The answer that carries a token.
-    pub(super) fn render(self, issued: &Issued, public_base: &str, headers: &HeaderMap) -> Response<Bytes> {
+    pub(super) fn render(self, issued: &Issued, settings: &Settings, headers: &HeaderMap) -> Response<Bytes> {
         match self {
-            Self::Native(_) => native::render(issued, public_base),
-            Self::Fynn(_) => fynn::render(issued, public_base, headers),
+            Self::Native(_) => native::render(issued, settings),
+            Self::Fynn(_) => fynn::render(issued, &settings.public_base, headers),
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{object, problem, response, single};
 use crate::clock::UnixTime;
+use crate::issuer::Settings;
 use crate::issuer::mint::{IssueRequest, Issued, Lifetime};
 use crate::issuer::refusal::{IssueRefusal, Violation};
 use crate::media::MediaId;
@@ -200,7 +201,7 @@ impl Reader<'_> {
         parameters.unwrap_or_else(|| {
             self.refuse(
                 "args",
-                "An object of at most 32 texts; names are not empty, nothing has a control character.",
+                "An object of at most 32 texts, numbers and booleans; names are not empty, nothing has a control character.",
             );
             Box::default()
         })
@@ -245,22 +246,28 @@ fn network(text: &str) -> Option<IpNet> {
 }
 
 fn parameter((name, value): (&str, &Json<'_>)) -> Option<(Box<str>, Box<str>)> {
-    let value = value.text()?;
+    let value = match value {
+        Json::Text(text) => text.to_string(),
+        Json::Number(number) => number.to_string(),
+        Json::Bool(flag) => flag.to_string(),
+        Json::Null | Json::Array(_) | Json::Object(_) => return None,
+    };
     let bad = name.is_empty() || name.contains(char::is_control) || value.contains(char::is_control);
     (!bad).then(|| (name.into(), value.into()))
 }
 
 /// Writes the answer.
-pub(super) fn render(issued: &Issued, public_base: &str) -> Response<Bytes> {
+pub(super) fn render(issued: &Issued, settings: &Settings) -> Response<Bytes> {
     let mut body = json!({
         "token": issued.token.text,
         "token_id": issued.token.id.to_string(),
         "expires_at": issued.expires.rfc3339().to_string(),
     });
-    if let [Opens::Exact(path)] = &*issued.scope.0
+    if let Some(parameter) = &settings.link_parameter
+        && let [Opens::Exact(path)] = &*issued.scope.0
         && let Some(path) = encoded(path)
     {
-        body["url"] = format!("{public_base}{path}?t={}", issued.token.text).into();
+        body["url"] = format!("{}{path}?{parameter}={}", settings.public_base, issued.token.text).into();
     }
     response(StatusCode::CREATED, "application/json", body.to_string())
 }

@@ -1,0 +1,204 @@
+//! `mediagate serve` as people run it: what it prints, that it works, and how SIGTERM ends it.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Larger than all buffers between a server and a client that does not read.
+const LARGE: u64 = 64 * 1024 * 1024;
+
+/// Waits for something, looking again and again until the deadline.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// The program with the shipped configuration on ports of its own.
+struct Served {
+    child: Child,
+    lines: Receiver<String>,
+    folder: tempfile::TempDir,
+    gate: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Served {
+    fn start(more: &str) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("demo/media")).unwrap();
+        fs::copy(root.join("demo/catalogue.toml"), folder.path().join("demo/catalogue.toml")).unwrap();
+        fs::copy(root.join("demo/media/clip.mp4"), folder.path().join("demo/media/clip.mp4")).unwrap();
+        File::create(folder.path().join("demo/media/large.bin")).unwrap().set_len(LARGE).unwrap();
+        // Held until all three are known, so that they differ.
+        let free: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<SocketAddr> = free.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        drop(free);
+        let text = fs::read_to_string(root.join("proxy.toml"))
+            .unwrap()
+            .replace("127.0.0.1:8080", &ports[0].to_string())
+            .replace("127.0.0.1:8081", &ports[1].to_string())
+            .replace("127.0.0.1:8082", &ports[2].to_string())
+            .replace("workers = 0", &format!("workers = 2\n{more}\n#"));
+        fs::write(folder.path().join("proxy.toml"), text).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_mediagate"))
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { child, lines, folder, gate: ports[0], admin: ports[2] }
+    }
+
+    /// The next printed line that fits.
+    fn line(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("{what} was not printed"));
+            if fits(&line) {
+                return line.trim().to_owned();
+            }
+        }
+    }
+
+    fn is_ready(&self) -> Option<u16> {
+        get(self.admin, "/readyz").map(|(status, _)| status)
+    }
+
+    /// The printed link.
+    fn link(&self) -> String {
+        self.line("the link", |line| line.contains("?t="))
+    }
+
+    fn target<'l>(&self, link: &'l str) -> &'l str {
+        link.strip_prefix(&format!("http://{}", self.gate)).unwrap_or_else(|| panic!("{link} is not for us"))
+    }
+
+    /// A token for the large file.
+    fn large(&self) -> String {
+        let minted = Command::new(env!("CARGO_BIN_EXE_mediagate"))
+            .args(["token", "mint", "--path", "/large.bin"])
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        let link = String::from_utf8(minted.stdout).unwrap();
+        self.target(link.trim()).to_owned()
+    }
+
+    fn terminate(&self) {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        until("the program ends", || self.child.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn send(address: SocketAddr, target: &str) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    Some(stream)
+}
+
+/// Status and body length; `None` where nobody listens.
+fn get(address: SocketAddr, target: &str) -> Option<(u16, usize)> {
+    let mut answer = Vec::new();
+    send(address, target)?.read_to_end(&mut answer).ok()?;
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let status = std::str::from_utf8(&answer[9..12]).ok()?.parse().ok()?;
+    Some((status, answer.len() - end - 4))
+}
+
+#[test]
+fn the_printed_link_works_and_so_does_the_printed_command() {
+    let served = Served::start("");
+    until("ready", || served.is_ready().filter(|status| *status == 200));
+    // What was printed before it was ready is in the pipe by now.
+    let link = served.link();
+    let size = fs::metadata(served.folder.path().join("demo/media/clip.mp4")).unwrap().len();
+    assert_eq!(get(served.gate, served.target(&link)), Some((200, usize::try_from(size).unwrap())));
+    assert!(link.rsplit("?t=").next().unwrap().starts_with("eyJ"), "{link}");
+    let command = served.line("the next command", |line| line.contains(" token mint "));
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let ran = Command::new(words[0]).args(&words[1..]).current_dir(served.folder.path()).output().unwrap();
+    let next = String::from_utf8(ran.stdout).unwrap();
+    assert_ne!(next.trim(), link);
+    assert_eq!(get(served.gate, served.target(next.trim())).map(|(status, _)| status), Some(200));
+    assert_eq!(get(served.gate, "/clip.mp4").map(|(status, _)| status), Some(401));
+}
+
+#[test]
+fn a_second_instance_ends_with_1_and_leaves_the_first_alone() {
+    let served = Served::start("");
+    until("ready", || served.is_ready().filter(|status| *status == 200));
+    let second = Command::new(env!("CARGO_BIN_EXE_mediagate"))
+        .current_dir(served.folder.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains(&served.admin.to_string()), "{second:?}");
+    assert_eq!(get(served.gate, served.target(&served.link())).map(|(status, _)| status), Some(200));
+}
+
+#[test]
+fn sigterm_turns_readyz_accepts_for_a_while_and_lets_bodies_end() {
+    let mut served = Served::start("drain_delay = \"2s\"\ndrain_timeout = \"60s\"");
+    until("ready", || served.is_ready().filter(|status| *status == 200));
+    let target = served.large();
+    let mut download = send(served.gate, &target).unwrap();
+    let mut first = [0; 4096];
+    download.read_exact(&mut first).unwrap();
+    served.terminate();
+    until("not ready", || served.is_ready().filter(|status| *status == 503));
+    assert_eq!(get(served.gate, "/clip.mp4").map(|(status, _)| status), Some(401), "still accepted");
+    until("no longer accepted", || TcpStream::connect(served.gate).is_err().then_some(()));
+    assert_eq!(served.child.try_wait().unwrap(), None, "the body still runs");
+    let mut rest = Vec::new();
+    download.read_to_end(&mut rest).unwrap();
+    let head = first.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    assert_eq!((first.len() - head + rest.len()) as u64, LARGE);
+    assert_eq!(served.exit_code(), Some(0));
+}
+
+#[test]
+fn what_is_left_after_the_drain_timeout_is_cut() {
+    let mut served = Served::start("drain_delay = \"0s\"\ndrain_timeout = \"1s\"");
+    until("ready", || served.is_ready().filter(|status| *status == 200));
+    let mut download = send(served.gate, &served.large()).unwrap();
+    let mut first = [0; 4096];
+    download.read_exact(&mut first).unwrap();
+    served.terminate();
+    assert_eq!(served.exit_code(), Some(0));
+    let mut rest = Vec::new();
+    // A reset or an early end: either way the client sees that it has not got all.
+    let _ = download.read_to_end(&mut rest);
+    assert!((rest.len() as u64) < LARGE - 4096, "{} bytes", rest.len());
+}
