@@ -81,10 +81,12 @@ pub(super) fn judge(validators: &Validators, asked: &HeaderMap) -> Standing {
 
 /// `If-Range`: a strong tag or the exact date. Anything else asks for the whole file.
 fn range_holds(validators: &Validators, asked: &HeaderMap) -> bool {
-    match asked.get(header::IF_RANGE) {
-        None => true,
-        Some(value) if value.as_bytes().first() == Some(&b'"') => *value == validators.etag,
-        Some(_) => date(asked, &header::IF_RANGE).is_some_and(|date| date == validators.modified),
+    let mut values = asked.get_all(header::IF_RANGE).iter();
+    match (values.next(), values.next()) {
+        (None, _) => true,
+        (Some(_), Some(_)) => false,
+        (Some(value), None) if value.as_bytes().first() == Some(&b'"') => *value == validators.etag,
+        (Some(_), None) => date(asked, &header::IF_RANGE).is_some_and(|date| date == validators.modified),
     }
 }
 

@@ -315,3 +315,6 @@ async fn get_unbounded(
     driver.abort();
     answer
 }
+
+#[cfg(test)]
+mod tests;

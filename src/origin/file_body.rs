@@ -35,7 +35,7 @@ impl Stamp {
         Self {
             size: u64::try_from(stat.st_size).unwrap_or(0),
             seconds: stat.st_mtime,
-            nanoseconds: stat.st_mtime_nsec.into(),
+            nanoseconds: stat.st_mtime_nsec,
         }
     }
 }

@@ -15,23 +15,26 @@ use super::{OriginError, Phase};
 
 /// A body that streams from an HTTP origin.
 pub struct Upstream {
-    incoming: Incoming,
+    /// `None` once the body ended, in whatever way: then nothing holds the connection any more.
+    source: Option<Source>,
     /// Bytes still to come, where that is known.
     left: Option<u64>,
-    /// `None` once the body ended, in whatever way.
-    lease: Option<Lease>,
     gap: Duration,
     /// Made at the first wait and used again for the later ones.
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
+struct Source {
+    incoming: Incoming,
+    lease: Lease,
+}
+
 impl Upstream {
     pub(super) fn new(incoming: Incoming, left: Option<u64>, lease: Lease, gap: Duration) -> Self {
         Self {
-            incoming,
+            source: Some(Source { incoming, lease }),
             left,
-            lease: Some(lease),
             gap,
             timer: None,
             waiting: false,
@@ -45,15 +48,15 @@ impl Upstream {
 
     /// Nothing more will come.
     pub(super) fn is_done(&self) -> bool {
-        self.lease.is_none()
+        self.source.is_none()
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Step {
-        if self.lease.is_none() {
-            return Poll::Ready(None);
-        }
         loop {
-            let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+            let Some(source) = &mut self.source else {
+                return Poll::Ready(None);
+            };
+            let frame = match Pin::new(&mut source.incoming).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => return self.wait(cx),
             };
@@ -77,9 +80,8 @@ impl Upstream {
                     // A chunked 206 that goes on past its range: what was promised is passed on, the rest is not.
                     data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                     *left = 0;
-                    if let Some(lease) = self.lease.take() {
-                        lease.count_surplus();
-                    }
+                    source.lease.count_surplus();
+                    self.source = None;
                     if data.is_empty() {
                         return Poll::Ready(None);
                     }
@@ -88,7 +90,7 @@ impl Upstream {
                 *left -= data.len() as u64;
             }
             // hyper's server asks no further once the length is reached, so the end is looked for here.
-            if self.incoming.is_end_stream() && self.left == Some(0) {
+            if source.incoming.is_end_stream() && self.left == Some(0) {
                 self.finish();
             }
             return Poll::Ready(Some(Ok(Frame::data(data))));
@@ -116,14 +118,14 @@ impl Upstream {
     }
 
     fn finish(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.give_back(Rest::Clean);
+        if let Some(source) = self.source.take() {
+            source.lease.give_back(Rest::Clean);
         }
     }
 
-    /// The connection is closed with the lease.
+    /// The connection is closed with the source.
     fn fail(&mut self, error: OriginError) -> Step {
-        self.lease = None;
+        self.source = None;
         Poll::Ready(Some(Err(error)))
     }
 }

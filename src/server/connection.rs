@@ -63,7 +63,7 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     counters.connected();
     // Heads and small bodies leave at once; large bodies fill their segments anyway.
     let _ = stream.set_nodelay(true);
-    let progress = Arc::new(Progress::default());
+    let progress = Progress::new();
     let socket = ClientSocket::new(stream, shared.waits, Arc::clone(&progress));
     let service = service_fn(|request: Request<Incoming>| {
         let in_flight = progress.begin();

@@ -25,18 +25,26 @@ pub(super) struct Waits {
 }
 
 /// What the requests of a connection tell its socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Progress {
+    start: Instant,
     /// Requests whose head was read.
     requests: AtomicU64,
     /// Whether one of them is not answered to the end.
     busy: AtomicBool,
+    /// When the last one ended, in milliseconds after `start`.
+    ended: AtomicU64,
 }
 
 /// A request that is being answered; its drop ends it.
 pub(super) struct InFlight(Arc<Progress>);
 
 impl Progress {
+    pub(super) fn new() -> Arc<Self> {
+        let zero = AtomicU64::new;
+        Arc::new(Self { start: Instant::now(), requests: zero(0), busy: AtomicBool::new(false), ended: zero(0) })
+    }
+
     /// A request's head was read.
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -51,6 +59,8 @@ impl Progress {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        let ended = u64::try_from(self.0.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.ended.store(ended, Ordering::Relaxed);
         self.0.busy.store(false, Ordering::Relaxed);
     }
 }
@@ -92,7 +102,7 @@ impl ClientSocket {
         let requests = self.progress.requests.load(Ordering::Relaxed);
         if requests != self.requests && !self.progress.is_busy() {
             self.requests = requests;
-            self.since = Instant::now();
+            self.since = self.progress.start + Duration::from_millis(self.progress.ended.load(Ordering::Relaxed));
             self.head_begun = false;
         }
     }
@@ -100,30 +110,26 @@ impl ClientSocket {
     /// By when the wait for a head is over.
     fn deadline(&self) -> Instant {
         let first = self.requests == 0;
-        self.since
-            + if self.head_begun || first {
-                self.waits.head
-            } else {
-                self.waits.idle
-            }
+        let wait = match (self.head_begun, first) {
+            (true, _) => self.waits.head,
+            (false, true) => self.waits.head.min(self.waits.idle),
+            (false, false) => self.waits.idle,
+        };
+        self.since + wait
     }
 
-    /// Nothing to read: is that still all right?
+    /// Nothing to read: is that still all right? While a request is answered, or bytes wait for a slow reader, no head is
+    /// due; the timer is set nevertheless, since hyper may not come back here when the answer ends.
     fn wait_for_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // While a request is answered, or bytes wait for a slow reader, no head is due.
-        if self.progress.is_busy() || self.stalled_since.is_some() {
-            return Poll::Pending;
-        }
-        let deadline = self.deadline();
-        let timer = self
-            .read_timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let answering = self.progress.is_busy() || self.stalled_since.is_some();
+        let deadline = if answering { Instant::now() + self.waits.idle } else { self.deadline() };
+        let timer = self.read_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         // A timer that stands later than it has to is moved; one that stands earlier is moved when it rings.
         if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }
         while timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= deadline {
+            if !answering && Instant::now() >= deadline {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             timer.as_mut().reset(deadline);

@@ -252,6 +252,10 @@ fn the_browser_plays_the_sample_mp4_and_seeks() {
     assert!((6.9..7.1).contains(&list[1].as_f64().unwrap()), "{played}");
     assert_eq!((&list[2], &list[3]), (&json!(640), &Value::Null), "{played}");
     browser.screenshot("video");
+    // The whole clip fits into the browser's first fetch, so a part of it is asked for as a player does.
+    let part = "const answer = await fetch(location.href, { headers: { Range: 'bytes=100-199' }, cache: 'no-store' }); \
+                done([answer.status, (await answer.arrayBuffer()).byteLength]);";
+    assert_eq!(browser.run_async(part), json!([206, 100]));
     assert!(
         gate.access(1).iter().all(|line| line["code"] == "ok"),
         "{}",
@@ -358,7 +362,11 @@ fn the_browser_sends_no_referrer_with_the_token_in_it() {
             .then_some(seen)
     });
     for one in seen {
-        assert_eq!(one.header("referer"), None, "{one:?}");
+        // What the other site's own page fetches (its icon) names that page.
+        if one.target == "/out" || one.target == "/pixel" {
+            assert_eq!(one.header("referer"), None, "{one:?}");
+        }
+        assert!(!format!("{one:?}").contains("eyJ"), "{one:?}");
     }
 }
 

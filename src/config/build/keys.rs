@@ -226,7 +226,7 @@ fn from_url(
     place: &Place,
     problems: &mut Problems,
 ) -> Option<(NamedKeys, JwksSource)> {
-    let refresh = in_range(format!("{}.refresh", raw.at), raw.refresh, seconds(10), DAY, problems);
+    let refresh = in_range(format!("{}.refresh", raw.at), raw.refresh, seconds(1), DAY, problems);
     let cooldown = in_range(format!("{}.cooldown", raw.at), raw.cooldown, seconds(1), seconds(3600), problems);
     let at = format!("{}.jwks", raw.at);
     let url = raw.jwks.as_deref()?;

@@ -100,7 +100,7 @@ fn settings(server: &raw::Server, problems: &mut Problems) -> ServerSettings {
         workers: server.workers,
         header_timeout: in_range(at("header_timeout"), server.header_timeout, seconds(1), seconds(300), problems),
         idle_timeout: in_range(at("idle_timeout"), server.idle_timeout, seconds(1), seconds(3600), problems),
-        stall_timeout: in_range(at("stall_timeout"), server.stall_timeout, seconds(5), DAY, problems),
+        stall_timeout: in_range(at("stall_timeout"), server.stall_timeout, seconds(1), DAY, problems),
         drain_delay: in_range(at("drain_delay"), server.drain_delay, seconds(0), seconds(300), problems),
         drain_timeout: in_range(at("drain_timeout"), server.drain_timeout, seconds(0), DAY, problems),
         max_connections: server.max_connections,

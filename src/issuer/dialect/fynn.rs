@@ -5,7 +5,6 @@ use askama::Template;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode};
-use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::super::caller::Caller;
@@ -14,7 +13,7 @@ use super::super::refusal::IssueRefusal;
 use super::super::{Fynn, Issued, Settings};
 use crate::clock::UnixTime;
 use crate::media::{Known, MediaId};
-use crate::target::encode_segment;
+use crate::target::{Target, encode_segment};
 use crate::token::Claims;
 
 /// What the bearer must carry besides what the rule demands.
@@ -48,8 +47,9 @@ pub(super) fn claims(
 }
 
 fn media_id(raw: &str) -> Option<MediaId> {
-    // A slash in an id would be read as two segments by whoever decodes once more.
-    MediaId::parse(&percent_decode_str(raw).decode_utf8().ok()?).ok()
+    // As strict as a path of the gate: the link that is made of it has to be one.
+    let target = Target::parse(&format!("/{raw}"), None).ok()?;
+    MediaId::parse(target.path().strip_prefix('/')?).ok()
 }
 
 /// The body is empty or a JSON object, which says nothing.
