@@ -85,12 +85,20 @@ impl JwksSource {
                         tracing::info!(keys = self.ring.name(), "the key set is fetched again");
                     }
                     failures = 0;
-                    self.stats.last_success.store(clock.now().millis(), Ordering::Relaxed);
-                    max_age.map_or(self.refresh, |age| age.min(self.refresh)).max(self.cooldown)
+                    self.stats
+                        .last_success
+                        .store(clock.now().millis(), Ordering::Relaxed);
+                    max_age
+                        .map_or(self.refresh, |age| age.min(self.refresh))
+                        .max(self.cooldown)
                 }
                 Err(what) => {
                     if failures == 0 {
-                        tracing::warn!(keys = self.ring.name(), what, "the key set can't be fetched; the last good one stays");
+                        tracing::warn!(
+                            keys = self.ring.name(),
+                            what,
+                            "the key set can't be fetched; the last good one stays"
+                        );
                     }
                     self.stats.failures.fetch_add(1, Ordering::Relaxed);
                     failures += 1;
@@ -132,7 +140,12 @@ fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
         fs::create_dir_all(folder)?;
     }
     let draft = path.with_extension("draft");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&draft, path)
@@ -140,7 +153,9 @@ fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(CACHE_CONTROL)?.to_str().ok()?;
-    let value = text.split(',').find_map(|directive| directive.trim().strip_prefix("max-age="))?;
+    let value = text
+        .split(',')
+        .find_map(|directive| directive.trim().strip_prefix("max-age="))?;
     value.parse().ok().map(Duration::from_secs)
 }
 

@@ -1,5 +1,10 @@
 //! The directions of imports and the rules of the house, read off the source: what `docs/ARCHITECTURE.md` says is so.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test stops where it finds something unexpected"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

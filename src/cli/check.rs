@@ -1,7 +1,8 @@
 //! `mediagate check`: the configuration is right; what it does, route by route, and what deserves a second look.
 
 use super::Failed;
-use crate::config::{Loaded, in_file};
+use crate::config::{Loaded, in_file, show_duration, show_size};
+use crate::server::settings::{AddressHeader, ClientAddressRule, ServerSettings};
 
 pub(super) fn check(loaded: &Loaded) -> Result<(), Failed> {
     let listeners = &loaded.listeners;
@@ -13,6 +14,8 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), Failed> {
         println!("issuer {issuer}");
     }
     println!("admin {}", listeners.admin);
+    println!("client address: {}", client_address(&loaded.client_address));
+    println!("{}", limits(&loaded.settings));
     for policy in &loaded.policies {
         println!("\n{}", policy.to_string().trim_end());
     }
@@ -20,4 +23,38 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), Failed> {
         eprintln!("warning: {}", in_file(&loaded.file, warning));
     }
     Ok(())
+}
+
+fn client_address(rule: &ClientAddressRule) -> String {
+    match rule {
+        ClientAddressRule::Peer => "the peer of the connection".to_owned(),
+        ClientAddressRule::Header { header, trusted } => {
+            let header = match header {
+                AddressHeader::XForwardedFor => "X-Forwarded-For",
+                AddressHeader::Forwarded => "Forwarded",
+            };
+            let trusted: Vec<String> = trusted.iter().map(ToString::to_string).collect();
+            format!("{header} from {}", trusted.join(", "))
+        }
+    }
+}
+
+fn limits(settings: &ServerSettings) -> String {
+    let ServerSettings {
+        header_timeout,
+        idle_timeout,
+        stall_timeout,
+        max_connections,
+        max_head,
+        max_uri,
+        ..
+    } = settings;
+    format!(
+        "limits: {max_connections} connections, head {} in {}, target {}, idle {}, stalled {}",
+        show_size(*max_head as u64),
+        show_duration(*header_timeout),
+        show_size(*max_uri as u64),
+        show_duration(*idle_timeout),
+        show_duration(*stall_timeout),
+    )
 }

@@ -65,12 +65,18 @@ pub(super) fn explain(loaded: &Loaded, flags: Flags) -> Result<(), Failed> {
     };
     let mut headers = BTreeMap::new();
     for header in &flags.headers {
-        let (name, value) =
-            header.split_once(':').ok_or_else(|| Failed::Usage(format!("{header:?} is not `Name: value`")))?;
+        let (name, value) = header
+            .split_once(':')
+            .ok_or_else(|| Failed::Usage(format!("{header:?} is not `Name: value`")))?;
         headers.insert(name.trim().to_owned(), value.trim().to_owned());
     }
-    let line =
-        Line { method: Some(flags.method), url, headers, client_ip: Some(flags.client_ip), now: flags.now };
+    let line = Line {
+        method: Some(flags.method),
+        url,
+        headers,
+        client_ip: Some(flags.client_ip),
+        now: flags.now,
+    };
     match walk(loaded, &line) {
         Ok(value) => say(value),
         Err(what) => Err(Failed::Usage(what)),
@@ -82,7 +88,10 @@ fn each_line(mut call: impl FnMut(&[u8]) -> Result<(), Failed>) -> Result<(), Fa
     let mut line = Vec::new();
     loop {
         line.clear();
-        (&mut input).take(MAX_LINE_BYTES).read_until(b'\n', &mut line).map_err(Failed::other)?;
+        (&mut input)
+            .take(MAX_LINE_BYTES)
+            .read_until(b'\n', &mut line)
+            .map_err(Failed::other)?;
         if line.is_empty() {
             return Ok(());
         }
@@ -106,10 +115,21 @@ fn answer(loaded: &Loaded, line: &[u8]) -> serde_json::Value {
 
 fn walk(loaded: &Loaded, line: &Line) -> Result<serde_json::Value, String> {
     let head = head(line)?;
-    let now = line.now.map_or_else(|| Clock::system().now(), UnixTime::from_secs);
-    let address = line.client_ip.unwrap_or(IpAddr::from([127, 0, 0, 1])).to_canonical();
+    let now = line
+        .now
+        .map_or_else(|| Clock::system().now(), UnixTime::from_secs);
+    let address = line
+        .client_ip
+        .unwrap_or(IpAddr::from([127, 0, 0, 1]))
+        .to_canonical();
     let client = Client { address, known: true };
-    let explained = explain::explain(&loaded.snapshot.router, &head, client, now, loaded.settings.max_head);
+    let explained = explain::explain(
+        &loaded.snapshot.router,
+        &head,
+        client,
+        now,
+        loaded.settings.max_head,
+    );
     Ok(render(&explained))
 }
 
@@ -123,13 +143,27 @@ fn head(line: &Line) -> Result<Parts, String> {
         }
         None => (None, url),
     };
-    let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-    let method: Method = line.method.as_deref().unwrap_or("GET").parse().map_err(|_| "not a method")?;
-    let uri: http::Uri = target.parse().map_err(|_| "not a target that a client could ask for")?;
+    let target = if target.starts_with('/') {
+        target.to_owned()
+    } else {
+        format!("/{target}")
+    };
+    let method: Method = line
+        .method
+        .as_deref()
+        .unwrap_or("GET")
+        .parse()
+        .map_err(|_| "not a method")?;
+    let uri: http::Uri = target
+        .parse()
+        .map_err(|_| "not a target that a client could ask for")?;
     let mut request = Request::builder().method(method).uri(uri);
     for (name, value) in &line.headers {
-        let name: HeaderName = name.parse().map_err(|_| format!("{name:?} is not a header's name"))?;
-        let value = HeaderValue::from_str(value).map_err(|_| format!("the value of {name} can't be a header's"))?;
+        let name: HeaderName = name
+            .parse()
+            .map_err(|_| format!("{name:?} is not a header's name"))?;
+        let value =
+            HeaderValue::from_str(value).map_err(|_| format!("the value of {name} can't be a header's"))?;
         request = request.header(name, value);
     }
     let (mut parts, ()) = request.body(()).map_err(|error| error.to_string())?.into_parts();
@@ -160,13 +194,23 @@ mod tests {
     use super::*;
 
     fn line(url: &str) -> Line {
-        Line { method: None, url: url.into(), headers: BTreeMap::new(), client_ip: None, now: None }
+        Line {
+            method: None,
+            url: url.into(),
+            headers: BTreeMap::new(),
+            client_ip: None,
+            now: None,
+        }
     }
 
     #[test]
     fn the_target_stays_byte_for_byte_and_the_fragment_is_cut() {
         for (url, host, target) in [
-            ("https://media.example.com/a%20b/..?t=%41&x#t=y", "media.example.com", "/a%20b/..?t=%41&x"),
+            (
+                "https://media.example.com/a%20b/..?t=%41&x#t=y",
+                "media.example.com",
+                "/a%20b/..?t=%41&x",
+            ),
             ("http://127.0.0.1:8080", "127.0.0.1:8080", "/"),
             ("http://h?t=1", "h", "/?t=1"),
             ("/a?b", "localhost", "/a?b"),

@@ -13,18 +13,24 @@ use crate::token::MAX_TOKEN_BYTES;
 pub(super) fn inspect(argument: &str) -> Result<(), Failed> {
     let text = if argument == "-" {
         let mut text = String::new();
-        std::io::stdin().take(4 * MAX_TOKEN_BYTES as u64).read_to_string(&mut text).map_err(Failed::other)?;
+        std::io::stdin()
+            .take(4 * MAX_TOKEN_BYTES as u64)
+            .read_to_string(&mut text)
+            .map_err(Failed::other)?;
         text
     } else {
         argument.to_owned()
     };
     let token = find(text.trim()).ok_or_else(|| Failed::Other("there is no JWT in that".into()))?;
     let parts: Vec<&str> = token.split('.').collect();
-    let read = |part: &str| -> Option<Value> { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok() };
+    let read =
+        |part: &str| -> Option<Value> { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok() };
     let (Some(header), Some(claims)) = (read(parts[0]), read(parts[1])) else {
         return Err(Failed::Other("header or claims are not base64url of JSON".into()));
     };
-    println!("NOT VERIFIED: anybody can write such a token. `mediagate explain` says what the gate makes of it.\n");
+    println!(
+        "NOT VERIFIED: anybody can write such a token. `mediagate explain` says what the gate makes of it.\n"
+    );
     println!("header  {}", show(&header));
     println!("claims  {}", show(&claims));
     let now = Clock::system().now();
@@ -47,11 +53,14 @@ fn find(text: &str) -> Option<&str> {
         let parts: Vec<&str> = piece.split('.').collect();
         parts.len() == 3 && parts[0].starts_with("eyJ") && !parts[1].is_empty()
     };
-    text.split(|letter: char| !letter.is_ascii_alphanumeric() && !"-_.".contains(letter)).find(is_token)
+    text.split(|letter: char| !letter.is_ascii_alphanumeric() && !"-_.".contains(letter))
+        .find(is_token)
 }
 
 fn show(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default().replace('\n', "\n        ")
+    serde_json::to_string_pretty(value)
+        .unwrap_or_default()
+        .replace('\n', "\n        ")
 }
 
 fn relative(now: UnixTime, time: UnixTime) -> String {
@@ -62,7 +71,11 @@ fn relative(now: UnixTime, time: UnixTime) -> String {
         7200..172_800 => format!("{} hours", seconds / 3600),
         _ => format!("{} days", seconds / 86_400),
     };
-    if time > now { format!("in {amount}") } else { format!("{amount} ago") }
+    if time > now {
+        format!("in {amount}")
+    } else {
+        format!("{amount} ago")
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! `mediagate keys`: what key sets there are, their public halves, and new keys.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Failed;
-use crate::config::{Loaded, algorithm_name, parse_algorithm};
+use crate::clock::{Clock, UnixTime};
+use crate::config::{Loaded, NamedKeys, algorithm_name, parse_algorithm, show_duration};
 use crate::token::keys::KeySet;
 
 #[derive(Args)]
@@ -29,7 +32,12 @@ enum Command {
 pub(super) fn keys(flags: Flags, load: impl FnOnce() -> Result<Loaded, Failed>) -> Result<(), Failed> {
     if let Some(Command::New { alg }) = flags.command {
         let algorithm = parse_algorithm(&alg).map_err(Failed::Usage)?;
-        println!("{}", KeySet::generate(algorithm).map_err(|error| Failed::Usage(error.to_string()))?.trim_end());
+        println!(
+            "{}",
+            KeySet::generate(algorithm)
+                .map_err(|error| Failed::Usage(error.to_string()))?
+                .trim_end()
+        );
         return Ok(());
     }
     let loaded = load()?;
@@ -41,7 +49,7 @@ pub(super) fn keys(flags: Flags, load: impl FnOnce() -> Result<Loaded, Failed>) 
         return Ok(());
     }
     for named in &loaded.keys {
-        println!("{} ({})", named.ring.name(), named.source);
+        println!("{} ({}{})", named.ring.name(), named.source, copied(named));
         let Some(generation) = named.ring.load() else {
             println!("  never loaded");
             continue;
@@ -58,6 +66,23 @@ pub(super) fn keys(flags: Flags, load: impl FnOnce() -> Result<Loaded, Failed>) 
         }
     }
     Ok(())
+}
+
+/// How old the copy of a fetched set is.
+fn copied(named: &NamedKeys) -> String {
+    let Some(copy) = &named.copy else {
+        return String::new();
+    };
+    match std::fs::metadata(copy).and_then(|copy| copy.modified()) {
+        Ok(time) => {
+            let age = UnixTime::from(time).until(Clock::system().now());
+            format!(
+                ", copied {} ago",
+                show_duration(Duration::from_secs(age.as_secs()))
+            )
+        }
+        Err(_) => ", no copy yet".to_owned(),
+    }
 }
 
 fn public(loaded: &Loaded) -> Value {

@@ -123,13 +123,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let result = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => load(&cli.config, KeyFiles::Make).and_then(serve::serve),
         Command::Check => load(&cli.config, KeyFiles::ReadOnly).and_then(|loaded| check::check(&loaded)),
-        Command::Explain(flags) => load(&cli.config, KeyFiles::Make).and_then(|loaded| explain::explain(&loaded, flags)),
+        Command::Explain(flags) => {
+            load(&cli.config, KeyFiles::Make).and_then(|loaded| explain::explain(&loaded, flags))
+        }
         Command::Token(TokenCommand::Mint(flags)) => {
             load(&cli.config, KeyFiles::Make).and_then(|loaded| token::mint(&loaded, &flags))
         }

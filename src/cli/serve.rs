@@ -37,16 +37,24 @@ pub(super) fn serve(loaded: Loaded) -> Result<(), Failed> {
             // As it was called, so that the line can be copied: `target/release/mediagate` after `cargo run --release`.
             let program = std::env::args().next().unwrap_or_else(|| "mediagate".to_owned());
             let next = demo.next.replacen("mediagate", &program, 1);
-            format!("\n  Open this link, it is good for a day:\n  {link}\n\n  Make the next one:\n  {next}\n\n")
+            format!(
+                "\n  Open this link, it is good for a day:\n  {link}\n\n  Make the next one:\n  {next}\n\n"
+            )
         }
         None => String::new(),
     };
-    let watch = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failed::other)?;
+    let watch = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failed::other)?;
     // Watched before anything is served, so that no signal finds the default handler.
     let (mut terminate, mut interrupt) = {
         let _guard = watch.enter();
         let watched = |kind| signal(kind).map_err(Failed::other);
-        (watched(SignalKind::terminate())?, watched(SignalKind::interrupt())?)
+        (
+            watched(SignalKind::terminate())?,
+            watched(SignalKind::interrupt())?,
+        )
     };
     let running = Server::start(setup(loaded, clock)).map_err(Failed::other)?;
     announce(&running, &banner).map_err(Failed::other)?;
@@ -64,7 +72,12 @@ pub(super) fn serve(loaded: Loaded) -> Result<(), Failed> {
 
 fn announce(running: &Running, banner: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let gate = running.gate().iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(", ");
+    let gate = running
+        .gate()
+        .iter()
+        .map(|address| format!("http://{address}"))
+        .collect::<Vec<_>>()
+        .join(", ");
     write!(out, "mediagate: gate {gate}")?;
     if let Some(issuer) = running.issuer() {
         write!(out, ", issuer http://{issuer}")?;

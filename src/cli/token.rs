@@ -52,7 +52,7 @@ pub(super) struct MintFlags {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum CarrierKind {
+pub(super) enum CarrierKind {
     Query,
     PathPrefix,
     Bearer,
@@ -90,7 +90,8 @@ pub(super) fn mint(loaded: &Loaded, flags: &MintFlags) -> Result<(), Failed> {
     };
     if !flags.methods.is_empty() {
         let methods = Methods::parse(flags.methods.iter().map(String::as_str));
-        claims.methods = Some(methods.map_err(|method| usage(&format_args!("{method:?} is not a method for tokens")))?);
+        claims.methods =
+            Some(methods.map_err(|method| usage(&format_args!("{method:?} is not a method for tokens")))?);
     }
     if !flags.ips.is_empty() {
         claims.addresses = Some(flags.ips.clone().into());
@@ -109,12 +110,23 @@ pub(super) fn mint(loaded: &Loaded, flags: &MintFlags) -> Result<(), Failed> {
 }
 
 /// A token for the route, from its own key set.
-pub(super) fn signed(loaded: &Loaded, policy: &Policy, claims: Claims, ttl: Duration) -> Result<Minted, Failed> {
+pub(super) fn signed(
+    loaded: &Loaded,
+    policy: &Policy,
+    claims: Claims,
+    ttl: Duration,
+) -> Result<Minted, Failed> {
     let minter = policy.keys.minter(&loaded.log_key).ok_or_else(|| {
-        Failed::Other(format!("the key set of route {:?} holds no key that can sign", policy.route.name))
+        Failed::Other(format!(
+            "the key set of route {:?} holds no key that can sign",
+            policy.route.name
+        ))
     })?;
     let now = Clock::system().now();
-    let claims = Claims { expires: Some(now.after(ttl)), ..claims };
+    let claims = Claims {
+        expires: Some(now.after(ttl)),
+        ..claims
+    };
     minter.mint(&claims, now).map_err(Failed::other)
 }
 
@@ -125,11 +137,16 @@ fn of_paths<'l>(loaded: &'l Loaded, flags: &MintFlags) -> Result<(&'l Policy, Cl
     }
     let first = flags.paths.first().map_or("/", String::as_str);
     // What stands before the first star is the best guess at a path that the pattern is about.
-    let path = flags.open.as_deref().unwrap_or_else(|| first.split('*').next().unwrap_or(first));
+    let path = flags
+        .open
+        .as_deref()
+        .unwrap_or_else(|| first.split('*').next().unwrap_or(first));
     let target = Target::from_decoded(path).map_err(|bad| Failed::Usage(bad.to_string()))?;
     let scope = Scope(scope.into());
     if flags.open.is_some() && !scope.opens(&target, None) {
-        return Err(Failed::Usage("what --open names is not opened by any --path".into()));
+        return Err(Failed::Usage(
+            "what --open names is not opened by any --path".into(),
+        ));
     }
     let policy = find(loaded, flags, |policy| {
         let route = &policy.route;
@@ -139,15 +156,26 @@ fn of_paths<'l>(loaded: &'l Loaded, flags: &MintFlags) -> Result<(&'l Policy, Cl
             .find(route.host.as_deref(), target.encoded_path())
             .is_some_and(|found| found.number == route.number)
     })?;
-    let claims = Claims { scope: Some(scope), ..Claims::empty(TokenId([0; 8])) };
+    let claims = Claims {
+        scope: Some(scope),
+        ..Claims::empty(TokenId([0; 8]))
+    };
     Ok((policy, claims, target.encoded_path().to_owned()))
 }
 
-fn of_media<'l>(loaded: &'l Loaded, flags: &MintFlags, id: &str) -> Result<(&'l Policy, Claims, String), Failed> {
+fn of_media<'l>(
+    loaded: &'l Loaded,
+    flags: &MintFlags,
+    id: &str,
+) -> Result<(&'l Policy, Claims, String), Failed> {
     let media_id = MediaId::parse(id).map_err(|bad| Failed::Usage(format!("the media id: {bad}")))?;
-    let policy = find(loaded, flags, |policy| matches!(policy.route.mapping, Mapping::Media(_)))?;
-    let mut claims =
-        Claims { scope: Some(Scope(Box::new([Opens::MediaId(id.into())]))), ..Claims::empty(TokenId([0; 8])) };
+    let policy = find(loaded, flags, |policy| {
+        matches!(policy.route.mapping, Mapping::Media(_))
+    })?;
+    let mut claims = Claims {
+        scope: Some(Scope(Box::new([Opens::MediaId(id.into())]))),
+        ..Claims::empty(TokenId([0; 8]))
+    };
     if let Mapping::Media(media) = &policy.route.mapping {
         match media.find(&media_id) {
             Known::Medium(medium) => claims.filename = Some(medium.file_name().into()),
@@ -160,7 +188,11 @@ fn of_media<'l>(loaded: &'l Loaded, flags: &MintFlags, id: &str) -> Result<(&'l 
     Ok((policy, claims, pattern.replace("{id}", &segment)))
 }
 
-fn find<'l>(loaded: &'l Loaded, flags: &MintFlags, fits: impl Fn(&Policy) -> bool) -> Result<&'l Policy, Failed> {
+fn find<'l>(
+    loaded: &'l Loaded,
+    flags: &MintFlags,
+    fits: impl Fn(&Policy) -> bool,
+) -> Result<&'l Policy, Failed> {
     let found = loaded.policies.iter().find(|policy| match &flags.route {
         Some(name) => *policy.route.name == **name,
         None => fits(policy),
@@ -172,9 +204,18 @@ fn find<'l>(loaded: &'l Loaded, flags: &MintFlags, fits: impl Fn(&Policy) -> boo
 }
 
 /// The link, or for a header the line of it.
-pub(super) fn link(policy: &Policy, kind: Option<CarrierKind>, path: &str, token: &str) -> Result<String, Failed> {
+pub(super) fn link(
+    policy: &Policy,
+    kind: Option<CarrierKind>,
+    path: &str,
+    token: &str,
+) -> Result<String, Failed> {
     let route = &policy.route;
-    let base = route.public.as_ref().map(|base| format!("{}://{}", base.scheme, base.authority)).unwrap_or_default();
+    let base = route
+        .public
+        .as_ref()
+        .map(|base| format!("{}://{}", base.scheme, base.authority))
+        .unwrap_or_default();
     let is_kind = |carrier: &&Carrier| match kind {
         None => true,
         Some(CarrierKind::Query) => matches!(carrier, Carrier::Query { .. }),
@@ -188,7 +229,9 @@ pub(super) fn link(policy: &Policy, kind: Option<CarrierKind>, path: &str, token
         .find(is_kind)
         .ok_or_else(|| Failed::Usage(format!("route {:?} has no such carrier", route.name)))?;
     Ok(match carrier {
-        Carrier::Query { names } => format!("{base}{path}?{}={token}", names.first().map_or("t", |name| name)),
+        Carrier::Query { names } => {
+            format!("{base}{path}?{}={token}", names.first().map_or("t", |name| name))
+        }
         Carrier::PathPrefix { marker } => format!("{base}/{marker}{token}{path}"),
         Carrier::PathSegment(_) => format!("{base}{}", path.replace("{token}", token)),
         Carrier::Bearer => format!("Authorization: Bearer {token}"),
@@ -197,9 +240,16 @@ pub(super) fn link(policy: &Policy, kind: Option<CarrierKind>, path: &str, token
 }
 
 pub(super) fn caller(loaded: &Loaded, flags: &CallerFlags) -> Result<(), Failed> {
-    let minter = loaded.callers.iter().find_map(|keys| keys.minter(&loaded.log_key)).ok_or_else(|| {
-        Failed::Other("no key set of [[issuer.callers]] holds a key that can sign: ask your identity provider".into())
-    })?;
+    let minter = loaded
+        .callers
+        .iter()
+        .find_map(|keys| keys.minter(&loaded.log_key))
+        .ok_or_else(|| {
+            Failed::Other(
+                "no key set of [[issuer.callers]] holds a key that can sign: ask your identity provider"
+                    .into(),
+            )
+        })?;
     let now = Clock::system().now();
     let claims = Claims {
         subject: Some(flags.sub.as_str().into()),

@@ -42,7 +42,11 @@ impl Demo {
             scope: Some(Scope(Box::new([Opens::Exact(self.path.as_str().into())]))),
             ..Claims::empty(TokenId([0; 8]))
         };
-        Ok(format!("{}{}", self.link_start, self.minter.mint(&claims, now)?.text))
+        Ok(format!(
+            "{}{}",
+            self.link_start,
+            self.minter.mint(&claims, now)?.text
+        ))
     }
 }
 
@@ -61,7 +65,8 @@ pub(super) fn choose(
             _ => None,
         })?;
         let whole = matches!(route.mapping, Mapping::Same) && !matches!(route.scope, ScopeRule::Template(_));
-        let raw::Origin::Folder(root) = file.origin.get(file.route.get(route.number)?.origin.as_ref()?)? else {
+        let raw::Origin::Folder(root) = file.origin.get(file.route.get(route.number)?.origin.as_ref()?)?
+        else {
             return None;
         };
         let root = folder.join(root.root.as_ref()?);
@@ -69,7 +74,13 @@ pub(super) fn choose(
         let minter = policy.keys.minter(log_key)?;
         let public = route.public.as_ref()?;
         let path = format!("{}/{name}", route.prefix);
-        let encoded = path.split('/').skip(1).map(encode_segment).collect::<Result<Vec<_>, _>>().ok()?.join("/");
+        let encoded = path
+            .split('/')
+            .skip(1)
+            .map(encode_segment)
+            .collect::<Result<Vec<_>, _>>()
+            .ok()?
+            .join("/");
         let config = match config.to_str() {
             Some("proxy.toml") => String::new(),
             _ => format!(" --config {}", config.display()),
@@ -90,7 +101,10 @@ fn first_file(folder: &Path) -> Option<String> {
         Some("jpg" | "png" | "webp") => 1,
         _ => 2,
     };
-    let names = std::fs::read_dir(folder).ok()?.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let names = std::fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     names
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| !name.starts_with('.') && encode_segment(name).is_ok())

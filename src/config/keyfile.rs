@@ -14,11 +14,17 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
 /// Writes a new file of mode 0600 that nobody sees half-written. Tells whether it was this call that made it: of two
 /// processes one wins, and the other reads what the winner wrote.
 pub(super) fn make(path: &Path, content: &[u8]) -> io::Result<bool> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     make_folder(folder)?;
     let mut random = [0; 8];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
-    let name = path.file_name().ok_or_else(|| io::Error::other("names no file"))?.to_string_lossy();
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::other("names no file"))?
+        .to_string_lossy();
     let draft = folder.join(format!(".{name}.{:016x}", u64::from_ne_bytes(random)));
     let written = write_new(&draft, content).and_then(|()| {
         // A link, unlike a rename, does not replace what is there.
@@ -36,7 +42,11 @@ pub(super) fn make(path: &Path, content: &[u8]) -> io::Result<bool> {
 }
 
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }
@@ -56,13 +66,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state/key");
         let wins: Vec<bool> = std::thread::scope(|scope| {
-            let makers: Vec<_> = (0..8u8).map(|at| scope.spawn({ let path = &path; move || make(path, &[at; 32]).unwrap() })).collect();
+            let makers: Vec<_> = (0..8u8)
+                .map(|at| {
+                    scope.spawn({
+                        let path = &path;
+                        move || make(path, &[at; 32]).unwrap()
+                    })
+                })
+                .collect();
             makers.into_iter().map(|maker| maker.join().unwrap()).collect()
         });
         assert_eq!(wins.iter().filter(|won| **won).count(), 1);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         assert_eq!(exposed(&path).unwrap(), None);
-        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
         assert_eq!(fs::read(&path).unwrap().len(), 32);
     }
 }

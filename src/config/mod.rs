@@ -87,20 +87,35 @@ pub struct NamedKeys {
 pub fn load(path: &Path, key_files: KeyFiles) -> Result<Loaded, ConfigErrors> {
     let fail = |line, what: String, hint: &str| ConfigErrors {
         file: path.to_owned(),
-        problems: vec![Problem { path: String::new(), line, what, hint: hint.to_owned() }],
+        problems: vec![Problem {
+            path: String::new(),
+            line,
+            what,
+            hint: hint.to_owned(),
+        }],
     };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| fail(None, format!("can't be read: {error}"), "name the file with --config"))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        fail(
+            None,
+            format!("can't be read: {error}"),
+            "name the file with --config",
+        )
+    })?;
     let mut problems = problems::Problems::new(&text);
     let tree = toml::de::DeTable::parse(&text).map_err(|error| {
         let line = error.span().map(|span| problems.line_of(span.start));
-        fail(line, error.message().trim().replace('\n', ", "), "this is not TOML; nothing else was checked")
+        fail(
+            line,
+            error.message().trim().replace('\n', ", "),
+            "this is not TOML; nothing else was checked",
+        )
     })?;
     let tree = toml::Spanned::new(tree.span(), toml::de::DeValue::Table(tree.into_inner()));
     let file = <raw::File as read::Read>::read(&tree, "", &mut problems);
     let built = file.and_then(|file| build::build(&file, path, key_files, &mut problems));
     let warnings = problems.finish(path)?;
-    let mut loaded = built.ok_or_else(|| fail(None, "can't be built".to_owned(), "this is a fault of mediagate"))?;
+    let mut loaded =
+        built.ok_or_else(|| fail(None, "can't be built".to_owned(), "this is a fault of mediagate"))?;
     loaded.warnings = warnings;
     Ok(loaded)
 }

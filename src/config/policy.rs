@@ -29,8 +29,14 @@ impl RouteKeys {
     /// A minter whose tokens these rules accept; `None` where no key at hand can sign, or a `typ` is demanded that we
     /// don't write.
     pub fn minter(&self, log_key: &Arc<LogKey>) -> Option<Minter> {
-        let can_sign = self.keys.load().is_some_and(|set| set.keys.signing(None).is_some());
-        let plain = self.typ.as_deref().is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"));
+        let can_sign = self
+            .keys
+            .load()
+            .is_some_and(|set| set.keys.signing(None).is_some());
+        let plain = self
+            .typ
+            .as_deref()
+            .is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"));
         (can_sign && plain).then(|| Minter {
             keys: Arc::clone(&self.keys),
             issuer: self.issuers.first().map_or("", |text| text).into(),
@@ -47,6 +53,8 @@ pub struct Policy {
     pub route: Arc<Route>,
     /// Its keys.
     pub keys: RouteKeys,
+    /// Its scope template, as it was written.
+    pub template: Option<String>,
     /// Its origin: name, and where it is.
     pub origin: String,
     /// The dialects mounted below it.
@@ -56,9 +64,13 @@ pub struct Policy {
 }
 
 /// A carrier as a person writes it.
-pub fn carrier_text(carrier: &Carrier, path_carrier: Option<&str>) -> String {
+fn carrier_text(carrier: &Carrier, path_carrier: Option<&str>) -> String {
     match carrier {
-        Carrier::Query { names } => names.iter().map(|name| format!("?{name}=…")).collect::<Vec<_>>().join(" and "),
+        Carrier::Query { names } => names
+            .iter()
+            .map(|name| format!("?{name}=…"))
+            .collect::<Vec<_>>()
+            .join(" and "),
         Carrier::PathSegment(_) => format!("path {}", path_carrier.unwrap_or("pattern")),
         Carrier::PathPrefix { marker } => format!("path prefix /{marker}…/"),
         Carrier::Cookie { names } => format!("cookie {}", names.join(" and ")),
@@ -71,10 +83,17 @@ impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let route = &self.route;
         let host = route.host.as_deref().unwrap_or("any host");
-        let prefix = if route.prefix.is_empty() { "/" } else { &route.prefix };
+        let prefix = if route.prefix.is_empty() {
+            "/"
+        } else {
+            &route.prefix
+        };
         writeln!(f, "route {}: {host}, {prefix}", route.name)?;
-        let carriers: Vec<String> =
-            route.carriers.iter().map(|carrier| carrier_text(carrier, self.path_carrier.as_deref())).collect();
+        let carriers: Vec<String> = route
+            .carriers
+            .iter()
+            .map(|carrier| carrier_text(carrier, self.path_carrier.as_deref()))
+            .collect();
         writeln!(f, "  carriers   {}", carriers.join(", "))?;
         write!(
             f,
@@ -95,7 +114,13 @@ impl fmt::Display for Policy {
         match &route.scope {
             ScopeRule::Claims => writeln!(f, "  scope      what the token says; without it nothing opens")?,
             ScopeRule::Whole => writeln!(f, "  scope      ANY true token opens the whole route")?,
-            ScopeRule::Template(_) => writeln!(f, "  scope      a template filled from the token, and what the token says")?,
+            ScopeRule::Template(_) => {
+                let template = self.template.as_deref().unwrap_or_default();
+                writeln!(
+                    f,
+                    "  scope      {template}, filled from the token, and what the token says"
+                )?;
+            }
         }
         let methods: Vec<&str> = route.methods.names().collect();
         write!(f, "  methods    {}", methods.join(", "))?;
@@ -110,7 +135,11 @@ impl fmt::Display for Policy {
             Mapping::Media(_) => "by media id".to_owned(),
         };
         writeln!(f, "  origin     {}, {mapping}", self.origin)?;
-        writeln!(f, "  answers    active content: {:?}, disposition: {:?}", route.active_content, route.disposition)?;
+        writeln!(
+            f,
+            "  answers    active content: {:?}, disposition: {:?}",
+            route.active_content, route.disposition
+        )?;
         let cors = match &route.cors {
             None => "none".to_owned(),
             Some(cors) if cors.any => "any origin".to_owned(),
@@ -127,15 +156,30 @@ impl fmt::Display for Policy {
         if route.forward_authorization {
             sends.push("Authorization".to_owned());
         }
-        sends.extend(route.identity_headers.iter().map(|(name, claim)| format!("{name} = {claim}")));
+        sends.extend(
+            route
+                .identity_headers
+                .iter()
+                .map(|(name, claim)| format!("{name} = {claim}")),
+        );
         if !sends.is_empty() {
             writeln!(f, "  passes on  {}", sends.join(", "))?;
         }
         if !route.status.is_empty() {
-            let mut statuses: Vec<String> =
-                route.status.iter().map(|(code, status)| format!("{} = {}", code.as_str(), status.as_u16())).collect();
+            let mut statuses: Vec<String> = route
+                .status
+                .iter()
+                .map(|(code, status)| format!("{} = {}", code.as_str(), status.as_u16()))
+                .collect();
             statuses.sort();
             writeln!(f, "  status     {}", statuses.join(", "))?;
+        }
+        if !route.response_headers.is_empty() {
+            let names: Vec<&str> = route.response_headers.iter().map(|name| name.as_str()).collect();
+            writeln!(f, "  lets pass  {}", names.join(", "))?;
+        }
+        if !route.redirect_hosts.is_empty() {
+            writeln!(f, "  redirects  to {}", route.redirect_hosts.join(", "))?;
         }
         if !self.mounts.is_empty() {
             writeln!(f, "  mounts     {}", self.mounts.join(", "))?;

@@ -70,16 +70,23 @@ pub(super) struct Problems {
     starts: Vec<usize>,
     /// Key path → line.
     lines: BTreeMap<String, usize>,
+    /// Keys that an unknown key was probably meant to be, and which are not reported as missing too.
+    meant: Vec<String>,
     errors: Vec<Problem>,
     warnings: Vec<Problem>,
 }
 
 impl Problems {
     pub(super) fn new(text: &str) -> Self {
-        let after_breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        let after_breaks = text
+            .bytes()
+            .enumerate()
+            .filter(|(_, byte)| *byte == b'\n')
+            .map(|(at, _)| at + 1);
         Self {
             starts: std::iter::once(0).chain(after_breaks).collect(),
             lines: BTreeMap::new(),
+            meant: Vec::new(),
             errors: Vec::new(),
             warnings: Vec::new(),
         }
@@ -100,12 +107,41 @@ impl Problems {
         self.lines.contains_key(path)
     }
 
+    /// Remembers what an unknown key was probably meant to be.
+    pub(super) fn mean(&mut self, path: String) {
+        self.meant.push(path);
+    }
+
+    /// Whether an unknown key was probably meant to be this one.
+    pub(super) fn is_meant(&self, path: &str) -> bool {
+        self.meant.iter().any(|meant| meant == path)
+    }
+
+    /// The names in a table of named parts, also of those that could not be read.
+    pub(super) fn names(&self, table: &str) -> Vec<String> {
+        let below = |path: &String| {
+            path.strip_prefix(table)
+                .and_then(|rest| rest.strip_prefix('.'))
+                .map(str::to_owned)
+        };
+        self.lines
+            .keys()
+            .filter_map(below)
+            .filter(|name| !name.contains(['.', '[']))
+            .collect()
+    }
+
     /// Whether anything at or below this key was reported.
     pub(super) fn has_error_below(&self, path: &str) -> bool {
         self.errors.iter().any(|problem| problem.path.starts_with(path))
     }
 
-    pub(super) fn error(&mut self, path: impl Into<String>, what: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn error(
+        &mut self,
+        path: impl Into<String>,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         let problem = self.problem(path.into(), what.into(), hint.into());
         if !self.errors.contains(&problem) {
             self.errors.push(problem);
@@ -113,8 +149,19 @@ impl Problems {
     }
 
     /// An error on a line that no key path leads to (an unknown key).
-    pub(super) fn error_on(&mut self, line: usize, path: impl Into<String>, what: impl Into<String>, hint: impl Into<String>) {
-        self.errors.push(Problem { path: path.into(), line: Some(line), what: what.into(), hint: hint.into() });
+    pub(super) fn error_on(
+        &mut self,
+        line: usize,
+        path: impl Into<String>,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.errors.push(Problem {
+            path: path.into(),
+            line: Some(line),
+            what: what.into(),
+            hint: hint.into(),
+        });
     }
 
     pub(super) fn warn(&mut self, path: impl Into<String>, what: impl Into<String>, hint: impl Into<String>) {
@@ -129,7 +176,10 @@ impl Problems {
         if self.errors.is_empty() {
             Ok(self.warnings)
         } else {
-            Err(ConfigErrors { file: file.to_owned(), problems: self.errors })
+            Err(ConfigErrors {
+                file: file.to_owned(),
+                problems: self.errors,
+            })
         }
     }
 
@@ -145,7 +195,12 @@ impl Problems {
                 None => break 1,
             }
         };
-        Problem { path, line: Some(line), what, hint }
+        Problem {
+            path,
+            line: Some(line),
+            what,
+            hint,
+        }
     }
 }
 

@@ -17,12 +17,13 @@ pub(super) trait Read: Sized {
     fn read(node: &Spanned<DeValue<'_>>, path: &str, problems: &mut Problems) -> Option<Self>;
 
     /// Lists the keys below it.
+    #[cfg_attr(not(test), allow(dead_code, reason = "read by the test of docs/CONFIG.md"))]
     fn describe(_path: &str, _schema: &mut Vec<Key>) {}
 }
 
 /// One key of the schema, for the test that holds `docs/CONFIG.md` against it.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "read by the test of docs/CONFIG.md"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "read by the test of docs/CONFIG.md"))]
 pub(super) struct Key {
     /// `keys.NAME.file`, `route.name`.
     pub(super) path: String,
@@ -34,7 +35,7 @@ pub(super) struct Key {
 
 /// Whether a key must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "read by the test of docs/CONFIG.md"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "read by the test of docs/CONFIG.md"))]
 pub(super) enum Need {
     Required,
     Optional,
@@ -97,7 +98,7 @@ macro_rules! choice {
         $(#[$meta])*
         #[derive(Debug)]
         pub(super) enum $name {
-            $($(#[$doc])* $variant($kind),)*
+            $($(#[$doc])* $variant(#[allow(dead_code, reason = "`{}` says nothing more")] $kind),)*
         }
 
         impl $crate::config::read::Read for $name {
@@ -140,16 +141,26 @@ macro_rules! field {
 }
 
 macro_rules! need {
-    (required) => { $crate::config::read::Need::Required };
-    (optional) => { $crate::config::read::Need::Optional };
-    (default($default:literal)) => { $crate::config::read::Need::Default($default) };
+    (required) => {
+        $crate::config::read::Need::Required
+    };
+    (optional) => {
+        $crate::config::read::Need::Optional
+    };
+    (default($default:literal)) => {
+        $crate::config::read::Need::Default($default)
+    };
 }
 
 pub(super) use {choice, field, need, table};
 
 /// `path.key`.
 pub(super) fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
 }
 
 /// The table behind a node; reports its unknown keys, and marks the lines of the known ones.
@@ -169,7 +180,10 @@ pub(super) fn open<'n, 'i>(
             problems.mark(&join(path, name), line);
         } else {
             let hint = match nearest(name, known) {
-                Some(near) => format!("did you mean `{near}`?"),
+                Some(near) => {
+                    problems.mean(join(path, near));
+                    format!("did you mean `{near}`?")
+                }
                 None if known.is_empty() => "this table has no keys".to_owned(),
                 None => format!("known here: {}", known.join(", ")),
             };
@@ -203,11 +217,16 @@ pub(super) fn only<'k>(
 }
 
 /// A key that must be there.
-pub(super) fn required<T: Read>(table: &DeTable<'_>, path: &str, key: &str, problems: &mut Problems) -> Option<T> {
-    if !table.contains_key(key) {
+pub(super) fn required<T: Read>(
+    table: &DeTable<'_>,
+    path: &str,
+    key: &str,
+    problems: &mut Problems,
+) -> Option<T> {
+    if !table.contains_key(key) && !problems.is_meant(&join(path, key)) {
         let hint = match T::kind().as_str() {
             "table" => format!("add the table `{}`", join(path, key)),
-            kind => format!("add `{key} = …`, a {kind}"),
+            kind => format!("add `{key} = …`, {}", with_article(kind)),
         };
         problems.error(join(path, key), "missing", hint);
     }
@@ -215,7 +234,12 @@ pub(super) fn required<T: Read>(table: &DeTable<'_>, path: &str, key: &str, prob
 }
 
 /// A key that may be absent.
-pub(super) fn optional<T: Read>(table: &DeTable<'_>, path: &str, key: &str, problems: &mut Problems) -> Option<T> {
+pub(super) fn optional<T: Read>(
+    table: &DeTable<'_>,
+    path: &str,
+    key: &str,
+    problems: &mut Problems,
+) -> Option<T> {
     T::read(table.get(key)?, &join(path, key), problems)
 }
 
@@ -230,7 +254,8 @@ pub(super) fn default<T: Read>(
     optional(table, path, key, problems).unwrap_or_else(|| {
         let node = DeValue::parse(default).expect("a default is TOML, which a test tries");
         // Its own collector: lines of the default are no lines of the file.
-        T::read(&node, &join(path, key), &mut Problems::new("")).expect("a default is valid, which a test tries")
+        T::read(&node, &join(path, key), &mut Problems::new(""))
+            .expect("a default is valid, which a test tries")
     })
 }
 
@@ -242,7 +267,17 @@ pub(super) fn wrong_type(node: &Spanned<DeValue<'_>>, path: &str, kind: &str, pr
         other => other,
     };
     let line = problems.line_of(node.span().start);
-    problems.error_on(line, path, format!("is a {found}, and should be a {kind}"), example(kind));
+    problems.error_on(
+        line,
+        path,
+        format!("is {}, and should be {}", with_article(found), with_article(kind)),
+        example(kind),
+    );
+}
+
+fn with_article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {kind}")
 }
 
 /// How a value of a kind is written.
@@ -274,7 +309,11 @@ pub(super) fn text<T>(
     match parse(text) {
         Ok(value) => Some(value),
         Err((what, hint)) => {
-            let hint = if hint.is_empty() { example(kind).to_owned() } else { hint };
+            let hint = if hint.is_empty() {
+                example(kind).to_owned()
+            } else {
+                hint
+            };
             problems.error_on(problems.line_of(node.span().start), path, what, hint);
             None
         }
@@ -283,7 +322,9 @@ pub(super) fn text<T>(
 
 impl<T: Read> Read for Vec<T> {
     fn kind() -> String {
-        format!("list of {}s", T::kind())
+        let one = T::kind();
+        let plural = if one.ends_with('s') { "es" } else { "s" };
+        format!("list of {one}{plural}")
     }
 
     fn read(node: &Spanned<DeValue<'_>>, path: &str, problems: &mut Problems) -> Option<Self> {
@@ -345,7 +386,10 @@ impl<T: Read> Read for At<T> {
     }
 
     fn read(node: &Spanned<DeValue<'_>>, path: &str, problems: &mut Problems) -> Option<Self> {
-        T::read(node, path, problems).map(|value| Self { at: path.to_owned(), value })
+        T::read(node, path, problems).map(|value| Self {
+            at: path.to_owned(),
+            value,
+        })
     }
 
     fn describe(path: &str, schema: &mut Vec<Key>) {

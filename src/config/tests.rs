@@ -1,1 +1,363 @@
-//! Tests.
+//! The reader as a whole: every kind of mistake with its line, the schema against its document, the shipped files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::read::{Key, Need, Read};
+use super::*;
+
+/// The least that is right; `{}` in `more` is put at its end.
+const BASE: &str = r#"
+[server]
+listen = ["127.0.0.1:0"]
+public_url = "https://media.example.com"
+
+[admin]
+listen = "127.0.0.1:0"
+
+[keys.media]
+file = "state/media.json"
+generate = "HS256"
+
+[origin.files.folder]
+root = "."
+
+[[route]]
+name = "files"
+path = "/"
+origin = "files"
+carriers = [{ query = "t" }]
+scheme.jwt = { keys = "media", issuer = "i", audience = "a" }
+"#;
+
+/// A configuration in a folder of its own.
+struct Case {
+    folder: tempfile::TempDir,
+}
+
+impl Case {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("proxy.toml"), text).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn load(&self) -> Result<Loaded, ConfigErrors> {
+        load(&self.path("proxy.toml"), KeyFiles::Make)
+    }
+}
+
+fn errors(text: &str) -> Vec<Problem> {
+    match Case::new(text).load() {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.problems,
+    }
+}
+
+fn warnings(text: &str) -> Vec<Problem> {
+    Case::new(text)
+        .load()
+        .map_err(|errors| errors.to_string())
+        .unwrap()
+        .warnings
+}
+
+/// `BASE` with one line in the place of another, or with lines at the end.
+fn changed(from: &str, to: &str) -> String {
+    assert!(BASE.contains(from), "{from}");
+    BASE.replace(from, to)
+}
+
+#[test]
+fn the_least_that_is_right_is_right() {
+    let loaded = Case::new(BASE)
+        .load()
+        .map_err(|errors| errors.to_string())
+        .unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert_eq!(loaded.routes.len(), 1);
+    assert!(loaded.demo.is_none());
+}
+
+#[test]
+fn every_mistake_is_reported_with_its_path_and_line() {
+    let text = changed(
+        "public_url = \"https://media.example.com\"",
+        "public_url = 7\nidle_timout = \"1s\"\nstall_timeout = \"5 minutes\"",
+    )
+    .replace("name = \"files\"\n", "")
+    .replace("keys = \"media\"", "keys = \"meida\"")
+    .replace("{ query = \"t\" }", "{ query = \"a=b\" }");
+    let found: Vec<(String, Option<usize>)> = errors(&text)
+        .into_iter()
+        .map(|problem| (problem.path, problem.line))
+        .collect();
+    let line = |needle: &str| Some(text.lines().position(|line| line.contains(needle)).unwrap() + 1);
+    assert_eq!(
+        found,
+        [
+            ("server.public_url".to_owned(), line("public_url")),
+            ("server.idle_timout".to_owned(), line("idle_timout")),
+            ("server.stall_timeout".to_owned(), line("stall_timeout")),
+            ("route[0].name".to_owned(), line("[[route]]")),
+            ("route[0].carriers[0].query".to_owned(), line("carriers")),
+            ("route[0].scheme.jwt.keys".to_owned(), line("scheme.jwt")),
+        ]
+    );
+    assert!(errors(&text).iter().all(|problem| !problem.hint.is_empty()));
+}
+
+#[test]
+fn broken_toml_is_one_error_with_its_line() {
+    let found = errors("[server]\nlisten = [\n\"127.0.0.1:1\"\n[admin]\n");
+    assert_eq!(found.len(), 1);
+    assert!(matches!(found[0].line, Some(3 | 4)), "{:?}", found[0]);
+}
+
+#[test]
+fn each_rule_has_its_error() {
+    let route = |line: &str| changed("scheme.jwt", &format!("{line}\nscheme.jwt"));
+    let more = |lines: &str| format!("{BASE}\n{lines}");
+    let issuer = |caller: &str| {
+        more(&format!(
+            "[issuer]\nlisten = \"127.0.0.1:0\"\nnative = {{ keys = \"media\", issuer = \"i\", audience = \"a\" }}\n\
+             [[issuer.callers]]\n{caller}\n[[issuer.rule]]\nrequires = \"r\"\npaths = [\"/**\"]\nmax_ttl = \"1h\"\n"
+        ))
+    };
+    let table: &[(String, &str, &str)] = &[
+        (changed("[server]", "demo = true\n[server]").replacen("127.0.0.1:0", "0.0.0.0:0", 1), "server.listen[0]", "not on loopback"),
+        (changed("listen = [\"127.0.0.1:0\"]", "listen = []"), "server.listen", "is empty"),
+        (changed("[\"127.0.0.1:0\"]", "[\"127.0.0.1\"]"), "server.listen[0]", "no address"),
+        (changed("https://media.example.com", "https://media.example.com/x"), "server.public_url", "path"),
+        (changed("[admin]", "max_head = \"1KiB\"\n[admin]"), "server.max_head", "out of range"),
+        (changed("[admin]", "client_address = { header = \"X-Forwarded-For\", trusted = [\"0.0.0.0/0\"] }\n[admin]"), "server.client_address.trusted", "everybody"),
+        (changed("generate = \"HS256\"", "generate = \"RS256\""), "keys.media.generate", "not made"),
+        (changed("generate = \"HS256\"", ""), "keys.media.file", "can't be read"),
+        (changed("generate = \"HS256\"", "jwks = \"https://h/\""), "keys.media", "together"),
+        (more("[keys.far]\njwks = \"http://id.example.com/jwks\""), "keys.far.jwks", "https"),
+        (more("[keys.\"a/b\"]\njwks = \"https://h/\""), "keys.a/b", "no name"),
+        (more("[keys.hand]\ninline = [{ alg = \"HS256\", secret = { env = \"MEDIAGATE_NOT_SET\" } }]"), "keys.hand.inline[0].secret", "not set"),
+        (changed("root = \".\"", "root = \"nowhere\""), "origin.files.folder.root", "can't be opened"),
+        (more("[origin.web.http]\nurl = \"http://u:p@h/\""), "origin.web.http.url", "secret"),
+        (more("[origin.web.http]\nurl = \"http://h/\"\n[origin.web.folder]\nroot = \".\""), "origin.web", "both"),
+        (more("[media.m]\ntemplate = \"/files\""), "media.m.template", "{id}"),
+        (more("[media.m]\nfile = \"x.toml\"\ntemplate = \"/{id}\""), "media.m", "both"),
+        (more("[media.m]\nfile = \"proxy.toml\""), "media.m.file", "proxy.toml"),
+        (changed("carriers = [{ query = \"t\" }]", "carriers = []"), "route[0].carriers", "is empty"),
+        (changed("{ query = \"t\" }", "{ query = \"t\" }, { query = \"t\" }"), "route[0].carriers[1]", "twice"),
+        (changed("{ query = \"t\" }", "{ query = \"t\", cookie = \"t\" }"), "route[0].carriers[0]", "both"),
+        (changed("{ query = \"t\" }", "{ path = \"/x/{token}\" }").replace("path = \"/\"", "path = \"/y\""), "route[0].carriers[0].path", "below"),
+        (changed("path = \"/\"", "path = \"/a/../b\""), "route[0].path", "dot"),
+        (changed("path = \"/\"", "path = \"/a/*\""), "route[0].path", "pattern"),
+        (route("host = \"https://h\""), "route[0].host", "no host"),
+        (route("methods = [\"OPTIONS\"]"), "route[0].methods[0]", "OPTIONS"),
+        (route("status = { token_expird = 403 }"), "route[0].status.token_expird", "no code"),
+        (route("status = { token_expired = 200 }"), "route[0].status.token_expired", "200"),
+        (route("scope = { template = \"a/{sub}\" }"), "route[0].scope.template", "slash"),
+        (route("scope = { template = \"/{exp}\" }"), "route[0].scope.template", "no text"),
+        (route("to = \"/f/{id}\""), "route[0].to", "{id}"),
+        (route("to = \"/f\"\nstrip_prefix = true"), "route[0].to", "strip_prefix"),
+        (route("media = \"m\"") + "\n[media.m]\ntemplate = \"/{id}\"", "route[0].media", "path carrier"),
+        (route("media = \"m\""), "route[0].media", "no media catalogue"),
+        (route("mount = [\"native\"]"), "route[0].mount[0]", "no dialect"),
+        (route("identity_headers = { connection = \"sub\" }"), "route[0].identity_headers.connection", "one connection"),
+        (route("identity_headers = { Authorization = \"sub\" }"), "route[0].identity_headers.Authorization", "already"),
+        (route("identity_headers = { X_Sub = \"sub\" }"), "route[0].identity_headers.X_Sub", "underscore"),
+        (route("response_headers = [\"Transfer-Encoding\"]"), "route[0].response_headers[0]", "one connection"),
+        (route("redirect_hosts = [\"https://h\"]"), "route[0].redirect_hosts[0]", "no host"),
+        (route("cors = { origins = [\"null\"] }"), "route[0].cors.origins[0]", "null"),
+        (route("cors = { origins = [\"https://h/\"] }"), "route[0].cors.origins[0]", "slash"),
+        (route("cors = { origins = [\"https://h:443\"] }"), "route[0].cors.origins[0]", "own port"),
+        (route("cors = { origins = [\"*\"], credentials = true }"), "route[0].cors.credentials", "does not go"),
+        (more("[[route]]\nname = \"files\"\npath = \"/x\"\norigin = \"files\"\ncarriers = [{ bearer = {} }]\nscheme.jwt = { keys = \"media\", issuer = \"i\", audience = \"a\" }"), "route[1].name", "same name"),
+        (more("[[route]]\nname = \"two\"\npath = \"/\"\norigin = \"files\"\ncarriers = [{ bearer = {} }]\nscheme.jwt = { keys = \"media\", issuer = \"i\", audience = \"a\" }"), "route[1].path", "same host and path"),
+        (more("[[route]]\nname = \"two\"\npath = \"/~x\"\norigin = \"files\"\ncarriers = [{ path_prefix = \"~\" }]\nscheme.jwt = { keys = \"media\", issuer = \"i\", audience = \"a\" }").replace("{ query = \"t\" }", "{ path_prefix = \"~\" }"), "route[1].path", "no request reaches"),
+        (issuer("keys = \"media\"\nissuer = \"c\"\naudience = \"c\""), "issuer.callers[0].keys", "only under demo"),
+        (issuer("keys = \"media\"\nissuer = \"i\"\naudience = \"a\""), "issuer.callers[0].audience", "pass as callers"),
+        (issuer("keys = \"nobody\"\nissuer = \"c\"\naudience = \"c\""), "issuer.callers[0].keys", "no key set"),
+        (issuer("keys = \"media\"\nissuer = \"c\"\naudience = \"c\"").replace("public_url = \"https://media.example.com\"", ""), "server.public_url", "missing"),
+        (issuer("keys = \"media\"\nissuer = \"c\"\naudience = \"c\"").replace("requires = \"r\"", "requires = \"r s\""), "issuer.rule[0].requires", "one scope"),
+        (issuer("keys = \"media\"\nissuer = \"c\"\naudience = \"c\"").replace("max_ttl", "default_ttl = \"2h\"\nmax_ttl"), "issuer.rule[0].default_ttl", "longer"),
+    ];
+    for (text, path, what) in table {
+        let found = errors(text);
+        assert!(
+            found
+                .iter()
+                .any(|problem| problem.path == *path && problem.to_string().contains(what)),
+            "{path}: {what}: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn what_deserves_a_second_look_is_a_warning() {
+    for (line, path) in [
+        ("scope = \"whole\"", "route[0].scope"),
+        ("leeway = \"2m\"", "route[0].leeway"),
+        ("active_content = \"allow\"", "route[0].active_content"),
+        ("strip_prefix = true", "route[0].strip_prefix"),
+    ] {
+        let found = warnings(&changed("scheme.jwt", &format!("{line}\nscheme.jwt")));
+        assert!(
+            found.iter().any(|warning| warning.path == path),
+            "{path}: {found:?}"
+        );
+    }
+    let found = warnings(&format!("{BASE}\n[media.m]\ntemplate = \"/{{id}}\""));
+    assert!(
+        found
+            .iter()
+            .any(|warning| warning.path == "media.m" && warning.what == "is not used")
+    );
+}
+
+#[test]
+fn keys_are_made_for_this_user_alone_and_only_when_allowed() {
+    use std::os::unix::fs::PermissionsExt;
+    let case = Case::new(BASE);
+    let checked = load(&case.path("proxy.toml"), KeyFiles::ReadOnly).unwrap();
+    assert!(!case.path("state").exists());
+    assert_eq!(checked.warnings.len(), 2, "{:?}", checked.warnings);
+    let first = case.load().unwrap();
+    let mode = |name: &str| fs::metadata(case.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(
+        (mode("state"), mode("state/media.json"), mode("state/log-id.key")),
+        (0o700, 0o600, 0o600)
+    );
+    // The same keys the next time.
+    let name = |loaded: &Loaded| loaded.log_key.name(b"id");
+    assert_eq!(name(&first), name(&case.load().unwrap()));
+
+    fs::set_permissions(case.path("state/media.json"), fs::Permissions::from_mode(0o640)).unwrap();
+    let errors = case.load().err().unwrap();
+    assert_eq!(errors.problems[0].path, "keys.media.file");
+    assert!(
+        errors.to_string().contains("0640") && errors.to_string().contains("chmod 600"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn no_secret_stands_in_an_error() {
+    let case = Case::new(&format!(
+        "{BASE}\n[keys.hand]\ninline = [{{ alg = \"HS256\", secret = {{ file = \"weak\" }} }}, {{ alg = \"ES256\", secret = {{ file = \"weak\" }} }}, {{ alg = \"HS256\", secret = \"hunter2\" }}]"
+    ));
+    fs::write(case.path("weak"), "hunter2").unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(case.path("weak"), fs::Permissions::from_mode(0o600)).unwrap();
+    let errors = case.load().err().unwrap();
+    assert_eq!(errors.problems.len(), 3, "{errors}");
+    assert!(
+        !errors.to_string().contains("hunter2") && !format!("{errors:?}").contains("hunter2"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn the_claims_that_templates_and_headers_need_are_kept() {
+    let text = changed(
+        "scheme.jwt",
+        "scope = { template = \"/{tenant}/{sub}/**\" }\nidentity_headers = { X-Plan = \"plan\" }\nscheme.jwt",
+    );
+    let loaded = Case::new(&text)
+        .load()
+        .map_err(|errors| errors.to_string())
+        .unwrap();
+    let crate::token::scheme::Scheme::Jwt(jwt) = &loaded.routes[0].scheme;
+    let shown = format!("{jwt:?}");
+    assert!(shown.contains("named: [\"plan\", \"tenant\"]"), "{shown}");
+    assert!(loaded.policies[0].to_string().contains("/{tenant}/{sub}/**"));
+}
+
+#[test]
+fn the_shipped_configurations_are_right() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = vec![root.join("proxy.toml")];
+    files.extend(
+        fs::read_dir(root.join("examples"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "toml")),
+    );
+    assert_eq!(files.len(), 6);
+    for file in files {
+        let loaded = load(&file, KeyFiles::ReadOnly).unwrap_or_else(|errors| panic!("{errors}"));
+        let lasting = loaded
+            .warnings
+            .iter()
+            .filter(|warning| !warning.what.contains("does not exist yet"));
+        assert_eq!(
+            lasting.collect::<Vec<_>>(),
+            Vec::<&Warning>::new(),
+            "{}",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn the_document_and_the_schema_say_the_same() {
+    let mut schema: Vec<Key> = Vec::new();
+    raw::File::describe("", &mut schema);
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIG.md")).unwrap();
+    let mut sections: Vec<String> = Vec::new();
+    let mut rows: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            sections.push(
+                heading
+                    .split('`')
+                    .nth(1)
+                    .unwrap_or_default()
+                    .trim_matches(['[', ']'])
+                    .to_owned(),
+            );
+        } else if line.starts_with("| `") {
+            let cells: Vec<&str> = line
+                .split(" | ")
+                .map(|cell| cell.trim_matches(['|', ' ']))
+                .collect();
+            let path = read::join(sections.last().unwrap(), cells[0].trim_matches('`'));
+            assert!(
+                rows.insert(path.clone(), (cells[1].to_owned(), cells[2].to_owned()))
+                    .is_none(),
+                "{path} twice"
+            );
+        }
+    }
+    for key in &schema {
+        let Some((kind, default)) = rows.remove(&key.path) else {
+            let section = sections
+                .iter()
+                .any(|name| *name == key.path || name.starts_with(&format!("{}.", key.path)));
+            assert!(
+                section && key.kind.contains("table"),
+                "docs/CONFIG.md lacks {}",
+                key.path
+            );
+            continue;
+        };
+        assert_eq!(kind, key.kind, "the type of {}", key.path);
+        match key.need {
+            Need::Required => assert_eq!(default, "required", "{}", key.path),
+            Need::Optional => assert!(default.starts_with('–'), "{}: {default}", key.path),
+            Need::Default(value) => assert_eq!(
+                default,
+                format!("`{}`", value.replace('\'', "\"")),
+                "{}",
+                key.path
+            ),
+        }
+    }
+    assert!(
+        rows.is_empty(),
+        "docs/CONFIG.md has keys that do not exist: {:?}",
+        rows.keys()
+    );
+}

@@ -55,7 +55,10 @@ const ALGORITHMS: &[(&str, Algorithm)] = &[
 
 /// An algorithm's name (RFC 7518 §3.1).
 pub fn algorithm_name(algorithm: Algorithm) -> &'static str {
-    ALGORITHMS.iter().find(|(_, known)| *known == algorithm).map_or("unknown", |(name, _)| name)
+    ALGORITHMS
+        .iter()
+        .find(|(_, known)| *known == algorithm)
+        .map_or("unknown", |(name, _)| name)
 }
 
 /// Reads an algorithm's name.
@@ -67,16 +70,24 @@ pub fn parse_algorithm(text: &str) -> Result<Algorithm, String> {
 }
 
 fn word<T: Copy>(text: &str, kind: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
-    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
-        let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let lower = text.to_lowercase();
-        let near = names.iter().copied().find(|name| name.to_lowercase() == lower).or_else(|| nearest(text, &names));
-        let hint = match near {
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("one of: {}", names.join(", ")),
-        };
-        (format!("{text:?} is no {kind}"), hint)
-    })
+    words
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, value)| *value)
+        .ok_or_else(|| {
+            let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let lower = text.to_lowercase();
+            let near = names
+                .iter()
+                .copied()
+                .find(|name| name.to_lowercase() == lower)
+                .or_else(|| nearest(text, &names));
+            let hint = match near {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("one of: {}", names.join(", ")),
+            };
+            (format!("{text:?} is no {kind}"), hint)
+        })
 }
 
 /// Values that are written as text.
@@ -216,7 +227,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, (String, String)> {
         "d" => 24 * 60 * 60 * 1000,
         _ => return Err(bad()),
     };
-    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(bad)
+    number
+        .checked_mul(milliseconds)
+        .map(Duration::from_millis)
+        .ok_or_else(bad)
 }
 
 /// `512B`, `64KB`, `16KiB`, `1GiB`.
@@ -242,7 +256,10 @@ pub fn show_duration(duration: Duration) -> String {
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)]
         .into_iter()
         .find(|(_, size)| milliseconds >= *size && milliseconds.is_multiple_of(*size))
-        .map_or_else(|| format!("{milliseconds}ms"), |(unit, size)| format!("{}{unit}", milliseconds / size))
+        .map_or_else(
+            || format!("{milliseconds}ms"),
+            |(unit, size)| format!("{}{unit}", milliseconds / size),
+        )
 }
 
 /// A size as the configuration writes it.
@@ -250,7 +267,10 @@ pub fn show_size(bytes: u64) -> String {
     [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
         .into_iter()
         .find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size))
-        .map_or_else(|| format!("{bytes}B"), |(unit, size)| format!("{}{unit}", bytes / size))
+        .map_or_else(
+            || format!("{bytes}B"),
+            |(unit, size)| format!("{}{unit}", bytes / size),
+        )
 }
 
 impl Read for Scope {

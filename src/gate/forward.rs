@@ -66,10 +66,7 @@ pub async fn forward(
     drop(client_headers);
     let upload = match upload {
         HasBody::No => Upload::None,
-        HasBody::Yes => Upload::Client {
-            body,
-            limit: route.max_upload,
-        },
+        HasBody::Yes => Upload::client(body, route.max_upload),
     };
     Ok(route
         .origin

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::route::{DialectStatus, Route};
-use crate::origin::{OriginError, Phase};
+use crate::origin::{OriginError, Phase, UploadFault};
 use crate::token::{Methods, TokenError};
 
 macro_rules! codes {
@@ -216,10 +216,15 @@ impl From<OriginError> for Stop {
             OriginError::Http(_) => (Code::OriginInvalid, "the exchange with the origin failed"),
             OriginError::Invalid(what) => (Code::OriginInvalid, *what),
             OriginError::Io(_) => (Code::OriginUnreachable, "a file can't be read"),
-            OriginError::Upload("larger than allowed") => {
-                return Self::refused(Code::TooLarge, "the upload is larger than the route allows");
+            OriginError::Upload(fault) => {
+                return match fault {
+                    UploadFault::TooLarge => {
+                        Self::refused(Code::TooLarge, "the upload is larger than the route allows")
+                    }
+                    UploadFault::TooSlow => Self::refused(Code::Timeout, "the client's body took too long"),
+                    UploadFault::Broken => Self::refused(Code::BadRequest, "the client's body broke off"),
+                };
             }
-            OriginError::Upload(_) => return Self::refused(Code::BadRequest, "the client's body failed"),
         };
         Self::Failed(Failure {
             code,
@@ -239,5 +244,46 @@ pub fn status(code: Code, route: Option<&Route>) -> StatusCode {
     match route.dialect {
         DialectStatus::Fynn if code.is_about_token() => StatusCode::FORBIDDEN,
         DialectStatus::Fynn | DialectStatus::Native => code.status(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_stands_in_the_documents_with_its_status() {
+        let page = include_str!("../../docs/OPERATIONS.md");
+        for code in Code::ALL {
+            let row = format!("| `{}` | {} | ", code.as_str(), code.status().as_u16());
+            assert!(page.contains(&row), "{row} is not in docs/OPERATIONS.md");
+            assert_eq!(Code::parse(code.as_str()), Some(*code));
+        }
+        let rows = page.lines().filter(|line| {
+            line.starts_with("| `")
+                && line
+                    .split('|')
+                    .nth(2)
+                    .is_some_and(|cell| cell.trim().parse::<u16>().is_ok())
+        });
+        assert_eq!(
+            rows.count(),
+            Code::ALL.len(),
+            "docs/OPERATIONS.md has a code that does not exist"
+        );
+    }
+
+    #[test]
+    fn titles_and_advice_are_sentences_for_people() {
+        for code in Code::ALL {
+            assert!(
+                code.title().len() > 5 && !code.title().contains(['<', '&', '{']),
+                "{code:?}"
+            );
+            assert!(
+                code.advice().ends_with('.') && !code.advice().contains(['<', '&', '{']),
+                "{code:?}"
+            );
+        }
     }
 }

@@ -79,7 +79,12 @@ pub fn deliver(
         let public = location::rewrite(route, granted.prefix.as_deref(), &parts.headers)?;
         headers.insert(header::LOCATION, public);
         // The page that comes with it is the origin's own, and may name it.
-        for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
+        for name in [
+            header::CONTENT_TYPE,
+            header::CONTENT_LENGTH,
+            header::CONTENT_ENCODING,
+            header::CONTENT_LANGUAGE,
+        ] {
             headers.remove(name);
         }
         body = Body::Empty;

@@ -44,7 +44,9 @@ impl Caller {
 
     /// Whether its bearer carries `permission`: one of the words of the claim `scope` (RFC 8693 §4.2).
     pub fn may(&self, permission: &str) -> bool {
-        self.claims.text("scope").is_some_and(|scope| scope.split(' ').any(|word| word == permission))
+        self.claims
+            .text("scope")
+            .is_some_and(|scope| scope.split(' ').any(|word| word == permission))
     }
 }
 
@@ -82,7 +84,11 @@ pub fn prove(
             Err(_) => {}
         }
     }
-    Err(if unavailable { IssueRefusal::KeysUnavailable } else { IssueRefusal::CallerInvalid })
+    Err(if unavailable {
+        IssueRefusal::KeysUnavailable
+    } else {
+        IssueRefusal::CallerInvalid
+    })
 }
 
 /// The one bearer of a request (RFC 6750 §2.1): exactly one `Authorization`, `Bearer` in any case, one token68.
@@ -125,21 +131,43 @@ mod tests {
         assert_eq!(bearer_of(&["Bearer a.b-c_d.e"]).unwrap(), "a.b-c_d.e");
         assert_eq!(bearer_of(&["bearer  abc="]).unwrap(), "abc=");
         for missing in [&[][..], &["Basic dTpw"], &["Token abc"], &[""]] {
-            assert_eq!(bearer_of(missing), Err(IssueRefusal::CallerMissing), "{missing:?}");
+            assert_eq!(
+                bearer_of(missing),
+                Err(IssueRefusal::CallerMissing),
+                "{missing:?}"
+            );
         }
         for invalid in [
-            &["Bearer a", "Bearer a"][..], &["Bearer"], &["Bearer "], &["Bearer a b"], &["Bearer a,b"], &["Bearer \"a\""],
-            &["Bearer a "], &["Bearer a\tb"],
+            &["Bearer a", "Bearer a"][..],
+            &["Bearer"],
+            &["Bearer "],
+            &["Bearer a b"],
+            &["Bearer a,b"],
+            &["Bearer \"a\""],
+            &["Bearer a "],
+            &["Bearer a\tb"],
         ] {
-            assert_eq!(bearer_of(invalid), Err(IssueRefusal::CallerInvalid), "{invalid:?}");
+            assert_eq!(
+                bearer_of(invalid),
+                Err(IssueRefusal::CallerInvalid),
+                "{invalid:?}"
+            );
         }
     }
 
     #[test]
     fn permissions_are_whole_words_of_the_scope_claim() {
         let caller = |scope: Option<&str>| {
-            let named = scope.map(|scope| ("scope".into(), scope.into())).into_iter().collect();
-            Caller::new(Claims { subject: Some("42".into()), named, ..Claims::empty(TokenId([0; 8])) }).unwrap()
+            let named = scope
+                .map(|scope| ("scope".into(), scope.into()))
+                .into_iter()
+                .collect();
+            Caller::new(Claims {
+                subject: Some("42".into()),
+                named,
+                ..Claims::empty(TokenId([0; 8]))
+            })
+            .unwrap()
         };
         assert!(caller(Some("media:read invoice:read")).may("media:read"));
         assert!(!caller(Some("media:readonly")).may("media:read"));
@@ -151,7 +179,13 @@ mod tests {
     #[test]
     fn a_bearer_without_a_subject_is_nobody() {
         let claims = Claims::empty(TokenId([0; 8]));
-        assert!(Caller::new(Claims { subject: Some("".into()), ..claims.clone() }).is_none());
+        assert!(
+            Caller::new(Claims {
+                subject: Some("".into()),
+                ..claims.clone()
+            })
+            .is_none()
+        );
         assert!(Caller::new(claims).is_none());
     }
 }

@@ -72,7 +72,12 @@ pub struct Wanted {
 pub fn rule<'r>(rules: &'r [Rule], caller: &Caller) -> Result<&'r Rule, IssueRefusal> {
     rules
         .iter()
-        .find(|rule| rule.caller.as_deref().is_none_or(|subject| subject == caller.subject()) && caller.may(&rule.requires))
+        .find(|rule| {
+            rule.caller
+                .as_deref()
+                .is_none_or(|subject| subject == caller.subject())
+                && caller.may(&rule.requires)
+        })
         .ok_or(IssueRefusal::NotAllowed("No rule allows this caller any token."))
 }
 
@@ -80,7 +85,12 @@ pub fn rule<'r>(rules: &'r [Rule], caller: &Caller) -> Result<&'r Rule, IssueRef
 ///
 /// # Errors
 /// `Unprocessable` with all that the rule does not allow or no token can say.
-pub fn for_paths(rule: &Rule, caller: &Caller, wanted: &Wanted, now: UnixTime) -> Result<Claims, IssueRefusal> {
+pub fn for_paths(
+    rule: &Rule,
+    caller: &Caller,
+    wanted: &Wanted,
+    now: UnixTime,
+) -> Result<Claims, IssueRefusal> {
     let mut violations = Vec::new();
     let scope = scope(rule, caller, &wanted.paths, &mut violations);
     let claims = Claims {
@@ -90,11 +100,18 @@ pub fn for_paths(rule: &Rule, caller: &Caller, wanted: &Wanted, now: UnixTime) -
         scope: Some(Scope(scope.into())),
         methods: methods(rule, wanted, &mut violations),
         addresses: addresses(wanted, &mut violations),
-        filename: wanted.filename.as_deref().and_then(|name| filename(name, &mut violations)),
+        filename: wanted
+            .filename
+            .as_deref()
+            .and_then(|name| filename(name, &mut violations)),
         parameters: parameters(wanted, &mut violations),
         ..Claims::empty(TokenId([0; 8]))
     };
-    if violations.is_empty() { Ok(claims) } else { Err(IssueRefusal::Unprocessable(violations)) }
+    if violations.is_empty() {
+        Ok(claims)
+    } else {
+        Err(IssueRefusal::Unprocessable(violations))
+    }
 }
 
 /// The claims of a token for one medium. `medium` is what the catalogue knows of it.
@@ -117,7 +134,10 @@ pub fn for_media(
     if let Some(folders) = &rule.folders {
         let folder = medium.and_then(|medium| medium.folder.as_deref());
         if !folder.is_some_and(|folder| folders.iter().any(|allowed| **allowed == *folder)) {
-            return Err(IssueRefusal::violation("id", "The medium is in a folder that this caller may not hand out."));
+            return Err(IssueRefusal::violation(
+                "id",
+                "The medium is in a folder that this caller may not hand out.",
+            ));
         }
     }
     Ok(Claims {
@@ -131,9 +151,16 @@ pub fn for_media(
 
 fn scope(rule: &Rule, caller: &Caller, paths: &[String], violations: &mut Vec<Violation>) -> Vec<Opens> {
     // A template whose claim the caller lacks allows nothing.
-    let allowed: Vec<Opens> = rule.paths.iter().filter_map(|template| template.fill(caller.claims()).ok()).collect();
+    let allowed: Vec<Opens> = rule
+        .paths
+        .iter()
+        .filter_map(|template| template.fill(caller.claims()).ok())
+        .collect();
     if paths.is_empty() || paths.len() > MAX_PATTERNS {
-        violations.push(Violation::new("paths", "Between 1 and 64 path patterns are needed."));
+        violations.push(Violation::new(
+            "paths",
+            "Between 1 and 64 path patterns are needed.",
+        ));
         return Vec::new();
     }
     let mut scope = Vec::new();
@@ -141,7 +168,11 @@ fn scope(rule: &Rule, caller: &Caller, paths: &[String], violations: &mut Vec<Vi
         match Opens::parse(path) {
             Err(bad) => violations.push(Violation::of_item("paths", at, bad.to_string())),
             Ok(opens) if !allowed.iter().any(|allowed| allowed.covers(&opens)) => {
-                violations.push(Violation::of_item("paths", at, "This is more than the caller may have."));
+                violations.push(Violation::of_item(
+                    "paths",
+                    at,
+                    "This is more than the caller may have.",
+                ));
             }
             Ok(opens) => scope.push(opens),
         }
@@ -149,13 +180,21 @@ fn scope(rule: &Rule, caller: &Caller, paths: &[String], violations: &mut Vec<Vi
     scope
 }
 
-fn subject<'w>(rule: &Rule, caller: &'w Caller, wanted: &'w Wanted, violations: &mut Vec<Violation>) -> &'w str {
+fn subject<'w>(
+    rule: &Rule,
+    caller: &'w Caller,
+    wanted: &'w Wanted,
+    violations: &mut Vec<Violation>,
+) -> &'w str {
     let subject = wanted.subject.as_deref().unwrap_or_else(|| caller.subject());
     if subject != caller.subject() && !rule.any_subject {
         violations.push(Violation::new("sub", "This caller may ask for itself only."));
     }
     if subject.is_empty() || subject.len() > MAX_TEXT_BYTES || subject.chars().any(char::is_control) {
-        violations.push(Violation::new("sub", "A subject has 1 to 1024 bytes and no control characters."));
+        violations.push(Violation::new(
+            "sub",
+            "A subject has 1 to 1024 bytes and no control characters.",
+        ));
     }
     subject
 }
@@ -164,7 +203,10 @@ fn expires(rule: &Rule, wanted: &Wanted, now: UnixTime, violations: &mut Vec<Vio
     let ttl = wanted.ttl.unwrap_or(rule.default_ttl);
     if ttl > rule.max_ttl || ttl.is_zero() {
         let message = format!("Between 1 and {} seconds are allowed.", rule.max_ttl.as_secs());
-        violations.push(Violation { property: "expires_in".into(), message: message.into() });
+        violations.push(Violation {
+            property: "expires_in".into(),
+            message: message.into(),
+        });
     }
     let expires = now.after(ttl);
     if wanted.not_before.is_some_and(|start| start >= expires) {
@@ -180,8 +222,14 @@ fn methods(rule: &Rule, wanted: &Wanted, violations: &mut Vec<Violation>) -> Opt
     };
     match Methods::parse(names.iter().map(String::as_str)) {
         Ok(methods) if !names.is_empty() && rule.methods.covers(methods) => return Some(methods),
-        Ok(_) => violations.push(Violation::new("methods", "None, or more than the caller may have.")),
-        Err(_) => violations.push(Violation::new("methods", "GET, HEAD, PUT, POST, DELETE or PATCH.")),
+        Ok(_) => violations.push(Violation::new(
+            "methods",
+            "None, or more than the caller may have.",
+        )),
+        Err(_) => violations.push(Violation::new(
+            "methods",
+            "GET, HEAD, PUT, POST, DELETE or PATCH.",
+        )),
     }
     None
 }
@@ -192,7 +240,9 @@ fn addresses(wanted: &Wanted, violations: &mut Vec<Violation>) -> Option<Box<[Ip
     }
     let mut all = Vec::new();
     for (at, text) in wanted.addresses.iter().take(MAX_ITEMS).enumerate() {
-        let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let parsed = text
+            .parse::<IpNet>()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         match parsed {
             Ok(net) => all.push(net),
             Err(_) => violations.push(Violation::of_item("ips", at, "Not an address or network.")),
@@ -219,12 +269,22 @@ fn filename(name: &str, violations: &mut Vec<Violation>) -> Option<Box<str>> {
 fn parameters(wanted: &Wanted, violations: &mut Vec<Violation>) -> Box<[(Box<str>, Box<str>)]> {
     let too_long = |text: &String| text.len() > MAX_TEXT_BYTES || text.chars().any(char::is_control);
     if wanted.parameters.len() > MAX_ITEMS
-        || wanted.parameters.iter().any(|(name, value)| name.is_empty() || too_long(name) || too_long(value))
+        || wanted
+            .parameters
+            .iter()
+            .any(|(name, value)| name.is_empty() || too_long(name) || too_long(value))
     {
-        violations.push(Violation::new("args", "At most 32 parameters of 1024 bytes each, without control characters."));
+        violations.push(Violation::new(
+            "args",
+            "At most 32 parameters of 1024 bytes each, without control characters.",
+        ));
         return Box::default();
     }
-    wanted.parameters.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect()
+    wanted
+        .parameters
+        .iter()
+        .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+        .collect()
 }
 
 #[cfg(test)]

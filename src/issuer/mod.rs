@@ -96,7 +96,10 @@ struct Noted {
 impl Issuer {
     /// An issuer with these settings.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, throttle: Throttle::new() }
+        Self {
+            settings,
+            throttle: Throttle::new(),
+        }
     }
 
     /// Which dialect a request is for, by its path alone (`/v1/tokens`, `/media/{id}/download-token`): what a route that
@@ -112,7 +115,9 @@ impl Issuer {
         let dialect = Dialect::of(&self.settings, path);
         let (mut response, code) = match &dialect {
             _ if path == JWKS_PATH => self.keys(request.method()),
-            Some(dialect) if is_preflight(request) => (self.preflight(dialect, request.headers()), "preflight"),
+            Some(dialect) if is_preflight(request) => {
+                (self.preflight(dialect, request.headers()), "preflight")
+            }
             Some(dialect) => match self.issue(dialect, client, request, now, &mut noted) {
                 Ok(response) => (response, "issued"),
                 Err(refusal) => (dialect.refuse(&refusal), refusal.code()),
@@ -123,16 +128,28 @@ impl Issuer {
             }
         };
         let headers = response.headers_mut();
-        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         self.cross_origin(request.headers(), headers);
         if request.method() == Method::HEAD {
             let length = response.body().len();
-            response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+            response
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, length.into());
             *response.body_mut() = Bytes::new();
         }
-        Answer { response, code, caller: noted.caller, token_id: noted.token_id }
+        Answer {
+            response,
+            code,
+            caller: noted.caller,
+            token_id: noted.token_id,
+        }
     }
 
     fn issue(
@@ -162,7 +179,10 @@ impl Issuer {
 
     fn take(&self, caller: &Caller, rule: &Rule, now: UnixTime) -> Result<(), IssueRefusal> {
         match rule.per_minute {
-            Some(limit) => self.throttle.take(caller.subject(), limit, now).map_err(IssueRefusal::LimitReached),
+            Some(limit) => self
+                .throttle
+                .take(caller.subject(), limit, now)
+                .map_err(IssueRefusal::LimitReached),
             None => Ok(()),
         }
     }
@@ -179,8 +199,15 @@ impl Issuer {
                 keys.append(public);
             }
         }
-        let mut response = dialect::json(StatusCode::OK, "application/jwk-set+json", &serde_json::json!({ "keys": keys }));
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+        let mut response = dialect::json(
+            StatusCode::OK,
+            "application/jwk-set+json",
+            &serde_json::json!({ "keys": keys }),
+        );
+        response.headers_mut().insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=300"),
+        );
         (response, "keys")
     }
 
@@ -191,8 +218,14 @@ impl Issuer {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Authorization, Content-Type"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static("POST"),
+        );
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("Authorization, Content-Type"),
+        );
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         response
     }
@@ -200,8 +233,11 @@ impl Issuer {
     fn allowed_origin<'h>(&self, asked: &'h HeaderMap) -> Option<&'h HeaderValue> {
         let mut origins = asked.get_all(header::ORIGIN).iter();
         let origin = origins.next().filter(|_| origins.next().is_none())?;
-        let is_known = |known: &Box<str>| known.as_bytes() == origin.as_bytes();
-        self.settings.cors_origins.iter().any(is_known).then_some(origin)
+        self.settings
+            .cors_origins
+            .iter()
+            .any(|known| known.as_bytes() == origin.as_bytes())
+            .then_some(origin)
     }
 
     fn cross_origin(&self, asked: &HeaderMap, headers: &mut HeaderMap) {
@@ -211,7 +247,10 @@ impl Issuer {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
         if let Some(origin) = self.allowed_origin(asked) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After"));
+            headers.insert(
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static("Retry-After"),
+            );
         }
     }
 }
@@ -219,7 +258,9 @@ impl Issuer {
 fn is_preflight(request: &Request<Bytes>) -> bool {
     request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ORIGIN)
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 #[cfg(test)]

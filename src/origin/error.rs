@@ -13,6 +13,17 @@ pub enum Phase {
     Gap,
 }
 
+/// What is wrong with a client's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadFault {
+    /// It is larger than the route allows.
+    TooLarge,
+    /// No byte of it came for as long as an origin may pause.
+    TooSlow,
+    /// It broke off.
+    Broken,
+}
+
 /// No answer, or none that can be believed. `Display` is for logs: it names no host, path or credential.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginError {
@@ -32,6 +43,6 @@ pub enum OriginError {
     #[error("a file can't be read")]
     Io(#[source] io::Error),
     /// The client's upload failed or was larger than allowed.
-    #[error("the client's body failed: {0}")]
-    Upload(&'static str),
+    #[error("the client's body failed: {0:?}")]
+    Upload(UploadFault),
 }

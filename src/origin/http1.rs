@@ -21,7 +21,7 @@ use super::pool::{Lease, Rest, Slot};
 use super::truth::{self, Asked, Length};
 use super::upstream::Upstream;
 use super::wire::{Watched, Wire};
-use super::{OriginBody, OriginError, OriginRequest, Phase, Pools, Upload};
+use super::{OriginBody, OriginError, OriginRequest, Phase, Pools, Upload, UploadFault};
 
 /// hyper's read buffer grows up to this while an origin keeps filling it, and its allocation up to twice as far. Larger
 /// reads cost less CPU per byte (a 1 GiB body: 1.35 s in reads of 64 KiB, 0.65 s of 1 MiB); a body in flight holds up to
@@ -101,7 +101,7 @@ impl HttpOrigin {
         request: OriginRequest,
     ) -> Result<Response<OriginBody>, OriginError> {
         if request.upload.is_announced_too_large() {
-            return Err(OriginError::Upload("larger than allowed"));
+            return Err(OriginError::Upload(UploadFault::TooLarge));
         }
         let asked = Asked::of(&request.method, &request.headers);
         let request = self.compose(request)?;
@@ -115,8 +115,9 @@ impl HttpOrigin {
             method,
             target,
             mut headers,
-            upload,
+            mut upload,
         } = request;
+        upload.set_patience(self.settings.gap_timeout);
         let target = match self.settings.base_path.as_str() {
             "" => target,
             base => [base, &target].concat(),
@@ -277,7 +278,7 @@ fn cause(error: hyper::Error) -> OriginError {
     let mut source = error.source();
     while let Some(inner) = source {
         if let Some(OriginError::Upload(reason)) = inner.downcast_ref() {
-            return OriginError::Upload(reason);
+            return OriginError::Upload(*reason);
         }
         source = inner.source();
     }

@@ -19,7 +19,7 @@ mod upstream;
 mod wire;
 
 pub use body::{OriginBody, Upload};
-pub use error::{OriginError, Phase};
+pub use error::{OriginError, Phase, UploadFault};
 pub use folder::Folder;
 pub use http1::{HttpOrigin, HttpSettings};
 pub use pool::{OriginStats, Pools};

@@ -1,7 +1,9 @@
 //! What an HTTP origin may answer to what it was asked: partial content, lengths, framing. Pure.
 //! In: what was asked, the status and the headers. Out: how long the body is. Never: believes a range it did not ask for.
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::range::{Spec, Specs, parse};
@@ -10,6 +12,8 @@ use super::range::{Spec, Specs, parse};
 #[derive(Debug)]
 pub(super) struct Asked {
     head: bool,
+    /// Whether "not modified" can be an answer.
+    conditional: bool,
     /// The ranges of a GET; empty when there were none that can be read.
     ranges: Specs,
 }
@@ -37,6 +41,7 @@ impl Asked {
         };
         Self {
             head: *method == Method::HEAD,
+            conditional: headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE),
             ranges,
         }
     }
@@ -52,6 +57,9 @@ pub(super) fn judge(
     status: StatusCode,
     headers: &mut HeaderMap,
 ) -> Result<Length, &'static str> {
+    if status == StatusCode::NOT_MODIFIED && !asked.conditional {
+        return Err("a 304 that nobody asked for");
+    }
     let announced = content_length(headers)?;
     let bodiless = asked.head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let promised = match status {

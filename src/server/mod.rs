@@ -118,7 +118,10 @@ impl Server {
         let origin_stats = Arc::new(OriginStats::default());
         connect_readings(&metrics, &access, &origin_stats);
         read_key_ages(&metrics, &key_sources, &clock);
-        let background = Background { key_sources, clock: clock.clone() };
+        let background = Background {
+            key_sources,
+            clock: clock.clone(),
+        };
         let services = Services {
             clock,
             metrics: Arc::clone(&metrics),
@@ -212,13 +215,26 @@ fn connect_readings(metrics: &Metrics, access: &Arc<AccessLog>, origin: &Arc<Ori
 
 /// The ages of fetched key sets; a set that was never fetched is as old as the process and more: infinite.
 fn read_key_ages(metrics: &Metrics, sources: &[JwksSource], clock: &Clock) {
-    let sets: Vec<_> = sources.iter().map(|source| (source.ring.name().to_owned(), Arc::clone(&source.stats))).collect();
+    let sets: Vec<_> = sources
+        .iter()
+        .map(|source| (source.ring.name().to_owned(), Arc::clone(&source.stats)))
+        .collect();
     let clock = clock.clone();
     metrics.read_key_ages(Box::new(move || {
         let now = clock.now().millis();
-        let age = |last: i64| if last == 0 { f64::INFINITY } else { (now - last).max(0) as f64 / 1000.0 };
+        let age = |last: i64| {
+            if last == 0 {
+                f64::INFINITY
+            } else {
+                (now - last).max(0) as f64 / 1000.0
+            }
+        };
         let reading = |(name, stats): &(String, Arc<KeySourceStats>)| {
-            ("keys", name.clone(), age(stats.last_success.load(Ordering::Relaxed)))
+            (
+                "keys",
+                name.clone(),
+                age(stats.last_success.load(Ordering::Relaxed)),
+            )
         };
         sets.iter().map(reading).collect()
     }));

@@ -42,7 +42,12 @@ pub(super) struct InFlight(Arc<Progress>);
 impl Progress {
     pub(super) fn new() -> Arc<Self> {
         let zero = AtomicU64::new;
-        Arc::new(Self { start: Instant::now(), requests: zero(0), busy: AtomicBool::new(false), ended: zero(0) })
+        Arc::new(Self {
+            start: Instant::now(),
+            requests: zero(0),
+            busy: AtomicBool::new(false),
+            ended: zero(0),
+        })
     }
 
     /// A request's head was read.
@@ -102,7 +107,8 @@ impl ClientSocket {
         let requests = self.progress.requests.load(Ordering::Relaxed);
         if requests != self.requests && !self.progress.is_busy() {
             self.requests = requests;
-            self.since = self.progress.start + Duration::from_millis(self.progress.ended.load(Ordering::Relaxed));
+            self.since =
+                self.progress.start + Duration::from_millis(self.progress.ended.load(Ordering::Relaxed));
             self.head_begun = false;
         }
     }
@@ -122,8 +128,14 @@ impl ClientSocket {
     /// due; the timer is set nevertheless, since hyper may not come back here when the answer ends.
     fn wait_for_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let answering = self.progress.is_busy() || self.stalled_since.is_some();
-        let deadline = if answering { Instant::now() + self.waits.idle } else { self.deadline() };
-        let timer = self.read_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let deadline = if answering {
+            Instant::now() + self.waits.idle
+        } else {
+            self.deadline()
+        };
+        let timer = self
+            .read_timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         // A timer that stands later than it has to is moved; one that stands earlier is moved when it rings.
         if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);

@@ -6,13 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::Uri;
 use jsonwebtoken::Algorithm;
 
-use super::{DAY, Place, in_range, raw, seconds};
+use super::{DAY, Place, in_range, inline, raw, seconds};
 use crate::config::problems::Problems;
-use crate::config::values::Encoding;
 use crate::config::{KeyFiles, NamedKeys, algorithm_name, keyfile};
 use crate::keysource::JwksSource;
 use crate::origin::connect::Address;
@@ -33,14 +32,17 @@ impl Keys {
     /// The set called `name`; reports one that does not exist.
     pub(super) fn find(&self, at: &str, name: &str, problems: &mut Problems) -> Option<&NamedKeys> {
         if !self.rings.contains_key(name) && !problems.has(&format!("keys.{name}")) {
-            super::links::unknown(at, "key set", "keys", name, self.rings.keys(), problems);
+            super::links::unknown(at, "key set", "keys", name, problems);
         }
         self.named.iter().find(|named| named.ring.name() == name)
     }
 }
 
 pub(super) fn build(file: &raw::File, place: &Place, problems: &mut Problems) -> Keys {
-    let mut keys = Keys { log_key: log_key(place, problems), ..Keys::default() };
+    let mut keys = Keys {
+        log_key: log_key(place, problems),
+        ..Keys::default()
+    };
     for (name, raw) in &file.keys {
         let built = set(name, raw, place, problems);
         let ring = built.map(|(named, source)| {
@@ -62,7 +64,11 @@ fn log_key(place: &Place, problems: &mut Problems) -> Option<Arc<LogKey>> {
     let secret = secret_file("state", &path, place.key_files, || Ok(text.clone()), problems)?;
     if secret.reveal().len() < 16 {
         let hint = "delete it; it is made again on the next start";
-        problems.error("state", format!("{} holds less than 16 bytes", path.display()), hint);
+        problems.error(
+            "state",
+            format!("{} holds less than 16 bytes", path.display()),
+            hint,
+        );
         return None;
     }
     Some(Arc::new(LogKey::new(&secret)))
@@ -86,7 +92,11 @@ fn secret_file(
     match Secret::from_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => match key_files {
             KeyFiles::ReadOnly => {
-                problems.warn(at, format!("{} does not exist yet", path.display()), "`mediagate serve` makes it");
+                problems.warn(
+                    at,
+                    format!("{} does not exist yet", path.display()),
+                    "`mediagate serve` makes it",
+                );
                 return content(problems).map(|text| Secret::new(text.into_bytes()));
             }
             KeyFiles::Make => {
@@ -99,7 +109,11 @@ fn secret_file(
             }
         },
         Err(error) => {
-            problems.error(at, format!("{} can't be read: {error}", path.display()), "is it readable for this user?");
+            problems.error(
+                at,
+                format!("{} can't be read: {error}", path.display()),
+                "is it readable for this user?",
+            );
             return None;
         }
         Ok(_) => {}
@@ -115,11 +129,14 @@ fn secret_file(
 }
 
 /// Whether nobody but its owner can read a file with a secret.
-fn owner_only(at: &str, path: &Path, problems: &mut Problems) -> bool {
+pub(super) fn owner_only(at: &str, path: &Path, problems: &mut Problems) -> bool {
     match keyfile::exposed(path) {
         Ok(None) => true,
         Ok(Some(mode)) => {
-            let what = format!("{} holds a secret and has mode {mode:04o}, so that others can read it", path.display());
+            let what = format!(
+                "{} holds a secret and has mode {mode:04o}, so that others can read it",
+                path.display()
+            );
             problems.error(at, what, format!("chmod 600 {}", path.display()));
             false
         }
@@ -130,34 +147,64 @@ fn owner_only(at: &str, path: &Path, problems: &mut Problems) -> bool {
     }
 }
 
-fn set(name: &str, raw: &raw::Keys, place: &Place, problems: &mut Problems) -> Option<(NamedKeys, Option<JwksSource>)> {
+fn set(
+    name: &str,
+    raw: &raw::Keys,
+    place: &Place,
+    problems: &mut Problems,
+) -> Option<(NamedKeys, Option<JwksSource>)> {
     let at = &raw.at;
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-        problems.error(at, format!("{name:?} is no name"), "letters, digits, - and _, at most 64");
+    if name.is_empty()
+        || name.len() > 64
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    {
+        problems.error(
+            at,
+            format!("{name:?} is no name"),
+            "letters, digits, - and _, at most 64",
+        );
         return None;
     }
     // What the file has, readable or not: `file = 3` was reported and is still a file.
     let has = |key: &str, problems: &Problems| problems.has(&format!("{at}.{key}"));
-    let kinds: Vec<&str> = ["file", "jwks", "inline"].into_iter().filter(|key| has(key, problems)).collect();
+    let kinds: Vec<&str> = ["file", "jwks", "inline"]
+        .into_iter()
+        .filter(|key| has(key, problems))
+        .collect();
     let [kind] = kinds[..] else {
         let what = match kinds.len() {
             0 => "has none of `file`, `jwks` and `inline`".to_owned(),
             _ => format!("has {} together", kinds.join(" and ")),
         };
-        problems.error(at, what, "exactly one of `file`, `jwks` and `inline` says where the keys are");
+        problems.error(
+            at,
+            what,
+            "exactly one of `file`, `jwks` and `inline` says where the keys are",
+        );
         return None;
     };
-    for (key, wanted) in
-        [("generate", "file"), ("alg", "file"), ("kid", "file"), ("ca_file", "jwks"), ("refresh", "jwks"), ("cooldown", "jwks")]
-    {
+    for (key, wanted) in [
+        ("generate", "file"),
+        ("alg", "file"),
+        ("kid", "file"),
+        ("ca_file", "jwks"),
+        ("refresh", "jwks"),
+        ("cooldown", "jwks"),
+    ] {
         if wanted != kind && has(key, problems) {
-            problems.error(format!("{at}.{key}"), format!("goes only with `{wanted}`"), format!("this set has `{kind}`: take it out"));
+            problems.error(
+                format!("{at}.{key}"),
+                format!("goes only with `{wanted}`"),
+                format!("this set has `{kind}`: take it out"),
+            );
         }
     }
     match kind {
         "file" => from_file(name, raw, place, problems).map(|named| (named, None)),
         "jwks" => from_url(name, raw, place, problems).map(|(named, source)| (named, Some(source))),
-        _ => inline(name, raw, place, problems).map(|named| (named, None)),
+        _ => inline::inline(name, raw, place, problems).map(|named| (named, None)),
     }
 }
 
@@ -168,17 +215,29 @@ fn from_file(name: &str, raw: &raw::Keys, place: &Place, problems: &mut Problems
         let known = matches!(algorithm, Algorithm::HS256 | Algorithm::ES256 | Algorithm::EdDSA);
         if !known {
             let what = format!("keys for {} are not made here", algorithm_name(*algorithm));
-            problems.error(format!("{}.generate", raw.at), what, "one of: HS256, ES256, EdDSA");
+            problems.error(
+                format!("{}.generate", raw.at),
+                what,
+                "one of: HS256, ES256, EdDSA",
+            );
         }
         known
     });
     let secret = match generate {
-        Some(algorithm) => secret_file(&at, &path, place.key_files, || KeySet::generate(algorithm), problems)?,
+        Some(algorithm) => secret_file(
+            &at,
+            &path,
+            place.key_files,
+            || KeySet::generate(algorithm),
+            problems,
+        )?,
         None => match Secret::from_file(&path) {
             Ok(secret) => secret,
             Err(error) => {
                 let hint = match error.kind() {
-                    io::ErrorKind::NotFound => "add `generate = \"EdDSA\"` to have it made, or see `mediagate keys new`",
+                    io::ErrorKind::NotFound => {
+                        "add `generate = \"EdDSA\"` to have it made, or see `mediagate keys new`"
+                    }
                     _ => "is it readable for this user?",
                 };
                 problems.error(at, format!("{} can't be read: {error}", path.display()), hint);
@@ -190,14 +249,22 @@ fn from_file(name: &str, raw: &raw::Keys, place: &Place, problems: &mut Problems
     let parsed = if pem {
         let Some(algorithm) = raw.alg else {
             let hint = "add `alg = \"ES256\"`, or whatever the key is for: a key belongs to one algorithm";
-            problems.error(format!("{}.alg", raw.at), "missing: the file is PEM, which does not say it", hint);
+            problems.error(
+                format!("{}.alg", raw.at),
+                "missing: the file is PEM, which does not say it",
+                hint,
+            );
             return None;
         };
         KeySet::from_pem(raw.kid.as_deref(), algorithm, &secret)
     } else {
         for (key, there) in [("alg", raw.alg.is_some()), ("kid", raw.kid.is_some())] {
             if there {
-                problems.error(format!("{}.{key}", raw.at), "goes only with a PEM file", "the keys of a JWK set say it themselves");
+                problems.error(
+                    format!("{}.{key}", raw.at),
+                    "goes only with a PEM file",
+                    "the keys of a JWK set say it themselves",
+                );
             }
         }
         KeySet::from_jwks(secret.reveal(), SetSource::Local)
@@ -205,7 +272,11 @@ fn from_file(name: &str, raw: &raw::Keys, place: &Place, problems: &mut Problems
     let keys = match parsed {
         Ok(keys) => keys,
         Err(error) => {
-            problems.error(at, format!("{}: {error}", path.display()), "a JWK set, or one key in PEM");
+            problems.error(
+                at,
+                format!("{}: {error}", path.display()),
+                "a JWK set, or one key in PEM",
+            );
             return None;
         }
     };
@@ -226,16 +297,35 @@ fn from_url(
     place: &Place,
     problems: &mut Problems,
 ) -> Option<(NamedKeys, JwksSource)> {
-    let refresh = in_range(format!("{}.refresh", raw.at), raw.refresh, seconds(1), DAY, problems);
-    let cooldown = in_range(format!("{}.cooldown", raw.at), raw.cooldown, seconds(1), seconds(3600), problems);
+    let refresh = in_range(
+        format!("{}.refresh", raw.at),
+        raw.refresh,
+        seconds(1),
+        DAY,
+        problems,
+    );
+    let cooldown = in_range(
+        format!("{}.cooldown", raw.at),
+        raw.cooldown,
+        seconds(1),
+        seconds(3600),
+        problems,
+    );
     let at = format!("{}.jwks", raw.at);
     let url = raw.jwks.as_deref()?;
     let Some(uri) = url.parse::<Uri>().ok().filter(|uri| uri.host().is_some()) else {
-        problems.error(at, "is no URL", "write \"https://id.example.com/.well-known/jwks.json\"");
+        problems.error(
+            at,
+            "is no URL",
+            "write \"https://id.example.com/.well-known/jwks.json\"",
+        );
         return None;
     };
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let loopback = host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
     match uri.scheme_str() {
         Some("https") => {}
         Some("http") if loopback => {}
@@ -245,8 +335,15 @@ fn from_url(
             return None;
         }
     }
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        problems.error(at, "holds a user name or password", "a key set is public; take it out");
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        problems.error(
+            at,
+            "holds a user name or password",
+            "a key set is public; take it out",
+        );
         return None;
     }
     let ca_file = raw.ca_file.as_deref().map(|path| place.resolve(path));
@@ -263,100 +360,38 @@ fn from_url(
     if place.key_files == KeyFiles::Make
         && let Err(error) = keyfile::make_folder(&place.state)
     {
-        problems.error("state", format!("{} can't be made: {error}", place.state.display()), "");
+        problems.error(
+            "state",
+            format!("{} can't be made: {error}", place.state.display()),
+            "",
+        );
     }
     let source = JwksSource {
         ring: Arc::clone(&ring),
         address,
-        path: uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+        path: uri
+            .path_and_query()
+            .map_or_else(|| "/".to_owned(), ToString::to_string),
         refresh,
         cooldown,
         copy: copy.clone(),
         stats: Arc::default(),
     };
     if copy.exists() && !source.load_copy() {
-        problems.warn(at, format!("{} is no good copy of the set", copy.display()), "it is fetched anew by `mediagate serve`");
+        problems.warn(
+            at,
+            format!("{} is no good copy of the set", copy.display()),
+            "it is fetched anew by `mediagate serve`",
+        );
     }
-    Some((NamedKeys { ring, source: url.to_owned(), copy: Some(copy), generated: false }, source))
-}
-
-fn inline(name: &str, raw: &raw::Keys, place: &Place, problems: &mut Problems) -> Option<NamedKeys> {
-    let mut all = KeySet::default();
-    let inline = raw.inline.as_ref()?;
-    if inline.is_empty() {
-        problems.error(format!("{}.inline", raw.at), "is empty", "add a [[keys.NAME.inline]] with alg and secret");
-        return None;
-    }
-    let mut good = true;
-    for key in inline {
-        match inline_key(key, place, problems).map(|set| std::mem::take(&mut all).merge(set)) {
-            Some(Ok(merged)) => all = merged,
-            Some(Err(error)) => {
-                problems.error(&key.at, error.to_string(), "give each key its own kid");
-                good = false;
-            }
-            None => good = false,
-        }
-    }
-    good.then(|| NamedKeys {
-        ring: Arc::new(KeyRing::fixed(name, all)),
-        source: "inline".to_owned(),
-        copy: None,
-        generated: false,
-    })
-}
-
-fn inline_key(key: &raw::InlineKey, place: &Place, problems: &mut Problems) -> Option<KeySet> {
-    let at = format!("{}.secret", key.at);
-    let (algorithm, secret) = (key.alg?, key.secret.as_ref()?);
-    let read = match secret {
-        raw::SecretRef::Env(name) => Secret::from_env(name),
-        raw::SecretRef::File(path) => {
-            let path = place.resolve(path);
-            let read = Secret::from_file(&path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())));
-            if read.is_ok() && !owner_only(&at, &path, problems) {
-                return None;
-            }
-            read
-        }
-    };
-    let secret = match read {
-        Ok(secret) => secret,
-        Err(error) => {
-            problems.error(at, error.to_string(), "");
-            return None;
-        }
-    };
-    let hmac = matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512);
-    let built = if hmac {
-        let Some(bytes) = decode(&secret, key.encoding) else {
-            problems.error(at, "is not in the encoding that `encoding` names", "text, base64url, base64 or hex");
-            return None;
-        };
-        KeySet::from_hmac(key.kid.as_deref(), algorithm, &bytes)
-    } else {
-        if problems.has(&format!("{}.encoding", key.at)) {
-            problems.error(format!("{}.encoding", key.at), "goes only with HMAC secrets", "a PEM key needs none: take it out");
-        }
-        KeySet::from_pem(key.kid.as_deref(), algorithm, &secret)
-    };
-    built.map_err(|error| problems.error(at, error.to_string(), "")).ok()
-}
-
-fn decode(secret: &Secret, encoding: Encoding) -> Option<Secret> {
-    let bytes = secret.reveal();
-    let decoded = match encoding {
-        Encoding::Text => bytes.to_vec(),
-        Encoding::Base64Url => BASE64_URL_SAFE_NO_PAD.decode(bytes).ok()?,
-        Encoding::Base64 => BASE64_STANDARD.decode(bytes).ok()?,
-        Encoding::Hex => {
-            let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-            let (pairs, rest) = bytes.as_chunks::<2>();
-            if !rest.is_empty() {
-                return None;
-            }
-            pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect::<Option<_>>()?
-        }
-    };
-    Some(Secret::new(decoded))
+    Some((
+        NamedKeys {
+            ring,
+            // A query may hold a key of the server's.
+            source: url.split(['?', '#']).next().unwrap_or_default().to_owned(),
+            copy: Some(copy),
+            generated: false,
+        },
+        source,
+    ))
 }

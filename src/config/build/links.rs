@@ -7,18 +7,14 @@ use crate::config::problems::{Problems, nearest};
 use crate::token::carrier::Carrier;
 
 /// Claims that are no text, and so can't fill a template or a header.
-const NOT_TEXT: &[&str] = &["exp", "nbf", "iat", "aud", "paths", "methods", "ips", "uses", "args", "rate", "streams"];
+const NOT_TEXT: &[&str] = &[
+    "exp", "nbf", "iat", "aud", "paths", "methods", "ips", "uses", "args", "rate", "streams",
+];
 
 /// Reports a name that leads nowhere.
-pub(super) fn unknown<'n>(
-    at: &str,
-    kind: &str,
-    table: &str,
-    name: &str,
-    known: impl Iterator<Item = &'n String>,
-    problems: &mut Problems,
-) {
-    let known: Vec<&str> = known.map(String::as_str).collect();
+pub(super) fn unknown(at: &str, kind: &str, table: &str, name: &str, problems: &mut Problems) {
+    let names = problems.names(table);
+    let known: Vec<&str> = names.iter().map(String::as_str).collect();
     let hint = match nearest(name, &known) {
         Some(near) => format!("did you mean {near:?}?"),
         None if known.is_empty() => format!("add [{table}.{name}]"),
@@ -31,11 +27,21 @@ pub(super) fn unknown<'n>(
 pub(super) fn claim_name(at: &str, claim: &str, problems: &mut Problems) -> bool {
     let good = !claim.is_empty()
         && claim.len() <= 128
-        && claim.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}' | b'"' | b'\\'));
+        && claim
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}' | b'"' | b'\\'));
     if !good {
-        problems.error(at, format!("{claim:?} is no name of a claim"), "a text claim, such as \"sub\"");
+        problems.error(
+            at,
+            format!("{claim:?} is no name of a claim"),
+            "a text claim, such as \"sub\"",
+        );
     } else if NOT_TEXT.contains(&claim) {
-        problems.error(at, format!("the claim {claim:?} is no text"), "a text claim, such as \"sub\"");
+        problems.error(
+            at,
+            format!("the claim {claim:?} is no text"),
+            "a text claim, such as \"sub\"",
+        );
         return false;
     }
     good
@@ -49,14 +55,28 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
             keys.extend(jwt.keys.as_deref());
         }
     }
-    let mut media: Vec<&str> = file.route.iter().filter_map(|route| route.media.as_deref()).collect();
+    let mut media: Vec<&str> = file
+        .route
+        .iter()
+        .filter_map(|route| route.media.as_deref())
+        .collect();
     if let Some(issuer) = &file.issuer {
-        keys.extend(issuer.callers.iter().flatten().filter_map(|caller| caller.keys.as_deref()));
+        keys.extend(
+            issuer
+                .callers
+                .iter()
+                .flatten()
+                .filter_map(|caller| caller.keys.as_deref()),
+        );
         keys.extend(issuer.native.as_ref().and_then(|native| native.keys.as_deref()));
         keys.extend(issuer.fynn.as_ref().and_then(|fynn| fynn.keys.as_deref()));
         media.extend(issuer.fynn.as_ref().and_then(|fynn| fynn.media.as_deref()));
     }
-    let origins: Vec<&str> = file.route.iter().filter_map(|route| route.origin.as_deref()).collect();
+    let origins: Vec<&str> = file
+        .route
+        .iter()
+        .filter_map(|route| route.origin.as_deref())
+        .collect();
     for (table, names, used) in [
         ("keys", file.keys.keys().collect::<Vec<_>>(), keys),
         ("origin", file.origin.keys().collect(), origins),
@@ -70,22 +90,30 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
     }
 }
 
-/// Reports routes whose path another route's path prefix swallows, and routes for hosts that can't be told apart.
+/// Reports routes whose paths look like another route's path prefix with a token: `Router::find` takes that reading first.
 pub(super) fn unreachable(routes: &[Built], problems: &mut Problems) {
     for built in routes {
-        let Some(first) = built.route.prefix.split('/').nth(1) else { continue };
-        for other in routes {
-            let same_host = other.route.host.is_none() || other.route.host == built.route.host;
+        let Some(first) = built.route.prefix.split('/').nth(1) else {
+            continue;
+        };
+        for other in routes.iter().filter(|other| other.route.host == built.route.host) {
             let marker = other.route.carriers.iter().find_map(|carrier| match carrier {
                 Carrier::PathPrefix { marker } if first.starts_with(&**marker) => Some(marker),
                 _ => None,
             });
-            if let Some(marker) = marker.filter(|_| same_host) {
-                problems.error(
-                    format!("{}.path", built.at),
-                    format!("no request reaches it: /{marker}… is where route {:?} looks for tokens", other.route.name),
-                    "choose another path, or another path_prefix there",
+            let Some(marker) = marker else { continue };
+            let (path, name) = (format!("{}.path", built.at), &other.route.name);
+            let hint = "choose another path, or another path_prefix there";
+            if other.route.prefix.is_empty() {
+                let what =
+                    format!("no request reaches it: /{marker}… is where route {name:?} looks for tokens");
+                problems.error(path, what, hint);
+            } else {
+                let what = format!(
+                    "not all of it is reached: /{marker}…{} goes to route {name:?}",
+                    other.route.prefix
                 );
+                problems.warn(path, what, hint);
             }
         }
     }

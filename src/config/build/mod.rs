@@ -10,10 +10,13 @@ use crate::app::Snapshot;
 use crate::gate::route::{Route, Router};
 use crate::issuer::Issuer;
 
+mod carriers;
 mod cors;
+mod inline;
 mod issuer;
 mod keys;
 mod links;
+mod mapping;
 mod origins;
 mod routes;
 mod server;
@@ -28,7 +31,11 @@ struct Place {
 impl Place {
     /// A path as the file means it: relative to the file's folder.
     fn resolve(&self, path: &Path) -> PathBuf {
-        if path.is_absolute() { path.to_owned() } else { self.folder.join(path) }
+        if path.is_absolute() {
+            path.to_owned()
+        } else {
+            self.folder.join(path)
+        }
     }
 }
 
@@ -40,8 +47,16 @@ pub(super) fn build(
     problems: &mut Problems,
 ) -> Option<Loaded> {
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-    let state = if file.state.is_absolute() { file.state.clone() } else { folder.join(&file.state) };
-    let place = Place { folder, state, key_files };
+    let state = if file.state.is_absolute() {
+        file.state.clone()
+    } else {
+        folder.join(&file.state)
+    };
+    let place = Place {
+        folder,
+        state,
+        key_files,
+    };
 
     let served = server::build(file, &place, problems);
     let keys = keys::build(file, &place, problems);
@@ -52,29 +67,47 @@ pub(super) fn build(
     links::unused(file, problems);
     links::unreachable(&routes.built, problems);
 
-    let built: Vec<Arc<Route>> = routes.built.iter().map(|built| Arc::clone(&built.route)).collect();
+    let built: Vec<Arc<Route>> = routes
+        .built
+        .iter()
+        .map(|built| Arc::clone(&built.route))
+        .collect();
     let router = match Router::new(built.iter().cloned()) {
         Ok(router) => Some(router),
         Err(same) => {
-            problems.error(routes.path_of(&same.1), same.to_string(), "give one of them another host or path");
+            problems.error(
+                routes.path_of(&same.1),
+                same.to_string(),
+                "give one of them another host or path",
+            );
             None
         }
     };
     let policies: Vec<Policy> = routes.built.drain(..).map(|built| built.policy).collect();
     let log_key = keys.log_key.clone()?;
-    let callers = issuer.as_ref().map(|issuer| issuer.callers.clone()).unwrap_or_default();
+    let callers = issuer
+        .as_ref()
+        .map(|issuer| issuer.callers.clone())
+        .unwrap_or_default();
     let issuer = match issuer {
         Some(issuer) => Some(Arc::new(Issuer::new(issuer.settings?))),
         None => None,
     };
-    let demo = file.demo.then(|| demo::choose(file, path, &place.folder, &policies, &log_key)).flatten();
+    let demo = file
+        .demo
+        .then(|| demo::choose(file, path, &place.folder, &policies, &log_key))
+        .flatten();
     Some(Loaded {
         file: path.to_owned(),
         listeners: served.listeners?,
         settings: served.settings,
         client_address: served.client_address?,
         log: served.log,
-        snapshot: Snapshot { router: router?, issuer, mounts: routes.mounts },
+        snapshot: Snapshot {
+            router: router?,
+            issuer,
+            mounts: routes.mounts,
+        },
         key_sources: keys.sources,
         keys: keys.named,
         routes: built,
@@ -88,12 +121,22 @@ pub(super) fn build(
 }
 
 /// Checks a duration against its range; answers it whatever it is, since the error stops the rest.
-fn in_range(path: String, value: Duration, least: Duration, most: Duration, problems: &mut Problems) -> Duration {
+fn in_range(
+    path: String,
+    value: Duration,
+    least: Duration,
+    most: Duration,
+    problems: &mut Problems,
+) -> Duration {
     if value < least || value > most {
         problems.error(
             path,
             format!("{} is out of range", super::show_duration(value)),
-            format!("{} to {}", super::show_duration(least), super::show_duration(most)),
+            format!(
+                "{} to {}",
+                super::show_duration(least),
+                super::show_duration(most)
+            ),
         );
     }
     value

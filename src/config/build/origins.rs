@@ -25,7 +25,11 @@ pub(super) struct Built {
 }
 
 /// All origins; `None` for one that is wrong and was reported.
-pub(super) fn origins(file: &raw::File, place: &Place, problems: &mut Problems) -> BTreeMap<String, Option<Built>> {
+pub(super) fn origins(
+    file: &raw::File,
+    place: &Place,
+    problems: &mut Problems,
+) -> BTreeMap<String, Option<Built>> {
     let one = |(name, origin): (&String, &raw::Origin)| {
         let built = match origin {
             raw::Origin::Folder(folder) => self::folder(folder, place, problems),
@@ -46,7 +50,11 @@ fn folder(folder: &raw::Folder, place: &Place, problems: &mut Problems) -> Optio
         }),
         Err(error) => {
             let hint = "relative paths count from the configuration file's folder";
-            problems.error(format!("{}.root", folder.at), format!("{} can't be opened: {error}", root.display()), hint);
+            problems.error(
+                format!("{}.root", folder.at),
+                format!("{} can't be opened: {error}", root.display()),
+                hint,
+            );
             None
         }
     }
@@ -54,12 +62,38 @@ fn folder(folder: &raw::Folder, place: &Place, problems: &mut Problems) -> Optio
 
 fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Built> {
     let at = |key: &str| format!("{}.{key}", http.at);
-    let connect_timeout = in_range(at("connect_timeout"), http.connect_timeout, TENTH, seconds(300), problems);
-    let head_timeout = in_range(at("head_timeout"), http.head_timeout, TENTH, seconds(3600), problems);
-    let gap_timeout = in_range(at("gap_timeout"), http.gap_timeout, TENTH, seconds(3600), problems);
-    let idle_timeout = in_range(at("idle_timeout"), http.idle_timeout, seconds(0), seconds(3600), problems);
+    let connect_timeout = in_range(
+        at("connect_timeout"),
+        http.connect_timeout,
+        TENTH,
+        seconds(300),
+        problems,
+    );
+    let head_timeout = in_range(
+        at("head_timeout"),
+        http.head_timeout,
+        TENTH,
+        seconds(3600),
+        problems,
+    );
+    let gap_timeout = in_range(
+        at("gap_timeout"),
+        http.gap_timeout,
+        TENTH,
+        seconds(3600),
+        problems,
+    );
+    let idle_timeout = in_range(
+        at("idle_timeout"),
+        http.idle_timeout,
+        seconds(0),
+        seconds(3600),
+        problems,
+    );
     let host = http.host.as_deref().map(|host| {
-        let value = HeaderValue::from_str(host).ok().filter(|_| host.parse::<http::uri::Authority>().is_ok());
+        let value = HeaderValue::from_str(host)
+            .ok()
+            .filter(|_| host.parse::<http::uri::Authority>().is_ok());
         if value.is_none() {
             problems.error(at("host"), "is no host", "write \"files.example.com\"");
         }
@@ -67,10 +101,16 @@ fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Buil
     });
     let url = http.url.as_deref()?;
     let mut wrong = |what: &str| {
-        problems.error(at("url"), what, "write \"http://127.0.0.1:9000\" or \"https://files.example.com/base\"");
+        problems.error(
+            at("url"),
+            what,
+            "write \"http://127.0.0.1:9000\" or \"https://files.example.com/base\"",
+        );
         None
     };
-    let Ok(uri) = url.parse::<Uri>() else { return wrong("is no URL") };
+    let Ok(uri) = url.parse::<Uri>() else {
+        return wrong("is no URL");
+    };
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.authority().is_none() {
         return wrong("is no http or https URL");
     }
@@ -87,7 +127,11 @@ fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Buil
     };
     let ca_file = http.ca_file.as_deref().map(|path| place.resolve(path));
     if ca_file.is_some() && uri.scheme_str() == Some("http") {
-        problems.warn(at("ca_file"), "means nothing for an http URL", "write https, or take it out");
+        problems.warn(
+            at("ca_file"),
+            "means nothing for an http URL",
+            "write https, or take it out",
+        );
     }
     let address = match Address::parse(&uri, ca_file.as_deref()) {
         Ok(address) => address,
@@ -102,7 +146,13 @@ fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Buil
         None => HeaderValue::from_str(&authority).ok()?,
     };
     let mut hosts: Vec<Box<str>> = vec![authority.as_str().into()];
-    for name in [uri.host().map(str::to_ascii_lowercase), host.to_str().ok().map(str::to_ascii_lowercase)].into_iter().flatten() {
+    for name in [
+        uri.host().map(str::to_ascii_lowercase),
+        host.to_str().ok().map(str::to_ascii_lowercase),
+    ]
+    .into_iter()
+    .flatten()
+    {
         if !hosts.iter().any(|known| **known == *name) {
             hosts.push(name.into());
         }
@@ -119,7 +169,11 @@ fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Buil
         max_idle: http.max_idle,
         allow_close_delimited: http.allow_close_delimited,
     };
-    Some(Built { origin: Arc::new(Origin::Http(HttpOrigin::new(settings))), hosts, place })
+    Some(Built {
+        origin: Arc::new(Origin::Http(HttpOrigin::new(settings))),
+        hosts,
+        place,
+    })
 }
 
 /// All media catalogues; `None` for one that is wrong and was reported.
@@ -136,19 +190,32 @@ pub(super) fn media(
             None
         }
         (None, None) => {
-            if !problems.has(&format!("{}.file", media.at)) && !problems.has(&format!("{}.template", media.at)) {
-                problems.error(&media.at, "has neither `file` nor `template`", "add `template = \"/files/{id}\"`, or a catalogue");
+            if !problems.has(&format!("{}.file", media.at))
+                && !problems.has(&format!("{}.template", media.at))
+            {
+                problems.error(
+                    &media.at,
+                    "has neither `file` nor `template`",
+                    "add `template = \"/files/{id}\"`, or a catalogue",
+                );
             }
             None
         }
     };
-    file.media.iter().map(|(name, media)| (name.clone(), one(media).map(Arc::new))).collect()
+    file.media
+        .iter()
+        .map(|(name, media)| (name.clone(), one(media).map(Arc::new)))
+        .collect()
 }
 
 fn template_media(at: &str, template: &str, problems: &mut Problems) -> Option<Media> {
     let filled = template.replace("{id}", "0");
     if template.matches("{id}").count() != 1 || filled.contains(['{', '}', '?', '#']) {
-        problems.error(at, "does not name `{id}` exactly once, or holds more than a path", "write \"/files/{id}\"");
+        problems.error(
+            at,
+            "does not name `{id}` exactly once, or holds more than a path",
+            "write \"/files/{id}\"",
+        );
         return None;
     }
     if let Err(error) = Target::parse(&filled, None) {
@@ -162,7 +229,11 @@ fn catalogue(at: &str, path: &std::path::Path, problems: &mut Problems) -> Optio
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {
-            problems.error(at, format!("{} can't be read: {error}", path.display()), "relative paths count from the configuration file's folder");
+            problems.error(
+                at,
+                format!("{} can't be read: {error}", path.display()),
+                "relative paths count from the configuration file's folder",
+            );
             return None;
         }
     };
@@ -171,7 +242,9 @@ fn catalogue(at: &str, path: &std::path::Path, problems: &mut Problems) -> Optio
         serde_json::from_str(&text).map_err(|error| (Some(error.line()), error.to_string()))
     } else {
         toml::from_str(&text).map_err(|error| {
-            let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
+            let line = error
+                .span()
+                .map(|span| text[..span.start].matches('\n').count() + 1);
             (line, error.message().trim().replace('\n', ", "))
         })
     };
@@ -179,7 +252,11 @@ fn catalogue(at: &str, path: &std::path::Path, problems: &mut Problems) -> Optio
         Ok(all) => all,
         Err((line, what)) => {
             let line = line.map_or_else(String::new, |line| format!(":{line}"));
-            problems.error(at, format!("{}{line}: {what}", path.display()), "each id is a table with file, name, folder, owner");
+            problems.error(
+                at,
+                format!("{}{line}: {what}", path.display()),
+                "each id is a table with file, name, folder, owner",
+            );
             return None;
         }
     };
@@ -190,7 +267,11 @@ fn catalogue(at: &str, path: &std::path::Path, problems: &mut Problems) -> Optio
             Some("is no media id: one path segment of at most 128 bytes".to_owned())
         } else if !file.starts_with('/') {
             Some(format!("file {file:?} does not start with a slash"))
-        } else if file.split('/').skip(1).any(|segment| crate::target::encode_segment(segment).is_err()) {
+        } else if file
+            .split('/')
+            .skip(1)
+            .any(|segment| crate::target::encode_segment(segment).is_err())
+        {
             Some(format!("file {file:?} is no path to a file"))
         } else {
             None

@@ -7,17 +7,16 @@ use http::StatusCode;
 
 use super::keys::Keys;
 use super::server::Served;
-use super::{cors, in_range, links, origins, raw, seconds};
+use super::{carriers, cors, in_range, links, mapping, origins, raw, seconds};
 use crate::app::Mount;
 use crate::config::policy::{Policy, RouteKeys};
 use crate::config::problems::Problems;
 use crate::config::read::At;
 use crate::gate::refusal::Code;
-use crate::gate::route::{ActiveContent, Mapping, Route, ScopeRule};
+use crate::gate::route::{ActiveContent, Route, ScopeRule};
 use crate::issuer::DialectName;
 use crate::media::Media;
-use crate::target::Target;
-use crate::token::carrier::{Carrier, Carriers, PathPattern};
+use crate::token::carrier::{Carrier, Carriers};
 use crate::token::keys::LogKey;
 use crate::token::scheme::Scheme;
 use crate::token::scheme::jwt::{Jwt, Rules};
@@ -47,12 +46,12 @@ impl Routes {
 }
 
 /// What routes refer to.
-struct Parts<'b> {
-    served: &'b Served,
-    keys: &'b Keys,
-    origins: &'b BTreeMap<String, Option<origins::Built>>,
-    media: &'b BTreeMap<String, Option<Arc<Media>>>,
-    issuer: Option<&'b raw::Issuer>,
+pub(super) struct Parts<'b> {
+    pub(super) served: &'b Served,
+    pub(super) keys: &'b Keys,
+    pub(super) origins: &'b BTreeMap<String, Option<origins::Built>>,
+    pub(super) media: &'b BTreeMap<String, Option<Arc<Media>>>,
+    pub(super) issuer: Option<&'b raw::Issuer>,
 }
 
 pub(super) fn build(
@@ -63,15 +62,33 @@ pub(super) fn build(
     media: &BTreeMap<String, Option<Arc<Media>>>,
     problems: &mut Problems,
 ) -> Routes {
-    let parts = Parts { served, keys, origins, media, issuer: file.issuer.as_ref() };
+    let parts = Parts {
+        served,
+        keys,
+        origins,
+        media,
+        issuer: file.issuer.as_ref(),
+    };
     if file.route.is_empty() && !problems.has("route") {
-        problems.error("route", "there is none", "add a [[route]] with name, path, origin, carriers and scheme");
+        problems.error(
+            "route",
+            "there is none",
+            "add a [[route]] with name, path, origin, carriers and scheme",
+        );
     }
     let mut routes = Routes::default();
     for (number, raw) in file.route.iter().enumerate() {
-        let twin = raw.name.as_ref().and_then(|name| file.route[..number].iter().find(|other| other.name.as_ref() == Some(name)));
+        let twin = raw.name.as_ref().and_then(|name| {
+            file.route[..number]
+                .iter()
+                .find(|other| other.name.as_ref() == Some(name))
+        });
         if let Some(twin) = twin {
-            problems.error(format!("{}.name", raw.at), format!("{} has the same name", twin.at), "names are labels in logs and metrics: each route needs its own");
+            problems.error(
+                format!("{}.name", raw.at),
+                format!("{} has the same name", twin.at),
+                "names are labels in logs and metrics: each route needs its own",
+            );
         }
         if let Some((built, mounts)) = one(number, raw, &parts, problems) {
             routes.built.push(built);
@@ -81,39 +98,80 @@ pub(super) fn build(
     routes
 }
 
-fn one(number: usize, raw: &raw::Route, parts: &Parts<'_>, problems: &mut Problems) -> Option<(Built, Vec<Mount>)> {
+fn one(
+    number: usize,
+    raw: &raw::Route,
+    parts: &Parts<'_>,
+    problems: &mut Problems,
+) -> Option<(Built, Vec<Mount>)> {
     let at = |key: &str| format!("{}.{key}", raw.at);
     let name = raw.name.as_deref();
-    if name.is_some_and(|name| name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))) {
-        problems.error(at("name"), "is no name", "letters, digits, -, _ and ., at most 64");
+    if name.is_some_and(|name| {
+        name.is_empty()
+            || name.len() > 64
+            || !name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    }) {
+        problems.error(
+            at("name"),
+            "is no name",
+            "letters, digits, -, _ and ., at most 64",
+        );
     }
     let host = match &raw.host {
-        Some(host) => self::host(&at("host"), host, problems).map(Some),
+        Some(host) => carriers::host(&at("host"), host, problems).map(Some),
         None => Some(None),
     };
-    let prefix = raw.path.as_deref().and_then(|path| prefix(&at("path"), path, problems));
+    let prefix = raw
+        .path
+        .as_deref()
+        .and_then(|path| carriers::prefix(&at("path"), path, problems));
     let origin = raw.origin.as_deref().and_then(|name| {
         if !parts.origins.contains_key(name) && !problems.has(&format!("origin.{name}")) {
-            links::unknown(&at("origin"), "origin", "origin", name, parts.origins.keys(), problems);
+            links::unknown(&at("origin"), "origin", "origin", name, problems);
         }
         parts.origins.get(name)?.as_ref()
     });
-    let carriers = carriers(raw, prefix.as_deref(), problems);
-    let variables: Vec<String> = carriers.iter().flatten().flat_map(|carrier| match carrier {
-        Carrier::PathSegment(pattern) => pattern.variables().map(str::to_owned).collect(),
-        _ => Vec::new(),
-    }).collect();
-    let has_path_carrier = carriers.iter().flatten().any(|carrier| matches!(carrier, Carrier::PathSegment(_)));
+    let carriers = carriers::carriers(raw, prefix.as_deref(), problems);
+    let variables: Vec<String> = carriers
+        .iter()
+        .flatten()
+        .flat_map(|carrier| match carrier {
+            Carrier::PathSegment(pattern) => pattern.variables().map(str::to_owned).collect(),
+            _ => Vec::new(),
+        })
+        .collect();
+    let has_path_carrier = carriers
+        .iter()
+        .flatten()
+        .any(|carrier| matches!(carrier, Carrier::PathSegment(_)));
     let leeway = in_range(at("leeway"), raw.leeway, seconds(0), seconds(300), problems);
     if raw.leeway > seconds(60) {
-        problems.warn(at("leeway"), "is long", "tokens live that much longer than they say");
+        problems.warn(
+            at("leeway"),
+            "is long",
+            "tokens live that much longer than they say",
+        );
     }
     let methods = methods(&at("methods"), &raw.methods, problems);
     let mut named = Vec::new();
     let scope = scope(raw, &mut named, problems);
-    let mapping = mapping(raw, parts, &variables, has_path_carrier, prefix.as_deref(), &mut named, problems);
+    let mapping = mapping::mapping(
+        raw,
+        parts,
+        &variables,
+        has_path_carrier,
+        prefix.as_deref(),
+        &mut named,
+        problems,
+    );
     let identity_headers = cors::identity_headers(&at("identity_headers"), &raw.identity_headers, problems);
-    named.extend(identity_headers.iter().flat_map(|headers| headers.iter().map(|(_, claim)| claim.to_string())));
+    named.extend(
+        identity_headers
+            .iter()
+            .flat_map(|headers| headers.iter().map(|(_, claim)| claim.to_string())),
+    );
     let status = status(raw, problems);
     let cors = match &raw.cors {
         Some(cors) => cors::cors(cors, problems).map(Some),
@@ -123,21 +181,40 @@ fn one(number: usize, raw: &raw::Route, parts: &Parts<'_>, problems: &mut Proble
     let redirect_hosts = redirect_hosts(&raw.redirect_hosts, problems);
     let mounts = mounts(raw, parts, problems);
     if raw.active_content == ActiveContent::Allow {
-        problems.warn(at("active_content"), "lets scripts in HTML and SVG run on this host", "only where every file is trusted");
+        problems.warn(
+            at("active_content"),
+            "lets scripts in HTML and SVG run on this host",
+            "only where every file is trusted",
+        );
     }
-    if raw.forward_authorization && carriers.iter().flatten().any(|carrier| matches!(carrier, Carrier::Bearer)) {
-        problems.warn(at("forward_authorization"), "a bearer that carries the token is never passed on", "only other credentials are");
+    if raw.forward_authorization
+        && carriers
+            .iter()
+            .flatten()
+            .any(|carrier| matches!(carrier, Carrier::Bearer))
+    {
+        problems.warn(
+            at("forward_authorization"),
+            "a bearer that carries the token is never passed on",
+            "only other credentials are",
+        );
     }
-    let Some(raw::Scheme::Jwt(jwt)) = &raw.scheme else { return None };
+    let Some(raw::Scheme::Jwt(jwt)) = &raw.scheme else {
+        return None;
+    };
     let rules = jwt_rules(jwt, parts.keys, named, problems);
 
     let (name, host, prefix, origin) = (name?, host?, prefix?, origin?);
     let (route_keys, rules) = rules?;
     let carriers = carriers?;
-    let path_carrier = raw.carriers.iter().flatten().find_map(|carrier| match &carrier.value {
-        raw::Carrier::Path(text) => Some(text.clone()),
-        _ => None,
-    });
+    let path_carrier = raw
+        .carriers
+        .iter()
+        .flatten()
+        .find_map(|carrier| match &carrier.value {
+            raw::Carrier::Path(text) => Some(text.clone()),
+            _ => None,
+        });
     let route = Arc::new(Route {
         name: name.into(),
         number,
@@ -170,106 +247,46 @@ fn one(number: usize, raw: &raw::Route, parts: &Parts<'_>, problems: &mut Proble
         origin: format!("{} ({})", raw.origin.as_deref()?, origin.place),
         mounts: mounts.iter().map(|dialect| dialect.as_str()).collect(),
         path_carrier,
+        template: match &raw.scope {
+            raw::Scope::Template(scope) => scope.template.clone(),
+            raw::Scope::Claims | raw::Scope::Whole => None,
+        },
     };
-    let mounts = mounts.into_iter().map(|dialect| Mount { host: host.clone(), prefix: prefix.clone(), dialect }).collect();
-    Some((Built { at: raw.at.clone(), route, policy }, mounts))
+    let mounts = mounts
+        .into_iter()
+        .map(|dialect| Mount {
+            host: host.clone(),
+            prefix: prefix.clone(),
+            dialect,
+        })
+        .collect();
+    Some((
+        Built {
+            at: raw.at.clone(),
+            route,
+            policy,
+        },
+        mounts,
+    ))
 }
 
 /// The public scheme and host of a route: those of the server, under the route's own host where it has one.
 fn public(base: Option<&PublicBase>, host: Option<&str>) -> Option<PublicBase> {
     let base = base?;
-    let (name, port) = match base.authority.rfind(':').filter(|colon| !base.authority[*colon..].contains(']')) {
+    let (name, port) = match base
+        .authority
+        .rfind(':')
+        .filter(|colon| !base.authority[*colon..].contains(']'))
+    {
         Some(colon) => base.authority.split_at(colon),
         None => (&*base.authority, ""),
     };
     match host.filter(|host| *host != name) {
-        Some(host) => Some(PublicBase { scheme: base.scheme.clone(), authority: format!("{host}{port}").into() }),
+        Some(host) => Some(PublicBase {
+            scheme: base.scheme.clone(),
+            authority: format!("{host}{port}").into(),
+        }),
         None => Some(base.clone()),
-    }
-}
-
-fn host(at: &str, host: &str, problems: &mut Problems) -> Option<Box<str>> {
-    let lower = host.to_ascii_lowercase();
-    let good = !lower.is_empty()
-        && lower.len() <= 253
-        && lower.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    let bracketed = lower.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
-    if good || bracketed {
-        return Some(lower.into());
-    }
-    problems.error(at, "is no host name", "write \"media.example.com\": no scheme, no port, no wildcard, punycode for other scripts");
-    None
-}
-
-/// The decoded path, without a slash at its end.
-fn prefix(at: &str, path: &str, problems: &mut Problems) -> Option<Box<str>> {
-    if path.contains(['{', '}', '*', '?', '#']) {
-        problems.error(at, "is a pattern, and should be a plain path", "a route is for all below its path; patterns go into `carriers` and `scope`");
-        return None;
-    }
-    match Target::parse(path, None) {
-        Ok(target) => Some(target.path().trim_end_matches('/').into()),
-        Err(error) => {
-            problems.error(at, error.to_string(), "write \"/videos\", or \"/\" for all");
-            None
-        }
-    }
-}
-
-fn carriers(raw: &raw::Route, prefix: Option<&str>, problems: &mut Problems) -> Option<Vec<Carrier>> {
-    let list = raw.carriers.as_ref()?;
-    if list.is_empty() && !problems.has(&format!("{}.carriers[0]", raw.at)) {
-        problems.error(format!("{}.carriers", raw.at), "is empty, so that no token can be found", "write [{ query = \"t\" }]");
-    }
-    let mut carriers = Vec::new();
-    let mut good = true;
-    for carrier in list {
-        match self::carrier(carrier, prefix, problems) {
-            Some(one) if carriers.contains(&one) => problems.error(&carrier.at, "is here twice", "take one of them out"),
-            Some(one) => carriers.push(one),
-            None => good = false,
-        }
-    }
-    good.then_some(carriers)
-}
-
-fn carrier(carrier: &At<raw::Carrier>, prefix: Option<&str>, problems: &mut Problems) -> Option<Carrier> {
-    let mut wrong = |key: &str, what: &str, hint: &str| {
-        problems.error(format!("{}.{key}", carrier.at), what, hint);
-        None
-    };
-    match &carrier.value {
-        raw::Carrier::Query(name) => {
-            if name.is_empty() || name.bytes().any(|byte| !byte.is_ascii_graphic() || b"&=#+%;".contains(&byte)) {
-                return wrong("query", "is no parameter name", "write { query = \"t\" }");
-            }
-            Some(Carrier::Query { names: Box::new([name.as_str().into()]) })
-        }
-        raw::Carrier::Cookie(name) => {
-            if name.is_empty() || name.bytes().any(|byte| !byte.is_ascii_graphic() || b"()<>@,;:\\\"/[]?={}".contains(&byte)) {
-                return wrong("cookie", "is no cookie name", "write { cookie = \"media\" }");
-            }
-            Some(Carrier::Cookie { names: Box::new([name.as_str().into()]) })
-        }
-        raw::Carrier::PathPrefix(marker) => {
-            if marker.is_empty() || marker.bytes().any(|byte| !byte.is_ascii_graphic() || b"/%?#\\{}".contains(&byte)) || marker.starts_with('.') {
-                return wrong("path_prefix", "is no marker", "write { path_prefix = \"~\" }, for /~{token}/file");
-            }
-            Some(Carrier::PathPrefix { marker: marker.as_str().into() })
-        }
-        raw::Carrier::Path(text) => match PathPattern::parse(text) {
-            Ok(pattern) => {
-                let mut segments = text.split('/');
-                let below = prefix.is_none_or(|prefix| prefix.split('/').all(|own| segments.next() == Some(own)));
-                if !below {
-                    let hint = format!("it has to begin with the route's path, {}", prefix.unwrap_or_default());
-                    return wrong("path", "does not lie below the route's path, so that no request matches it", &hint);
-                }
-                Some(Carrier::PathSegment(pattern))
-            }
-            Err(what) => wrong("path", what, "write { path = \"/media/{id}/download/{token}\" }"),
-        },
-        raw::Carrier::Bearer(_) => Some(Carrier::Bearer),
     }
 }
 
@@ -282,10 +299,16 @@ pub(super) fn methods(at: &str, names: &[At<String>], problems: &mut Problems) -
         if Methods::parse([name.value.as_str()]).is_err() {
             good = false;
             let what = format!("{:?} is no method that can be served", name.value);
-            problems.error(&name.at, what, "GET (with HEAD), PUT, POST, DELETE, PATCH; OPTIONS is answered without");
+            problems.error(
+                &name.at,
+                what,
+                "GET (with HEAD), PUT, POST, DELETE, PATCH; OPTIONS is answered without",
+            );
         }
     }
-    Methods::parse(names.iter().map(|name| name.value.as_str())).ok().filter(|_| good)
+    Methods::parse(names.iter().map(|name| name.value.as_str()))
+        .ok()
+        .filter(|_| good)
 }
 
 fn scope(raw: &raw::Route, named: &mut Vec<String>, problems: &mut Problems) -> Option<ScopeRule> {
@@ -293,7 +316,11 @@ fn scope(raw: &raw::Route, named: &mut Vec<String>, problems: &mut Problems) -> 
     match &raw.scope {
         raw::Scope::Claims => Some(ScopeRule::Claims),
         raw::Scope::Whole => {
-            problems.warn(at, "any true token opens every file of this route", "\"claims\", unless every holder may see everything");
+            problems.warn(
+                at,
+                "any true token opens every file of this route",
+                "\"claims\", unless every holder may see everything",
+            );
             Some(ScopeRule::Whole)
         }
         raw::Scope::Template(raw) => {
@@ -304,7 +331,12 @@ fn scope(raw: &raw::Route, named: &mut Vec<String>, problems: &mut Problems) -> 
 }
 
 /// Reads a template and notes the claims that it needs.
-pub(super) fn template(at: &str, text: &str, named: &mut Vec<String>, problems: &mut Problems) -> Option<ScopeTemplate> {
+pub(super) fn template(
+    at: &str,
+    text: &str,
+    named: &mut Vec<String>,
+    problems: &mut Problems,
+) -> Option<ScopeTemplate> {
     match ScopeTemplate::parse(text) {
         Ok(template) => {
             let names: Vec<String> = template.names().into_iter().map(str::to_owned).collect();
@@ -317,76 +349,6 @@ pub(super) fn template(at: &str, text: &str, named: &mut Vec<String>, problems: 
             None
         }
     }
-}
-
-fn mapping(
-    raw: &raw::Route,
-    parts: &Parts<'_>,
-    variables: &[String],
-    has_path_carrier: bool,
-    prefix: Option<&str>,
-    named: &mut Vec<String>,
-    problems: &mut Problems,
-) -> Option<Mapping> {
-    let at = |key: &str| format!("{}.{key}", raw.at);
-    let chosen: Vec<&str> =
-        [("strip_prefix", raw.strip_prefix), ("to", raw.to.is_some()), ("media", raw.media.is_some())]
-            .into_iter()
-            .filter_map(|(key, there)| there.then_some(key))
-            .collect();
-    if chosen.len() > 1 {
-        problems.error(at(chosen[1]), format!("does not go with `{}`", chosen[0]), "one of strip_prefix, to and media says how paths are mapped");
-    }
-    if let Some(name) = &raw.media {
-        if !parts.media.contains_key(name) && !problems.has(&format!("media.{name}")) {
-            links::unknown(&at("media"), "media catalogue", "media", name, parts.media.keys(), problems);
-        }
-        if raw.carriers.is_some() && (!has_path_carrier || !variables.iter().any(|variable| variable == "id")) && !problems.has_error_below(&at("carriers")) {
-            problems.error(at("media"), "needs a path carrier with {id}", "add { path = \"/media/{id}/download/{token}\" } to carriers");
-        }
-        return parts.media.get(name)?.clone().map(Mapping::Media);
-    }
-    if let Some(to) = &raw.to {
-        let hint = "write \"/files/{id}\": path variables and text claims in braces, each a segment or a part of one";
-        let mut sample = String::new();
-        let mut rest = to.as_str();
-        while let Some((before, after)) = rest.split_once('{') {
-            sample.push_str(before);
-            sample.push('x');
-            let Some((name, behind)) = after.split_once('}') else {
-                problems.error(at("to"), "has a brace that is not closed", hint);
-                return None;
-            };
-            if !variables.iter().any(|variable| variable == name) {
-                if name == "id" {
-                    problems.error(at("to"), "names {id}, which no path carrier of this route has", "add { path = \"/…/{id}/…/{token}\" } to carriers");
-                    return None;
-                }
-                if !links::claim_name(&at("to"), name, problems) {
-                    return None;
-                }
-                if has_path_carrier {
-                    problems.warn(at("to"), format!("{{{name}}} is no variable of a path carrier, so it is the token's claim"), "");
-                }
-                named.push(name.to_owned());
-            }
-            rest = behind;
-        }
-        sample.push_str(rest);
-        if sample.contains(['}', '?', '#', '*']) {
-            problems.error(at("to"), "holds more than a path", hint);
-            return None;
-        }
-        if let Err(error) = Target::parse(&sample, None) {
-            problems.error(at("to"), error.to_string(), hint);
-            return None;
-        }
-        return Some(Mapping::Template(to.as_str().into()));
-    }
-    if raw.strip_prefix && prefix == Some("") {
-        problems.warn(at("strip_prefix"), "does nothing: the route's path is /", "take it out");
-    }
-    Some(if raw.strip_prefix { Mapping::StripPrefix } else { Mapping::Same })
 }
 
 fn status(raw: &raw::Route, problems: &mut Problems) -> Option<HashMap<Code, StatusCode>> {
@@ -403,7 +365,9 @@ fn status(raw: &raw::Route, problems: &mut Problems) -> Option<HashMap<Code, Sta
             };
             problems.error(&at, format!("there is no code {name:?}"), hint);
         }
-        let status = StatusCode::from_u16(*number).ok().filter(|_| (400..600).contains(number));
+        let status = StatusCode::from_u16(*number)
+            .ok()
+            .filter(|_| (400..600).contains(number));
         if status.is_none() {
             problems.error(&at, format!("{number} is no status of a refusal"), "400 to 599");
         }
@@ -422,7 +386,11 @@ fn redirect_hosts(hosts: &[At<String>], problems: &mut Problems) -> Option<Box<[
         let lower = host.value.to_ascii_lowercase();
         let good = lower.parse::<http::uri::Authority>().is_ok() && !lower.contains(['@', '*']);
         if !good {
-            problems.error(&host.at, "is no host", "write \"cdn.example.com\", with a port where it has one");
+            problems.error(
+                &host.at,
+                "is no host",
+                "write \"cdn.example.com\", with a port where it has one",
+            );
         }
         good.then(|| Box::from(lower))
     };
@@ -438,7 +406,11 @@ fn mounts(raw: &raw::Route, parts: &Parts<'_>, problems: &mut Problems) -> Vec<D
         });
         let name = mount.value.as_str();
         if !there && !problems.has(&format!("issuer.{name}")) {
-            problems.error(&mount.at, format!("the issuer has no dialect {name:?}"), format!("add [issuer.{name}]"));
+            problems.error(
+                &mount.at,
+                format!("the issuer has no dialect {name:?}"),
+                format!("add [issuer.{name}]"),
+            );
         }
     }
     raw.mount.iter().map(|mount| mount.value).collect()
@@ -452,18 +424,28 @@ pub(super) fn jwt_rules(
     problems: &mut Problems,
 ) -> Option<(RouteKeys, Rules)> {
     let at = |key: &str| format!("{}.{key}", jwt.at);
-    let ring = jwt.keys.as_deref().and_then(|name| keys.find(&at("keys"), name, problems)).map(|named| &named.ring);
+    let ring = jwt
+        .keys
+        .as_deref()
+        .and_then(|name| keys.find(&at("keys"), name, problems))
+        .map(|named| &named.ring);
     let mut texts = |key: &str, texts: &Option<crate::config::values::Texts>| {
         let texts = texts.as_ref()?;
         if texts.0.is_empty() || texts.0.iter().any(String::is_empty) {
-            problems.error(at(key), "is empty", format!("name the {key} that tokens have to carry"));
+            problems.error(
+                at(key),
+                "is empty",
+                format!("name the {key} that tokens have to carry"),
+            );
             return None;
         }
         Some(texts.0.clone())
     };
     let issuers = texts("issuer", &jwt.issuer);
     let audiences = texts("audience", &jwt.audience);
-    let max_lifetime = jwt.max_lifetime.map(|life| in_range(at("max_lifetime"), life, seconds(1), 3660 * super::DAY, problems));
+    let max_lifetime = jwt
+        .max_lifetime
+        .map(|life| in_range(at("max_lifetime"), life, seconds(1), 3660 * super::DAY, problems));
     named.retain(|name| name != "sub" && name != "iss");
     named.sort();
     named.dedup();
@@ -479,5 +461,14 @@ pub(super) fn jwt_rules(
         named: boxed(&named),
         log_key,
     };
-    Some((RouteKeys { keys: Arc::clone(ring), issuers, audiences, typ: jwt.typ.clone(), max_lifetime }, rules))
+    Some((
+        RouteKeys {
+            keys: Arc::clone(ring),
+            issuers,
+            audiences,
+            typ: jwt.typ.clone(),
+            max_lifetime,
+        },
+        rules,
+    ))
 }

@@ -27,7 +27,10 @@ pub(super) fn build(file: &raw::File, place: &Place, problems: &mut Problems) ->
             &defaults
         }
     };
-    let public = server.public_url.as_deref().and_then(|url| public_base("server.public_url", url, problems));
+    let public = server
+        .public_url
+        .as_deref()
+        .and_then(|url| public_base("server.public_url", url, problems));
     Served {
         listeners: listeners(file, problems),
         settings: settings(server, problems),
@@ -55,7 +58,11 @@ fn listeners(file: &raw::File, problems: &mut Problems) -> Option<Listeners> {
     let admin = file.admin.as_ref().and_then(|admin| admin.listen);
     let issuer = file.issuer.as_ref().and_then(|issuer| issuer.listen);
     let mut all: Vec<(String, std::net::SocketAddr)> = Vec::new();
-    all.extend(gate.iter().flat_map(|gate| gate.iter()).map(|listen| (listen.at.clone(), listen.value)));
+    all.extend(
+        gate.iter()
+            .flat_map(|gate| gate.iter())
+            .map(|listen| (listen.at.clone(), listen.value)),
+    );
     all.extend(issuer.map(|address| ("issuer.listen".to_owned(), address)));
     all.extend(admin.map(|address| ("admin.listen".to_owned(), address)));
     for (at, (path, address)) in all.iter().enumerate() {
@@ -67,42 +74,104 @@ fn listeners(file: &raw::File, problems: &mut Problems) -> Option<Listeners> {
             );
         }
         if address.port() != 0 && all[..at].iter().any(|(_, other)| other == address) {
-            problems.error(path, format!("{address} is used twice"), "each listener needs its own address");
+            problems.error(
+                path,
+                format!("{address} is used twice"),
+                "each listener needs its own address",
+            );
         }
     }
     if let Some(admin) = admin
         && !admin.ip().is_loopback()
     {
-        problems.warn("admin.listen", format!("{admin} can be reached from other machines"), "anybody there can read the metrics");
+        problems.warn(
+            "admin.listen",
+            format!("{admin} can be reached from other machines"),
+            "anybody there can read the metrics",
+        );
     }
     if gate.is_some_and(Vec::is_empty) {
-        problems.error("server.listen", "is empty", "name at least one address: [\"127.0.0.1:8080\"]");
+        problems.error(
+            "server.listen",
+            "is empty",
+            "name at least one address: [\"127.0.0.1:8080\"]",
+        );
     }
-    Some(Listeners { gate: gate?.iter().map(|listen| listen.value).collect(), issuer, admin: admin? })
+    Some(Listeners {
+        gate: gate?.iter().map(|listen| listen.value).collect(),
+        issuer,
+        admin: admin?,
+    })
 }
 
 fn settings(server: &raw::Server, problems: &mut Problems) -> ServerSettings {
     let at = |key: &str| format!("server.{key}");
     let max_head = server.max_head.0;
     if !(8 * 1024..=1024 * 1024).contains(&max_head) {
-        problems.error(at("max_head"), format!("{max_head} bytes is out of range"), "8KiB to 1MiB");
+        problems.error(
+            at("max_head"),
+            format!("{max_head} bytes is out of range"),
+            "8KiB to 1MiB",
+        );
     }
     if server.workers > 1024 {
-        problems.error(at("workers"), format!("{} is out of range", server.workers), "0 (one per core) to 1024");
+        problems.error(
+            at("workers"),
+            format!("{} is out of range", server.workers),
+            "0 (one per core) to 1024",
+        );
     }
     if server.max_connections == 0 || server.max_connections > 10_000_000 {
-        problems.error(at("max_connections"), format!("{} is out of range", server.max_connections), "1 to 10000000");
+        problems.error(
+            at("max_connections"),
+            format!("{} is out of range", server.max_connections),
+            "1 to 10000000",
+        );
     }
     if server.token_cache > 16_777_216 {
-        problems.error(at("token_cache"), format!("{} is out of range", server.token_cache), "0 (none) to 16777216");
+        problems.error(
+            at("token_cache"),
+            format!("{} is out of range", server.token_cache),
+            "0 (none) to 16777216",
+        );
     }
     ServerSettings {
         workers: server.workers,
-        header_timeout: in_range(at("header_timeout"), server.header_timeout, seconds(1), seconds(300), problems),
-        idle_timeout: in_range(at("idle_timeout"), server.idle_timeout, seconds(1), seconds(3600), problems),
-        stall_timeout: in_range(at("stall_timeout"), server.stall_timeout, seconds(1), DAY, problems),
-        drain_delay: in_range(at("drain_delay"), server.drain_delay, seconds(0), seconds(300), problems),
-        drain_timeout: in_range(at("drain_timeout"), server.drain_timeout, seconds(0), DAY, problems),
+        header_timeout: in_range(
+            at("header_timeout"),
+            server.header_timeout,
+            seconds(1),
+            seconds(300),
+            problems,
+        ),
+        idle_timeout: in_range(
+            at("idle_timeout"),
+            server.idle_timeout,
+            seconds(1),
+            seconds(3600),
+            problems,
+        ),
+        stall_timeout: in_range(
+            at("stall_timeout"),
+            server.stall_timeout,
+            seconds(1),
+            DAY,
+            problems,
+        ),
+        drain_delay: in_range(
+            at("drain_delay"),
+            server.drain_delay,
+            seconds(0),
+            seconds(300),
+            problems,
+        ),
+        drain_timeout: in_range(
+            at("drain_timeout"),
+            server.drain_timeout,
+            seconds(0),
+            DAY,
+            problems,
+        ),
         max_connections: server.max_connections,
         max_head: usize::try_from(max_head).unwrap_or(usize::MAX),
         max_uri: MAX_URI_BYTES,
@@ -111,16 +180,29 @@ fn settings(server: &raw::Server, problems: &mut Problems) -> ServerSettings {
 }
 
 fn client_address(server: &raw::Server, problems: &mut Problems) -> Option<ClientAddressRule> {
-    let Some(rule) = &server.client_address else { return Some(ClientAddressRule::Peer) };
+    let Some(rule) = &server.client_address else {
+        return Some(ClientAddressRule::Peer);
+    };
     let trusted = rule.trusted.clone()?;
     let at = "server.client_address.trusted";
     if trusted.is_empty() {
-        problems.error(at, "is empty", "name the networks of your load balancers, or take out [server.client_address]");
+        problems.error(
+            at,
+            "is empty",
+            "name the networks of your load balancers, or take out [server.client_address]",
+        );
     }
     if let Some(all) = trusted.iter().find(|net| net.prefix_len() == 0) {
-        problems.error(at, format!("{all} trusts everybody"), "any client could claim any address; name the load balancers only");
+        problems.error(
+            at,
+            format!("{all} trusts everybody"),
+            "any client could claim any address; name the load balancers only",
+        );
     }
-    Some(ClientAddressRule::Header { header: rule.header?, trusted })
+    Some(ClientAddressRule::Header {
+        header: rule.header?,
+        trusted,
+    })
 }
 
 /// Reads `https://media.example.com`: scheme and host, nothing behind them.
@@ -130,7 +212,9 @@ pub(super) fn public_base(path: &str, url: &str, problems: &mut Problems) -> Opt
         None
     };
     let example = "write \"https://media.example.com\"";
-    let Ok(uri) = url.parse::<Uri>() else { return wrong("is no URL", example) };
+    let Ok(uri) = url.parse::<Uri>() else {
+        return wrong("is no URL", example);
+    };
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return wrong("is no URL with scheme and host", example);
     };
@@ -146,5 +230,8 @@ pub(super) fn public_base(path: &str, url: &str, problems: &mut Problems) -> Opt
     let authority = authority.as_str().to_ascii_lowercase();
     let own = if scheme == "https" { ":443" } else { ":80" };
     let authority = authority.strip_suffix(own).unwrap_or(&authority);
-    Some(PublicBase { scheme: scheme.into(), authority: authority.into() })
+    Some(PublicBase {
+        scheme: scheme.into(),
+        authority: authority.into(),
+    })
 }

@@ -1,7 +1,5 @@
 //! Routing by host and raw path.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::gate::tests::route;
 

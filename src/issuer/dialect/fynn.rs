@@ -34,7 +34,9 @@ pub(super) fn claims(
     now: UnixTime,
 ) -> Result<Claims, IssueRefusal> {
     if !caller.may(PERMISSION) {
-        return Err(IssueRefusal::NotAllowed("The bearer lacks the permission media:read."));
+        return Err(IssueRefusal::NotAllowed(
+            "The bearer lacks the permission media:read.",
+        ));
     }
     let id = media_id(raw_id).ok_or(IssueRefusal::BadRequest("The media identifier can't be read."))?;
     check_body(request.body())?;
@@ -68,19 +70,34 @@ struct Page<'p> {
     token: &'p str,
 }
 
-pub(super) fn render(settings: &Settings, asked: &HeaderMap, raw_id: &str, issued: &Issued) -> Response<Bytes> {
+pub(super) fn render(
+    settings: &Settings,
+    asked: &HeaderMap,
+    raw_id: &str,
+    issued: &Issued,
+) -> Response<Bytes> {
     let token = &issued.minted.text;
     let id = media_id(raw_id);
-    let segment = id.as_ref().and_then(|id| encode_segment(id.as_str()).ok()).unwrap_or_default();
+    let segment = id
+        .as_ref()
+        .and_then(|id| encode_segment(id.as_str()).ok())
+        .unwrap_or_default();
     let url = format!("{}/media/{segment}/download/{token}", settings.public_base);
     if !wants_html(asked) {
-        return super::json(StatusCode::CREATED, "application/json; charset=utf-8", &json!({ "token": token, "url": url }));
+        return super::json(
+            StatusCode::CREATED,
+            "application/json; charset=utf-8",
+            &json!({ "token": token, "url": url }),
+        );
     }
     let page = Page { url: &url, token }.render().unwrap_or_else(|_| url.clone());
     let mut response = Response::new(Bytes::from(page));
     *response.status_mut() = StatusCode::CREATED;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
     headers.insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
@@ -90,7 +107,10 @@ pub(super) fn render(settings: &Settings, asked: &HeaderMap, raw_id: &str, issue
 
 /// HTML where it is named and JSON is not.
 fn wants_html(asked: &HeaderMap) -> bool {
-    let accept = asked.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let accept = asked
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .unwrap_or_default();
     accept.contains("text/html") && !accept.contains("application/json")
 }
 
@@ -101,6 +121,10 @@ pub(super) fn refuse(refusal: &IssueRefusal) -> Response<Bytes> {
         IssueRefusal::CallerExpired => "Expired JWT Token",
         _ => return super::problem(refusal),
     };
-    let response = super::json(StatusCode::UNAUTHORIZED, "application/json", &json!({ "code": 401, "message": message }));
+    let response = super::json(
+        StatusCode::UNAUTHORIZED,
+        "application/json",
+        &json!({ "code": 401, "message": message }),
+    );
     super::with_headers(response, refusal)
 }

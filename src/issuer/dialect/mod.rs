@@ -103,7 +103,9 @@ impl<'s> Dialect<'s> {
 pub(super) fn json(status: StatusCode, kind: &'static str, value: &Value) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(value.to_string()));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
@@ -125,7 +127,10 @@ pub(super) fn problem(refusal: &IssueRefusal) -> Response<Bytes> {
     if !violations.is_empty() {
         body["violations"] = violations.into();
     }
-    with_headers(json(status, "application/problem+json; charset=utf-8", &body), refusal)
+    with_headers(
+        json(status, "application/problem+json; charset=utf-8", &body),
+        refusal,
+    )
 }
 
 /// `Allow`, `Retry-After` and the challenge that go with a refusal.

@@ -19,9 +19,14 @@ pub(super) const PATH: &str = "/v1/tokens";
 
 /// Reads what is wanted, strictly: unknown and duplicate members are refused, since a typing error could drop a restriction.
 pub(super) fn parse(request: &Request<Bytes>) -> Result<Wanted, IssueRefusal> {
-    let kind = request.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+    let kind = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .map(|kind| kind.as_bytes());
     let is_json = |kind: &[u8]| {
-        kind.split(|byte| *byte == b';').next().is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+        kind.split(|byte| *byte == b';')
+            .next()
+            .is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"application/json"))
     };
     if kind.is_some_and(|kind| !is_json(kind)) {
         return Err(IssueRefusal::UnsupportedMediaType);
@@ -37,11 +42,18 @@ pub(super) fn parse(request: &Request<Bytes>) -> Result<Wanted, IssueRefusal> {
 
 fn read(name: &str, value: &Json<'_>, wanted: &mut Wanted) -> Result<(), IssueRefusal> {
     let wrong = |message: &'static str| {
-        let violation = Violation { property: name.chars().take(64).collect::<String>().into(), message: message.into() };
+        let violation = Violation {
+            property: name.chars().take(64).collect::<String>().into(),
+            message: message.into(),
+        };
         Err(IssueRefusal::Unprocessable(vec![violation]))
     };
     let text = || value.text().map(str::to_owned);
-    let texts = || value.texts().map(|texts| texts.into_iter().map(str::to_owned).collect());
+    let texts = || {
+        value
+            .texts()
+            .map(|texts| texts.into_iter().map(str::to_owned).collect())
+    };
     let seconds = || match value {
         Json::Number(number) => number.as_i64(),
         _ => None,
@@ -115,7 +127,14 @@ pub(super) fn render(settings: &Settings, issued: &Issued) -> Response<Bytes> {
 }
 
 fn url(settings: &Settings, issued: &Issued) -> Option<String> {
-    let [Opens::Exact(path)] = &*issued.claims.scope.as_ref()?.0 else { return None };
+    let [Opens::Exact(path)] = &*issued.claims.scope.as_ref()?.0 else {
+        return None;
+    };
     let target = Target::from_decoded(path).ok()?;
-    Some(format!("{}{}?t={}", settings.public_base, target.encoded_path(), issued.minted.text))
+    Some(format!(
+        "{}{}?t={}",
+        settings.public_base,
+        target.encoded_path(),
+        issued.minted.text
+    ))
 }

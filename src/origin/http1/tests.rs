@@ -279,7 +279,7 @@ const SURPLUS: [(Method, &str, &str); 6] = [
 async fn surplus_bytes_are_dropped_and_the_next_request_is_answered_as_itself() {
     for (method, said, body) in SURPLUS {
         let scene = Scene::new(|_| ()).await;
-        let answer = scene.ask(request(method, "/1", &[]));
+        let answer = scene.ask(request(method, "/1", &[("if-none-match", "\"a\"")]));
         let mut server = scene.accept().await;
         server.head().await;
         server.say(said).await;
@@ -695,13 +695,7 @@ async fn upload(sent: &'static str, limit: u64) -> (Upload, tokio::io::DuplexStr
         .await
         .unwrap();
     let mut body = body;
-    (
-        Upload::Client {
-            body: body.recv().await.unwrap(),
-            limit,
-        },
-        client,
-    )
+    (Upload::client(body.recv().await.unwrap(), limit), client)
 }
 
 fn put(upload: Upload) -> OriginRequest {
@@ -755,7 +749,7 @@ async fn an_upload_larger_than_allowed_is_cut_and_said_to_be_so() {
             .await
             .map(|response| response.status());
         assert!(
-            matches!(result, Err(OriginError::Upload("larger than allowed"))),
+            matches!(result, Err(OriginError::Upload(UploadFault::TooLarge))),
             "{sent}: {result:?}"
         );
     }
@@ -771,7 +765,7 @@ async fn an_upload_that_breaks_off_is_said_to_be_so() {
     drop(client);
     let result = answer.await.unwrap().map(|response| response.status());
     assert!(
-        matches!(result, Err(OriginError::Upload("cut short"))),
+        matches!(result, Err(OriginError::Upload(UploadFault::Broken))),
         "{result:?}"
     );
 }

@@ -184,7 +184,23 @@ fn answers_without_a_body_have_none_whatever_they_announce() {
     let length = ("content-length", "5");
     assert_eq!(judged(Method::HEAD, "", 200, &[length]).0, Ok(Length::Nothing));
     assert_eq!(judged(Method::HEAD, "", 200, &[length]).1[CONTENT_LENGTH], "5");
-    assert_eq!(of_get("", 304, &[length]), Ok(Length::Nothing));
+    let asked = |name, value: &'static str| {
+        let headers = [(name, http::HeaderValue::from_static(value))]
+            .into_iter()
+            .collect();
+        judge(
+            &Asked::of(&Method::GET, &headers),
+            StatusCode::NOT_MODIFIED,
+            &mut HeaderMap::new(),
+        )
+    };
+    assert_eq!(asked(IF_NONE_MATCH, "\"a\""), Ok(Length::Nothing));
+    assert_eq!(
+        asked(IF_MODIFIED_SINCE, "Thu, 01 Jan 2026 00:00:00 GMT"),
+        Ok(Length::Nothing)
+    );
+    assert!(asked(http::header::IF_MATCH, "\"a\"").is_err());
+    assert!(of_get("", 304, &[length]).is_err(), "nobody asked for it");
     let (result, headers) = judged(Method::GET, "", 204, &[length]);
     assert_eq!(result, Ok(Length::Nothing));
     assert!(!headers.contains_key(CONTENT_LENGTH));

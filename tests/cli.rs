@@ -1,0 +1,510 @@
+//! The program as people run it: exit codes, what is printed where, and files that it makes.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A folder with a configuration in it.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    /// The shipped configuration, with the demo's files.
+    fn shipped() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let place = Self::with(&fs::read_to_string(root.join("proxy.toml")).unwrap());
+        fs::create_dir_all(place.path("demo/media")).unwrap();
+        fs::copy(
+            root.join("demo/catalogue.toml"),
+            place.path("demo/catalogue.toml"),
+        )
+        .unwrap();
+        fs::write(place.path("demo/media/clip.mp4"), b"clip").unwrap();
+        fs::write(place.path("demo/media/report.pdf"), b"report").unwrap();
+        place
+    }
+
+    fn with(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("proxy.toml"), text).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mediagate"));
+        command.args(arguments).current_dir(self.folder.path());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::from(self.command(arguments).stdin(Stdio::null()).output().unwrap())
+    }
+
+    fn feed(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut command = self.command(arguments);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        Ran::from(child.wait_with_output().unwrap())
+    }
+
+    /// One line on standard output.
+    fn line(&self, arguments: &[&str]) -> String {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.err);
+        ran.out.trim_end().to_owned()
+    }
+
+    fn explain(&self, url: &str, more: &[&str]) -> Value {
+        let mut arguments = vec!["explain", "--url", url];
+        arguments.extend(more);
+        serde_json::from_str(&self.line(&arguments)).unwrap()
+    }
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn usage_errors_exit_64_and_help_exits_0() {
+    let place = Place::shipped();
+    for arguments in [
+        &["serv"][..],
+        &["--nonsense"],
+        &["check", "more"],
+        &["token"],
+        &["token", "mint"],
+        &["token", "mint", "--path", "/a", "--ttl", "5 minutes"],
+        &["token", "mint", "--path", "relative"],
+        &["token", "mint", "--path", "/a", "--route", "nobody"],
+        &["token", "mint", "--path", "/a", "--method", "BREW"],
+        &["token", "mint", "--path", "/a", "--media", "1"],
+        &["keys", "new", "--alg", "RS256"],
+        &["explain", "--method", "GET"],
+        &["explain", "--url", "/a", "--header", "no colon"],
+        &["explain", "--url", "/a", "--client-ip", "nowhere"],
+    ] {
+        let ran = place.run(arguments);
+        assert_eq!(ran.code, 64, "{arguments:?}: {} {}", ran.out, ran.err);
+        assert!(ran.out.is_empty() && !ran.err.is_empty(), "{arguments:?}");
+    }
+    for arguments in [
+        &["--help"][..],
+        &["help", "check"],
+        &["token", "mint", "--help"],
+        &["--version"],
+    ] {
+        assert_eq!(place.run(arguments).code, 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_mistake_is_reported_and_the_exit_code_is_78() {
+    let place = Place::with(
+        r#"
+[server]
+listen = "127.0.0.1:8080"
+idle_timout = "75s"
+stall_timeout = "75"
+
+[admin]
+listen = "127.0.0.1:0"
+
+[keys.media]
+file = "state/media.json"
+generate = "HS256"
+
+[origin.files.folder]
+root = "."
+
+[[route]]
+name = "files"
+path = "/"
+origin = "flies"
+carriers = [{ query = "t" }, { path_prefix = "a/b" }]
+scheme.jwt = { keys = "media", issuer = "i" }
+"#,
+    );
+    for command in ["check", "serve", "keys"] {
+        let ran = place.run(&[command]);
+        assert_eq!(ran.code, 78, "{}", ran.err);
+        assert!(ran.out.is_empty());
+        let lines: Vec<&str> = ran.err.lines().skip(1).collect();
+        let wanted = [
+            ("proxy.toml:3: server.listen: is a text", "(write […])"),
+            (
+                "proxy.toml:4: server.idle_timout: unknown key",
+                "(did you mean `idle_timeout`?)",
+            ),
+            (
+                "proxy.toml:5: server.stall_timeout: ",
+                "(write a number and a unit",
+            ),
+            (
+                "proxy.toml:20: route[0].origin: there is no origin \"flies\"",
+                "(did you mean \"files\"?)",
+            ),
+            ("proxy.toml:21: route[0].carriers[1].path_prefix: ", "(write "),
+            ("proxy.toml:22: route[0].scheme.jwt.audience: missing", "(add "),
+        ];
+        assert_eq!(lines.len(), wanted.len(), "{}", ran.err);
+        for (line, (start, hint)) in lines.iter().zip(wanted) {
+            assert!(line.starts_with(start) && line.contains(hint), "{line}");
+        }
+    }
+    let absent = place.run(&["check", "--config", "nowhere.toml"]);
+    assert_eq!(absent.code, 78);
+    assert!(
+        absent.err.contains("nowhere.toml") && absent.err.contains("--config"),
+        "{}",
+        absent.err
+    );
+}
+
+#[test]
+fn demo_is_refused_off_loopback() {
+    let place = Place::shipped();
+    let text = fs::read_to_string(place.path("proxy.toml")).unwrap();
+    for address in ["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"] {
+        let open = text.replacen(&format!("\"{address}\""), "\"0.0.0.0:0\"", 1);
+        assert_ne!(open, text);
+        fs::write(place.path("open.toml"), open).unwrap();
+        let ran = place.run(&["-c", "open.toml"]);
+        assert_eq!(ran.code, 78, "{address}");
+        assert!(
+            ran.err.contains("loopback") && ran.err.contains("demo"),
+            "{}",
+            ran.err
+        );
+    }
+    let trusted = text.replacen("demo = true", "demo = false", 1);
+    fs::write(place.path("open.toml"), trusted).unwrap();
+    let ran = place.run(&["check", "-c", "open.toml"]);
+    assert_eq!(ran.code, 78);
+    assert!(
+        ran.err.contains("issuer.callers[0].keys") && ran.err.contains("only under demo"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn check_prints_each_policy_and_makes_nothing() {
+    let place = Place::shipped();
+    let ran = place.run(&["check"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    for word in [
+        "route download",
+        "route files",
+        "?t=",
+        "/media/{id}/download/{token}",
+        "GET, HEAD",
+        "demo/media",
+        "leeway 5s",
+    ] {
+        assert!(ran.out.contains(word), "{word}: {}", ran.out);
+    }
+    assert!(!place.path("state").exists());
+}
+
+#[test]
+fn a_minted_link_opens_what_it_names_and_nothing_else() {
+    let place = Place::shipped();
+    let link = place.line(&[
+        "token",
+        "mint",
+        "--path",
+        "/clip.mp4",
+        "--ttl",
+        "1d",
+        "--sub",
+        "42",
+    ]);
+    assert!(link.starts_with("http://127.0.0.1:8080/clip.mp4?t="), "{link}");
+    let allowed = place.explain(&link, &[]);
+    assert_eq!(allowed["decision"], "allow", "{allowed}");
+    assert_eq!(allowed["target"], "/clip.mp4");
+    assert_eq!(allowed["subject"], "42");
+    assert_eq!(allowed["route"], "files");
+    assert_eq!(allowed["scheme"], "jwt");
+    assert_eq!(
+        allowed["unchecked"],
+        serde_json::json!(["uses", "revocation", "binding"])
+    );
+    let expires = allowed["expires"].as_i64().unwrap();
+
+    let other = place.explain(&link.replace("clip.mp4", "report.pdf"), &[]);
+    assert_eq!(
+        (other["decision"].as_str(), other["code"].as_str()),
+        (Some("deny"), Some("scope_denied"))
+    );
+    // The leeway is five seconds, and `exp + leeway` is dead.
+    for (now, code) in [(expires + 4, "ok"), (expires + 5, "token_expired")] {
+        assert_eq!(place.explain(&link, &["--now", &now.to_string()])["code"], code);
+    }
+    let forged = place.explain(&format!("{}AAAA", &link[..link.len() - 4]), &[]);
+    assert_eq!(forged["decision"], "deny");
+
+    let raw = place.line(&["token", "mint", "--path", "/clip.mp4", "--raw"]);
+    assert_eq!(raw.split('.').count(), 3);
+    let bound = place.line(&[
+        "token",
+        "mint",
+        "--path",
+        "/clip.mp4",
+        "--ip",
+        "203.0.113.0/24",
+        "--method",
+        "GET",
+    ]);
+    assert_eq!(place.explain(&bound, &[])["code"], "address_denied");
+    assert_eq!(
+        place.explain(&bound, &["--client-ip", "203.0.113.7"])["code"],
+        "ok"
+    );
+}
+
+#[test]
+fn links_are_made_for_every_carrier() {
+    let place = Place::shipped();
+    let prefix = place.line(&[
+        "token",
+        "mint",
+        "--path",
+        "/hls/**",
+        "--open",
+        "/hls/a.m3u8",
+        "--carrier",
+        "path-prefix",
+    ]);
+    assert!(
+        prefix.starts_with("http://127.0.0.1:8080/~ey") && prefix.ends_with("/hls/a.m3u8"),
+        "{prefix}"
+    );
+    assert_eq!(place.explain(&prefix, &[])["target"], "/hls/a.m3u8");
+
+    let media = place.line(&["token", "mint", "--media", "1"]);
+    assert!(
+        media.starts_with("http://127.0.0.1:8080/media/1/download/ey"),
+        "{media}"
+    );
+    assert_eq!(place.explain(&media, &[])["target"], "/report.pdf");
+    assert_eq!(
+        place.explain(&media.replace("/media/1/", "/media/2/"), &[])["decision"],
+        "deny"
+    );
+
+    for (carrier, start) in [
+        ("bearer", "Authorization: Bearer ey"),
+        ("cookie", "Cookie: media=ey"),
+    ] {
+        let header = place.line(&["token", "mint", "--path", "/clip.mp4", "--carrier", carrier]);
+        assert!(header.starts_with(start), "{header}");
+        let answer = place.explain("http://127.0.0.1:8080/clip.mp4", &["--header", &header]);
+        assert_eq!(answer["decision"], "allow", "{answer}");
+    }
+}
+
+#[test]
+fn inspect_shows_what_a_token_says_without_its_signature() {
+    let place = Place::shipped();
+    let token = place.line(&["token", "mint", "--path", "/clip.mp4", "--ttl", "1d", "--raw"]);
+    let link = format!("http://h/clip.mp4?t={token}");
+    for ran in [
+        place.run(&["token", "inspect", &token]),
+        place.run(&["token", "inspect", &link]),
+        place.feed(&["token", "inspect", "-"], &token),
+    ] {
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        for word in ["NOT VERIFIED", "EdDSA", "/clip.mp4", "expires", "in 23 hours"] {
+            assert!(
+                ran.out.contains(word) || word == "in 23 hours" && ran.out.contains("in 24 hours"),
+                "{word}: {}",
+                ran.out
+            );
+        }
+        assert!(
+            !ran.out.contains(token.rsplit('.').next().unwrap()),
+            "{}",
+            ran.out
+        );
+    }
+    for garbage in ["garbage", "a.b.c", "eyJ.e30.x", "eyJhIjo.e30.x"] {
+        let ran = place.run(&["token", "inspect", garbage]);
+        assert_eq!(ran.code, 1, "{garbage}: {}", ran.out);
+    }
+}
+
+#[test]
+fn a_callers_bearer_is_made_from_the_demo_key() {
+    let place = Place::shipped();
+    let bearer = place.line(&[
+        "token",
+        "caller",
+        "--sub",
+        "42",
+        "--scope",
+        "media:read media:write",
+    ]);
+    let ran = place.run(&["token", "inspect", &bearer]);
+    for word in [
+        "\"42\"",
+        "media:read media:write",
+        "mediagate-issuer",
+        "mediagate-callers",
+    ] {
+        assert!(ran.out.contains(word), "{word}: {}", ran.out);
+    }
+    // It is no link.
+    let header = format!("Authorization: Bearer {bearer}");
+    let answer = place.explain("http://127.0.0.1:8080/clip.mp4", &["--header", &header]);
+    assert_eq!(answer["code"], "token_invalid", "{answer}");
+}
+
+#[test]
+fn keys_are_listed_and_made_and_never_shown_by_accident() {
+    let place = Place::shipped();
+    let listed = place.run(&["keys"]);
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    for word in ["media", "download", "callers", "EdDSA", "HS256", "signs"] {
+        assert!(listed.out.contains(word), "{word}: {}", listed.out);
+    }
+    for name in [
+        "media.jwks.json",
+        "download.jwks.json",
+        "callers.jwks.json",
+        "log-id.key",
+    ] {
+        let mode = fs::metadata(place.path("state").join(name))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777;
+        assert_eq!(mode, 0o600, "{name}");
+    }
+    assert_eq!(
+        fs::metadata(place.path("state")).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+
+    let public: Value = serde_json::from_str(&place.line(&["keys", "--public"])).unwrap();
+    let keys = public["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 2, "{public}");
+    assert!(
+        keys.iter()
+            .all(|key| key["kty"] == "OKP" && key.get("d").is_none() && key.get("k").is_none()),
+        "{public}"
+    );
+    // No secret member of any key file in anything that was printed.
+    for name in ["media", "download", "callers"] {
+        let file: Value =
+            serde_json::from_slice(&fs::read(place.path(&format!("state/{name}.jwks.json"))).unwrap())
+                .unwrap();
+        let key = &file["keys"][0];
+        let secret = key.get("d").or(key.get("k")).and_then(Value::as_str).unwrap();
+        assert!(!listed.out.contains(secret) && !public.to_string().contains(secret));
+    }
+    for (alg, kty) in [("EdDSA", "OKP"), ("ES256", "EC"), ("HS256", "oct")] {
+        let made: Value = serde_json::from_str(&place.line(&["keys", "new", "--alg", alg])).unwrap();
+        assert_eq!(made["keys"][0]["kty"], kty);
+    }
+}
+
+#[test]
+fn a_key_file_that_others_can_read_is_refused() {
+    let place = Place::shipped();
+    assert_eq!(place.run(&["keys"]).code, 0);
+    fs::set_permissions(
+        place.path("state/media.jwks.json"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .unwrap();
+    let ran = place.run(&["serve"]);
+    assert_eq!(ran.code, 78);
+    assert!(
+        ran.err.contains("keys.media.file") && ran.err.contains("0644") && ran.err.contains("chmod 600"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn explain_answers_every_line_with_one_line() {
+    let place = Place::shipped();
+    let link = place.line(&["token", "mint", "--path", "/clip.mp4"]);
+    let lines = [
+        serde_json::json!({ "method": "GET", "url": link, "headers": {}, "client_ip": "203.0.113.7", "now": null }).to_string(),
+        serde_json::json!({ "url": format!("{link}#t=10") }).to_string(),
+        serde_json::json!({ "url": "http://127.0.0.1:8080/clip.mp4" }).to_string(),
+        serde_json::json!({ "url": "http://127.0.0.1:8080/a/%2e%2e/b?t=x" }).to_string(),
+        serde_json::json!({ "url": link, "method": "DELETE" }).to_string(),
+        serde_json::json!({ "url": link, "now": 4_102_444_800_i64 }).to_string(),
+        "not json".to_owned(),
+        r#"{"method":"GET"}"#.to_owned(),
+        r#"{"url":"/a","unknown":1}"#.to_owned(),
+        format!("{{\"url\":\"/{}\"}}", "a".repeat(200_000)),
+        serde_json::json!({ "url": link }).to_string(),
+    ];
+    let ran = place.feed(&["explain"], &(lines.join("\n") + "\n"));
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let answers: Vec<Value> = ran
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let said: Vec<&str> = answers
+        .iter()
+        .map(|answer| {
+            answer["code"]
+                .as_str()
+                .unwrap_or(if answer["error"].is_string() { "error" } else { "?" })
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "ok",
+            "ok",
+            "token_missing",
+            "bad_path",
+            "method_not_allowed",
+            "token_expired",
+            "error",
+            "error",
+            "error",
+            "error",
+            "ok"
+        ]
+    );
+    // The token is in no answer.
+    let token = link.split("t=").nth(1).unwrap();
+    assert!(!ran.out.contains(token));
+}
