@@ -561,6 +561,46 @@ fn cookies_and_authorization_go_on_only_where_the_route_says_so_and_never_the_to
 }
 
 #[test]
+fn cookies_and_authorization_stay_here_where_the_route_says_nothing() {
+    let origin = Origin::start();
+    let carriers = "{ query = \"t\" }";
+    let gate = Gate::start(conf::http(origin.address()) + &conf::route_carried("files", "/", carriers, ""));
+    let headers = [
+        ("Cookie", "session=1"),
+        ("Authorization", "Basic dTpw"),
+        ("Authorization", "Bearer x.y.z"),
+    ];
+    for headers in [&headers[..1], &headers[1..2], &headers[2..]] {
+        gate.get(&Token::whole().at("/a"), headers).expect(200);
+        let seen = origin.last();
+        assert_eq!(
+            (seen.header("cookie"), seen.header("authorization")),
+            (None, None),
+            "{seen:?}"
+        );
+    }
+}
+
+#[test]
+fn an_identity_header_is_ours_even_where_the_clients_would_pass() {
+    let origin = Origin::start();
+    let more = "identity_headers = { Accept-Language = \"sub\" }";
+    let gate = Gate::start(conf::http(origin.address()) + &conf::route_with("files", "/", more));
+    gate.get(&Token::whole().at("/a"), &[("Accept-Language", "admin")])
+        .expect(200);
+    assert_eq!(origin.only().header("accept-language"), Some("customer-42"));
+    // Without the claim nobody is named, and least of all by the client.
+    let answer = gate.get(
+        &Token::whole().without("sub").at("/a"),
+        &[("Accept-Language", "admin")],
+    );
+    assert!(
+        answer.status == 403 || origin.last().header("accept-language").is_none(),
+        "{answer:?}"
+    );
+}
+
+#[test]
 fn what_is_delivered_is_private_unsniffed_and_refers_nowhere() {
     let origin = Origin::start();
     for (path, cache) in [
