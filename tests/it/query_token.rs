@@ -582,20 +582,39 @@ fn cookies_and_authorization_stay_here_where_the_route_says_nothing() {
 }
 
 #[test]
-fn an_identity_header_is_ours_even_where_the_clients_would_pass() {
+fn an_identity_header_that_clients_may_send_is_a_configuration_error() {
     let origin = Origin::start();
-    let more = "identity_headers = { Accept-Language = \"sub\" }";
+    for name in [
+        "Accept-Language",
+        "User-Agent",
+        "Range",
+        "Host",
+        "Connection",
+        "Cookie",
+        "Authorization",
+    ] {
+        let more = format!("identity_headers = {{ {name} = \"sub\" }}");
+        let toml = conf::http(origin.address()) + &conf::route_with("files", "/", &more);
+        let error = Setup::new(toml).refused();
+        assert!(error.contains("identity_headers"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn an_identity_header_says_who_it_is_or_nothing() {
+    let origin = Origin::start();
+    let more = "identity_headers = { X-Media-Subject = \"sub\" }";
     let gate = Gate::start(conf::http(origin.address()) + &conf::route_with("files", "/", more));
-    gate.get(&Token::whole().at("/a"), &[("Accept-Language", "admin")])
+    gate.get(&Token::whole().at("/a"), &[("X-Media-Subject", "admin")])
         .expect(200);
-    assert_eq!(origin.only().header("accept-language"), Some("customer-42"));
+    assert_eq!(origin.only().header("x-media-subject"), Some("customer-42"));
     // Without the claim nobody is named, and least of all by the client.
     let answer = gate.get(
         &Token::whole().without("sub").at("/a"),
-        &[("Accept-Language", "admin")],
+        &[("X-Media-Subject", "admin")],
     );
     assert!(
-        answer.status == 403 || origin.last().header("accept-language").is_none(),
+        answer.status == 403 || origin.last().header("x-media-subject").is_none(),
         "{answer:?}"
     );
 }
