@@ -1,37 +1,38 @@
 //! Key sets from URLs: fetched in the background, one fetch in flight, a cool-down on unknown keys, the last good set kept
 //! also on disk. Bridges `origin::connect` (bytes) and `token::keys` (rings); the request path never waits for it.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::CACHE_CONTROL;
+use bytes::Bytes;
+use http::{HeaderMap, header};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
+use crate::origin::OriginError;
 use crate::origin::connect::{Address, get_small};
-use crate::secret::Secret;
-use crate::token::keys::{KeyRing, KeySet, SetSource};
+use crate::token::keys::{KeyError, KeyRing, KeySet, SetSource};
 
 /// The largest set that is read.
 const MAX_SET_BYTES: usize = 256 * 1024;
-/// Time for one fetch.
+/// Time for one fetch, from the look-up of the name to the last byte.
 const FETCH_DEADLINE: Duration = Duration::from_secs(10);
-/// Failures in a row after which the wait between two tries stops doubling.
-const MAX_DOUBLINGS: u32 = 4;
+/// After so many failures in a row the pause between two tries no longer doubles.
+const MAX_DOUBLINGS: u32 = 5;
 
-/// What is counted of one set.
+/// What is counted of one source.
 #[derive(Debug, Default)]
 pub struct KeySourceStats {
     /// Fetches that were tried.
     pub fetches: AtomicU64,
-    /// Those of them that failed.
+    /// Those of them that brought no good set.
     pub failures: AtomicU64,
     /// When one last went well, in milliseconds since 1970; 0 for never.
     pub last_success: AtomicI64,
@@ -56,137 +57,171 @@ pub struct JwksSource {
     pub stats: Arc<KeySourceStats>,
 }
 
+/// Why the ring was left as it is. For logs: names no host.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error("plain http to another machine can be forged: write https://")]
+    Forgeable,
+    #[error("the key server gave no set")]
+    Server(#[source] OriginError),
+    #[error("the set is refused")]
+    Refused(#[source] KeyError),
+}
+
 impl JwksSource {
     /// Puts the copy on disk into the ring, if there is a good one. Tells whether.
     pub fn load_copy(&self) -> bool {
         self.read_copy().is_some()
     }
 
-    fn read_copy(&self) -> Option<Vec<u8>> {
-        let bytes = Secret::from_file(&self.copy).ok()?.reveal().to_vec();
-        let keys = KeySet::from_jwks(&bytes, SetSource::Fetched).ok()?;
-        self.ring.replace(keys);
-        Some(bytes)
-    }
-
     /// Keeps the ring current until the task is dropped.
     pub async fn run(self, clock: Clock) {
-        let asked = Arc::new(Notify::new());
-        let wake = Arc::clone(&asked);
+        let server = Arc::new((self.address.clone(), self.path.clone()));
+        let fetch = || {
+            let server = Arc::clone(&server);
+            async move {
+                let (address, path) = &*server;
+                if !is_unforgeable(address) {
+                    return Err(FetchError::Forgeable);
+                }
+                let set = get_small(address, path, MAX_SET_BYTES, FETCH_DEADLINE).await;
+                set.map_err(FetchError::Server)
+            }
+        };
+        self.keep(fetch, &clock).await;
+    }
+
+    async fn keep<F>(&self, fetch: impl Fn() -> F, clock: &Clock)
+    where
+        F: Future<Output = Result<(HeaderMap, Bytes), FetchError>>,
+    {
+        let missed = Arc::new(Notify::new());
+        let wake = Arc::clone(&missed);
         self.ring.on_miss(move || wake.notify_one());
-        // The bytes that the ring holds: a set that did not change does not void what was cached for it.
+        // What the ring holds: a set that did not change must not void what was cached for it.
         let mut current = self.read_copy();
         let mut failures: u32 = 0;
         loop {
             let tried = Instant::now();
-            let wait = match self.fetch(&mut current).await {
+            self.stats.fetches.fetch_add(1, Ordering::Relaxed);
+            let outcome = match fetch().await {
+                Ok((headers, set)) => self.accept(set, &mut current).await.map(|()| max_age(&headers)),
+                Err(error) => Err(error),
+            };
+            let wait = match outcome {
                 Ok(max_age) => {
+                    self.stats
+                        .last_success
+                        .store(clock.now().millis(), Ordering::Relaxed);
                     if failures > 0 {
                         tracing::info!(keys = self.ring.name(), "the key set is fetched again");
                     }
                     failures = 0;
-                    self.stats
-                        .last_success
-                        .store(clock.now().millis(), Ordering::Relaxed);
-                    max_age
-                        .map_or(self.refresh, |age| age.min(self.refresh))
-                        .max(self.cooldown)
+                    max_age.map_or(self.refresh, |age| age.min(self.refresh))
                 }
-                Err(what) => {
+                Err(error) => {
+                    self.stats.failures.fetch_add(1, Ordering::Relaxed);
                     if failures == 0 {
                         tracing::warn!(
                             keys = self.ring.name(),
-                            what,
+                            error = &error as &dyn std::error::Error,
                             "the key set can't be fetched; the last good one stays"
                         );
                     }
-                    self.stats.failures.fetch_add(1, Ordering::Relaxed);
-                    failures += 1;
-                    let doubled = self.cooldown * 2_u32.pow((failures - 1).min(MAX_DOUBLINGS));
-                    doubled.min(self.refresh).max(self.cooldown)
+                    failures = failures.saturating_add(1);
+                    let pause = self
+                        .cooldown
+                        .saturating_mul(1 << (failures - 1).min(MAX_DOUBLINGS));
+                    pause.min(self.refresh)
                 }
             };
-            // Whoever asks for an unknown key before the cool-down has passed is heard when it has.
-            tokio::time::sleep_until(tried + self.cooldown).await;
+            // A miss during the cool-down, however many, is heard once when it is over.
+            sleep_until(tried + self.cooldown).await;
             tokio::select! {
-                () = tokio::time::sleep_until(tried + wait) => {}
-                () = asked.notified() => {}
+                () = sleep_until(tried + wait.max(self.cooldown)) => {}
+                () = missed.notified() => {}
             }
         }
     }
 
-    /// One fetch. The `max-age` of the answer.
-    async fn fetch(&self, current: &mut Option<Vec<u8>>) -> Result<Option<Duration>, String> {
-        self.stats.fetches.fetch_add(1, Ordering::Relaxed);
-        let (headers, bytes) = get_small(&self.address, &self.path, MAX_SET_BYTES, FETCH_DEADLINE)
-            .await
-            .map_err(|error| error.to_string())?;
-        if current.as_deref() != Some(&bytes[..]) {
-            let keys = KeySet::from_jwks(&bytes, SetSource::Fetched).map_err(|error| error.to_string())?;
-            self.ring.replace(keys);
-            if let Err(error) = keep(&self.copy, &bytes) {
-                tracing::warn!(keys = self.ring.name(), %error, "the copy of the key set can't be written");
-            }
-            tracing::info!(keys = self.ring.name(), "the key set has changed");
-            *current = Some(bytes.to_vec());
+    /// Puts a fetched set into the ring and on disk, where it is good and not there yet.
+    async fn accept(&self, set: Bytes, current: &mut Option<Bytes>) -> Result<(), FetchError> {
+        if current.as_ref() == Some(&set) {
+            return Ok(());
         }
-        Ok(max_age(&headers))
+        let keys = KeySet::from_jwks(&set, SetSource::Fetched).map_err(FetchError::Refused)?;
+        self.ring.replace(keys);
+        *current = Some(set.clone());
+        let copy = self.copy.clone();
+        let written = tokio::task::spawn_blocking(move || write_copy(&copy, &set)).await;
+        if let Err(error) = written.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+            tracing::warn!(keys = self.ring.name(), %error, "the copy of the key set can't be written");
+        }
+        Ok(())
+    }
+
+    /// The copy, where it is good: then the ring holds it.
+    fn read_copy(&self) -> Option<Bytes> {
+        let mut set = Vec::new();
+        File::open(&self.copy)
+            .ok()?
+            .take(MAX_SET_BYTES as u64 + 1)
+            .read_to_end(&mut set)
+            .ok()?;
+        let keys = (set.len() <= MAX_SET_BYTES).then(|| KeySet::from_jwks(&set, SetSource::Fetched));
+        match keys? {
+            Ok(keys) => self.ring.replace(keys),
+            Err(error) => {
+                tracing::warn!(keys = self.ring.name(), %error, "the copy of the key set is refused");
+                return None;
+            }
+        }
+        Some(set.into())
     }
 }
 
-/// Replaces the copy as a whole.
-fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+/// Whether nobody on the way can put keys of their own into the answer: TLS, or never off this machine.
+fn is_unforgeable(address: &Address) -> bool {
+    let host = address.host.trim_matches(['[', ']']);
+    // RFC 6761 §6.3: `localhost` is never looked up elsewhere.
+    let is_loopback =
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    address.tls.is_some() || is_loopback
+}
+
+/// `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1).
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .find_map(|directive| {
+            let (name, seconds) = directive.trim().split_once('=')?;
+            let seconds = seconds.trim_matches('"').parse().ok()?;
+            name.eq_ignore_ascii_case("max-age")
+                .then_some(Duration::from_secs(seconds))
+        })
+}
+
+/// Whole or not at all: a crash leaves the old copy or the new one.
+fn write_copy(copy: &Path, set: &[u8]) -> io::Result<()> {
+    let mut name = copy.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = copy.with_file_name(name);
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
-    let draft = path.with_extension("draft");
     let mut file = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
-        .open(&draft)?;
-    file.write_all(bytes)?;
+        .open(&new)?;
+    file.write_all(set)?;
     file.sync_all()?;
-    fs::rename(&draft, path)
-}
-
-fn max_age(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(CACHE_CONTROL)?.to_str().ok()?;
-    let value = text
-        .split(',')
-        .find_map(|directive| directive.trim().strip_prefix("max-age="))?;
-    value.parse().ok().map(Duration::from_secs)
+    fs::rename(&new, copy)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_copy_is_replaced_as_a_whole_and_is_the_owners() {
-        use std::os::unix::fs::PermissionsExt;
-
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state/idp.jwks-copy.json");
-        keep(&path, b"a longer first content").unwrap();
-        keep(&path, b"second").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"second");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn max_age_is_read_where_it_can_be() {
-        for (value, seconds) in [
-            ("max-age=60", Some(60)),
-            ("public, max-age=300, immutable", Some(300)),
-            ("no-store", None),
-            ("max-age=soon", None),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(CACHE_CONTROL, value.parse().unwrap());
-            assert_eq!(max_age(&headers), seconds.map(Duration::from_secs), "{value}");
-        }
-    }
-}
+mod tests;

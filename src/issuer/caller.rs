@@ -44,9 +44,11 @@ impl Caller {
 
     /// Whether its bearer carries `permission`: one of the words of the claim `scope` (RFC 8693 §4.2).
     pub fn may(&self, permission: &str) -> bool {
-        self.claims
-            .text("scope")
-            .is_some_and(|scope| scope.split(' ').any(|word| word == permission))
+        self.claims.text("scope").is_some_and(|scope| {
+            scope
+                .split(' ')
+                .any(|word| !word.is_empty() && word == permission)
+        })
     }
 }
 

@@ -1,23 +1,26 @@
 //! Rules and minting: which caller may have which scope, for how long, how often; never more than its own right.
-//! In: what a dialect parsed. Out: claims that a rule allows. Knows no wire shape.
+//! Takes what a dialect read and gives what it writes; knows no wire shape.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::caller::Caller;
 use super::refusal::{IssueRefusal, Violation};
+use super::throttle::Throttle;
 use crate::clock::UnixTime;
-use crate::media::Medium;
+use crate::media::{Known, Media, MediaId};
+use crate::token::scheme::jwt::Minter;
 use crate::token::scope::{MAX_PATTERNS, ScopeTemplate};
-use crate::token::{Claims, Methods, Opens, Scope, TokenId};
+use crate::token::{Claims, Methods, MintToken, Minted, Opens, Scope, TokenId};
 
 /// The longest file name, in bytes: what file systems take.
 const MAX_FILENAME_BYTES: usize = 255;
-/// The most parameters, networks and their longest texts that one token carries.
-const MAX_ITEMS: usize = 32;
-const MAX_TEXT_BYTES: usize = 1024;
+/// The longest subject that a caller may name, in bytes.
+const MAX_SUBJECT_BYTES: usize = 256;
+/// The most texts that one token may hold, in bytes of JSON. A third more in base64 leaves room below `MAX_TOKEN_BYTES`
+/// for the other claims and the longest signature.
+const MAX_TEXT_BYTES: usize = 5000;
 
 /// What a caller may have.
 #[derive(Debug)]
@@ -44,247 +47,289 @@ pub struct Rule {
     pub any_subject: bool,
 }
 
-/// What a caller asks for, as a dialect read it.
-#[derive(Debug, Default)]
-pub struct Wanted {
-    /// Path patterns.
-    pub paths: Vec<String>,
-    /// Its life; the rule's usual one where absent.
-    pub ttl: Option<Duration>,
-    /// The first moment at which it is valid.
+/// How long a token shall live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// As the rule says.
+    Usual,
+    /// So long; refused where the rule does not allow it.
+    Asked(Duration),
+    /// So long where the rule allows it, else as long as it allows: the dialect has one lifetime and nobody asked for it.
+    AtMost(Duration),
+}
+
+/// What a caller asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssueRequest {
+    /// The paths to open.
+    pub paths: Vec<Opens>,
+    /// The medium to open.
+    pub media: Option<MediaId>,
+    /// How long.
+    pub lifetime: Lifetime,
+    /// From when on.
     pub not_before: Option<UnixTime>,
-    /// Whom it is for; the caller itself where absent.
-    pub subject: Option<String>,
-    /// The methods; the route's where absent.
-    pub methods: Option<Vec<String>>,
-    /// Client addresses and networks.
-    pub addresses: Vec<String>,
-    /// The name to save the file under.
-    pub filename: Option<String>,
-    /// Forced parameters.
-    pub parameters: Vec<(String, String)>,
+    /// For whom; the caller where absent.
+    pub subject: Option<Box<str>>,
+    /// For which methods; all of the rule's where absent.
+    pub methods: Option<Methods>,
+    /// For which addresses.
+    pub addresses: Option<Box<[IpNet]>>,
+    /// Under which name to save it; the medium's where absent.
+    pub filename: Option<Box<str>>,
+    /// Parameters that are forced on the origin's query.
+    pub parameters: Box<[(Box<str>, Box<str>)]>,
 }
 
-/// The rule that decides for a caller: the first that is for it and whose scope its bearer carries.
-///
-/// # Errors
-/// `NotAllowed` where there is none.
-pub fn rule<'r>(rules: &'r [Rule], caller: &Caller) -> Result<&'r Rule, IssueRefusal> {
-    rules
-        .iter()
-        .find(|rule| {
-            rule.caller
-                .as_deref()
-                .is_none_or(|subject| subject == caller.subject())
-                && caller.may(&rule.requires)
-        })
-        .ok_or(IssueRefusal::NotAllowed("No rule allows this caller any token."))
+/// A token that was made, and what it grants.
+#[derive(Debug)]
+pub struct Issued {
+    /// The token.
+    pub token: Minted,
+    /// What it opens.
+    pub scope: Scope,
+    /// Its first dead second.
+    pub expires: UnixTime,
 }
 
-/// The claims of a token for paths.
+/// The rule for a caller: the first that is for it and whose permission its bearer carries.
 ///
 /// # Errors
-/// `Unprocessable` with all that the rule does not allow or no token can say.
-pub fn for_paths(
+/// `NotAllowed` when there is none, or the bearer lacks the permission that the dialect itself demands.
+pub fn rule_for<'r>(
+    rules: &'r [Rule],
+    caller: &Caller,
+    demanded: Option<&str>,
+) -> Result<&'r Rule, IssueRefusal> {
+    let none = IssueRefusal::NotAllowed("No rule allows this caller any token.");
+    if demanded.is_some_and(|permission| !caller.may(permission)) {
+        return Err(none);
+    }
+    let is_for = |rule: &&Rule| {
+        rule.caller
+            .as_deref()
+            .is_none_or(|subject| subject == caller.subject())
+            && caller.may(&rule.requires)
+    };
+    rules.iter().find(is_for).ok_or(none)
+}
+
+/// Makes the token that `request` asks for, as far as `rule` allows every part of it.
+///
+/// # Errors
+/// `IssueRefusal`; nothing is ever cut to what would be allowed.
+pub fn issue(
     rule: &Rule,
     caller: &Caller,
-    wanted: &Wanted,
+    request: IssueRequest,
+    media: Option<&Media>,
+    (minter, throttle): (&Minter, &Throttle),
     now: UnixTime,
-) -> Result<Claims, IssueRefusal> {
-    let mut violations = Vec::new();
-    let scope = scope(rule, caller, &wanted.paths, &mut violations);
+) -> Result<Issued, IssueRefusal> {
+    check(&request)?;
+    let ttl = lifetime(rule, request.lifetime)?;
+    let expires = UnixTime::from_secs(now.secs().saturating_add(ttl));
+    if request.not_before.is_some_and(|start| start >= expires) {
+        return Err(IssueRefusal::violation(
+            "not_before",
+            "The token would be over before it starts.",
+        ));
+    }
+    if request
+        .subject
+        .as_deref()
+        .is_some_and(|subject| subject != caller.subject())
+        && !rule.any_subject
+    {
+        return Err(IssueRefusal::NotAllowed(
+            "This caller's tokens are for itself only.",
+        ));
+    }
+    let methods = request.methods.unwrap_or(rule.methods);
+    if !rule.methods.covers(methods) {
+        return Err(IssueRefusal::NotAllowed(
+            "A method is not among those that this caller's rule allows.",
+        ));
+    }
+    check_paths(rule, caller, &request.paths)?;
+    let medium_name = match &request.media {
+        Some(id) => medium_name(rule, caller, media, id)?,
+        None => None,
+    };
+    if let Some(per_minute) = rule.per_minute {
+        throttle
+            .take(caller.subject(), per_minute, now)
+            .map_err(IssueRefusal::LimitReached)?;
+    }
+    let mut opens = request.paths;
+    opens.extend(request.media.map(|id| Opens::MediaId(id.as_str().into())));
     let claims = Claims {
-        subject: Some(subject(rule, caller, wanted, &mut violations).into()),
-        not_before: wanted.not_before,
-        expires: Some(expires(rule, wanted, now, &mut violations)),
-        scope: Some(Scope(scope.into())),
-        methods: methods(rule, wanted, &mut violations),
-        addresses: addresses(wanted, &mut violations),
-        filename: wanted
-            .filename
-            .as_deref()
-            .and_then(|name| filename(name, &mut violations)),
-        parameters: parameters(wanted, &mut violations),
+        subject: request.subject.or_else(|| Some(caller.subject().into())),
+        not_before: request.not_before,
+        expires: Some(expires),
+        scope: Some(Scope(opens.into())),
+        methods: Some(methods),
+        addresses: request.addresses,
+        filename: request.filename.or(medium_name),
+        parameters: request.parameters,
         ..Claims::empty(TokenId([0; 8]))
     };
+    let token = minter.mint(&claims, now).map_err(|error| {
+        tracing::error!(%error, "a token can't be signed");
+        IssueRefusal::SigningFailed
+    })?;
+    Ok(Issued {
+        token,
+        scope: claims.scope.unwrap_or_default(),
+        expires,
+    })
+}
+
+/// The life in seconds.
+fn lifetime(rule: &Rule, asked: Lifetime) -> Result<i64, IssueRefusal> {
+    let ttl = match asked {
+        Lifetime::Usual => rule.default_ttl.min(rule.max_ttl),
+        Lifetime::AtMost(ttl) => ttl.min(rule.max_ttl),
+        Lifetime::Asked(ttl) if ttl <= rule.max_ttl => ttl,
+        Lifetime::Asked(_) => {
+            let message = format!("At most {} seconds.", rule.max_ttl.as_secs());
+            return Err(IssueRefusal::Unprocessable(vec![Violation {
+                property: "expires_in".into(),
+                message: message.into(),
+            }]));
+        }
+    };
+    Ok(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// What no rule can allow.
+fn check(request: &IssueRequest) -> Result<(), IssueRefusal> {
+    let mut violations = Vec::new();
+    if request.paths.is_empty() && request.media.is_none() {
+        violations.push(Violation::new("paths", "At least one path, or a medium."));
+    }
+    if request.paths.len() + usize::from(request.media.is_some()) > MAX_PATTERNS {
+        violations.push(Violation::new("paths", "At most 64 things in one token."));
+    }
+    if request
+        .filename
+        .as_deref()
+        .is_some_and(|name| !is_file_name(name))
+    {
+        violations.push(Violation::new(
+            "filename",
+            "A file name has 1 to 255 bytes, no slash, no backslash, no control character.",
+        ));
+    }
+    if request
+        .subject
+        .as_deref()
+        .is_some_and(|subject| !is_subject(subject))
+    {
+        violations.push(Violation::new(
+            "sub",
+            "A subject has 1 to 256 bytes and no control character.",
+        ));
+    }
+    if text_bytes(request) > MAX_TEXT_BYTES {
+        violations.push(Violation::new("", "The token would be too long for a URL."));
+    }
     if violations.is_empty() {
-        Ok(claims)
+        Ok(())
     } else {
         Err(IssueRefusal::Unprocessable(violations))
     }
 }
 
-/// The claims of a token for one medium. `medium` is what the catalogue knows of it.
-///
-/// # Errors
-/// `Unprocessable` for a folder that the rule does not name; `NotFound` for a medium of somebody else, which looks like
-/// none.
-pub fn for_media(
-    rule: &Rule,
-    caller: &Caller,
-    id: &str,
-    medium: Option<&Medium>,
-    ttl: Duration,
-    now: UnixTime,
-) -> Result<Claims, IssueRefusal> {
-    let owner = medium.and_then(|medium| medium.owner.as_deref());
-    if rule.own_media_only && owner != Some(caller.subject()) {
-        return Err(IssueRefusal::NotFound("There is no such medium."));
-    }
-    if let Some(folders) = &rule.folders {
-        let folder = medium.and_then(|medium| medium.folder.as_deref());
-        if !folder.is_some_and(|folder| folders.iter().any(|allowed| **allowed == *folder)) {
-            return Err(IssueRefusal::violation(
-                "id",
-                "The medium is in a folder that this caller may not hand out.",
-            ));
-        }
-    }
-    Ok(Claims {
-        subject: Some(caller.subject().into()),
-        expires: Some(now.after(ttl.min(rule.max_ttl))),
-        scope: Some(Scope(Box::new([Opens::MediaId(id.into())]))),
-        filename: medium.and_then(|medium| filename(medium.file_name(), &mut Vec::new())),
-        ..Claims::empty(TokenId([0; 8]))
-    })
+/// A name that can be one file, and looks like the one it is: no control characters, none that turn the writing round.
+fn is_file_name(name: &str) -> bool {
+    let forbidden = |c: char| {
+        c.is_control() || matches!(c, '/' | '\\' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    !matches!(name, "" | "." | "..") && name.len() <= MAX_FILENAME_BYTES && !name.contains(forbidden)
 }
 
-fn scope(rule: &Rule, caller: &Caller, paths: &[String], violations: &mut Vec<Violation>) -> Vec<Opens> {
-    // A template whose claim the caller lacks allows nothing.
+fn is_subject(subject: &str) -> bool {
+    !subject.is_empty() && subject.len() <= MAX_SUBJECT_BYTES && !subject.contains(char::is_control)
+}
+
+/// The length of all texts as JSON writes them, escapes, quotes and separators included.
+fn text_bytes(request: &IssueRequest) -> usize {
+    let json = |text: &str| serde_json::Value::from(text).to_string().len() + 1;
+    request
+        .paths
+        .iter()
+        .map(|path| json(&path.to_string()))
+        .sum::<usize>()
+        + request.subject.as_deref().map_or(0, json)
+        + request.filename.as_deref().map_or(0, json)
+        + request
+            .addresses
+            .iter()
+            .flatten()
+            .map(|net| json(&net.to_string()))
+            .sum::<usize>()
+        + request
+            .parameters
+            .iter()
+            .map(|(name, value)| json(name) + json(value))
+            .sum::<usize>()
+}
+
+fn check_paths(rule: &Rule, caller: &Caller, paths: &[Opens]) -> Result<(), IssueRefusal> {
+    // A template whose claim is missing opens nothing for this caller.
     let allowed: Vec<Opens> = rule
         .paths
         .iter()
         .filter_map(|template| template.fill(caller.claims()).ok())
         .collect();
-    if paths.is_empty() || paths.len() > MAX_PATTERNS {
-        violations.push(Violation::new(
-            "paths",
-            "Between 1 and 64 path patterns are needed.",
-        ));
-        return Vec::new();
+    if paths
+        .iter()
+        .all(|path| allowed.iter().any(|ours| ours.covers(path)))
+    {
+        Ok(())
+    } else {
+        Err(IssueRefusal::NotAllowed(
+            "A path is not within what this caller's rule allows.",
+        ))
     }
-    let mut scope = Vec::new();
-    for (at, path) in paths.iter().enumerate() {
-        match Opens::parse(path) {
-            Err(bad) => violations.push(Violation::of_item("paths", at, bad.to_string())),
-            Ok(opens) if !allowed.iter().any(|allowed| allowed.covers(&opens)) => {
-                violations.push(Violation::of_item(
-                    "paths",
-                    at,
-                    "This is more than the caller may have.",
+}
+
+/// Whether the caller may hand out the medium, and the name to save it under, where that is known.
+fn medium_name(
+    rule: &Rule,
+    caller: &Caller,
+    media: Option<&Media>,
+    id: &MediaId,
+) -> Result<Option<Box<str>>, IssueRefusal> {
+    let Some(media) = media else {
+        return Err(IssueRefusal::violation("media", "No media are configured here."));
+    };
+    let restricted = rule.own_media_only || rule.folders.is_some();
+    match media.find(id) {
+        Known::No => Err(IssueRefusal::NotFound("There is no such medium.")),
+        // Owner and folder are unknown, so the restriction can't be enforced.
+        Known::Path(_) if restricted => Err(IssueRefusal::NotAllowed(
+            "This caller's rule needs a catalogue of media.",
+        )),
+        Known::Path(_) => Ok(None),
+        // The same answer as for an unknown one: nobody learns what others have.
+        Known::Medium(medium) if rule.own_media_only && medium.owner.as_deref() != Some(caller.subject()) => {
+            Err(IssueRefusal::NotFound("There is no such medium."))
+        }
+        Known::Medium(medium) => {
+            let folder = medium.folder.as_deref();
+            let allowed = |folders: &[Box<str>]| folders.iter().any(|name| Some(&**name) == folder);
+            if rule.folders.as_deref().is_some_and(|folders| !allowed(folders)) {
+                return Err(IssueRefusal::violation(
+                    "media",
+                    "This caller may not hand out media of this folder.",
                 ));
             }
-            Ok(opens) => scope.push(opens),
+            let name = medium.file_name();
+            Ok(is_file_name(name).then(|| name.into()))
         }
     }
-    scope
-}
-
-fn subject<'w>(
-    rule: &Rule,
-    caller: &'w Caller,
-    wanted: &'w Wanted,
-    violations: &mut Vec<Violation>,
-) -> &'w str {
-    let subject = wanted.subject.as_deref().unwrap_or_else(|| caller.subject());
-    if subject != caller.subject() && !rule.any_subject {
-        violations.push(Violation::new("sub", "This caller may ask for itself only."));
-    }
-    if subject.is_empty() || subject.len() > MAX_TEXT_BYTES || subject.chars().any(char::is_control) {
-        violations.push(Violation::new(
-            "sub",
-            "A subject has 1 to 1024 bytes and no control characters.",
-        ));
-    }
-    subject
-}
-
-fn expires(rule: &Rule, wanted: &Wanted, now: UnixTime, violations: &mut Vec<Violation>) -> UnixTime {
-    let ttl = wanted.ttl.unwrap_or(rule.default_ttl);
-    if ttl > rule.max_ttl || ttl.is_zero() {
-        let message = format!("Between 1 and {} seconds are allowed.", rule.max_ttl.as_secs());
-        violations.push(Violation {
-            property: "expires_in".into(),
-            message: message.into(),
-        });
-    }
-    let expires = now.after(ttl);
-    if wanted.not_before.is_some_and(|start| start >= expires) {
-        violations.push(Violation::new("not_before", "The token would never be valid."));
-    }
-    expires
-}
-
-fn methods(rule: &Rule, wanted: &Wanted, violations: &mut Vec<Violation>) -> Option<Methods> {
-    let Some(names) = &wanted.methods else {
-        // A token that names none is good for all that its route serves: say what the rule means.
-        return Some(rule.methods);
-    };
-    match Methods::parse(names.iter().map(String::as_str)) {
-        Ok(methods) if !names.is_empty() && rule.methods.covers(methods) => return Some(methods),
-        Ok(_) => violations.push(Violation::new(
-            "methods",
-            "None, or more than the caller may have.",
-        )),
-        Err(_) => violations.push(Violation::new(
-            "methods",
-            "GET, HEAD, PUT, POST, DELETE or PATCH.",
-        )),
-    }
-    None
-}
-
-fn addresses(wanted: &Wanted, violations: &mut Vec<Violation>) -> Option<Box<[IpNet]>> {
-    if wanted.addresses.len() > MAX_ITEMS {
-        violations.push(Violation::new("ips", "At most 32 addresses or networks."));
-    }
-    let mut all = Vec::new();
-    for (at, text) in wanted.addresses.iter().take(MAX_ITEMS).enumerate() {
-        let parsed = text
-            .parse::<IpNet>()
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        match parsed {
-            Ok(net) => all.push(net),
-            Err(_) => violations.push(Violation::of_item("ips", at, "Not an address or network.")),
-        }
-    }
-    (!all.is_empty()).then(|| all.into())
-}
-
-/// A name that can be saved under, and that fits into a header.
-fn filename(name: &str, violations: &mut Vec<Violation>) -> Option<Box<str>> {
-    let bad = name.is_empty()
-        || name.len() > MAX_FILENAME_BYTES
-        || matches!(name, "." | "..")
-        || name.contains(['/', '\\'])
-        || name.chars().any(char::is_control);
-    if bad {
-        let message = "A file name has 1 to 255 bytes, no slashes and no control characters.";
-        violations.push(Violation::new("filename", message));
-        return None;
-    }
-    Some(name.into())
-}
-
-fn parameters(wanted: &Wanted, violations: &mut Vec<Violation>) -> Box<[(Box<str>, Box<str>)]> {
-    let too_long = |text: &String| text.len() > MAX_TEXT_BYTES || text.chars().any(char::is_control);
-    if wanted.parameters.len() > MAX_ITEMS
-        || wanted
-            .parameters
-            .iter()
-            .any(|(name, value)| name.is_empty() || too_long(name) || too_long(value))
-    {
-        violations.push(Violation::new(
-            "args",
-            "At most 32 parameters of 1024 bytes each, without control characters.",
-        ));
-        return Box::default();
-    }
-    wanted
-        .parameters
-        .iter()
-        .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
-        .collect()
 }
 
 #[cfg(test)]

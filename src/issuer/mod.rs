@@ -1,45 +1,42 @@
 //! The issuer: dialect → caller → rule → mint → dialect. The cold door; a dialect holds no policy, a rule no wire shape.
-//! Synchronous, and pure but for the count of the throttle.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
+use self::caller::Caller;
+use self::dialect::Dialect;
+use self::mint::Issued;
+use self::refusal::IssueRefusal;
+use self::throttle::Throttle;
 use crate::clock::UnixTime;
 use crate::media::Media;
 use crate::token::keys::KeyRing;
 use crate::token::scheme::jwt::{Jwt, Minter};
-use crate::token::{Claims, MintToken, Minted, TokenId};
 
 pub mod caller;
+mod cors;
 pub mod dialect;
 pub mod mint;
 pub mod refusal;
 pub mod throttle;
 
-use caller::Caller;
-use dialect::Dialect;
 pub use dialect::DialectName;
-use mint::Rule;
-use refusal::IssueRefusal;
-use throttle::Throttle;
 
 /// The largest request body, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Where our public keys stand (OpenID Connect Discovery uses the same place).
-const JWKS_PATH: &str = "/.well-known/jwks.json";
+/// Where our public keys stand (RFC 8615).
+const KEYS_PATH: &str = "/.well-known/jwks.json";
 
 /// How the issuer is set up. Everything is checked by the configuration.
 pub struct Settings {
     /// How callers' bearers are checked.
     pub callers: Vec<Jwt>,
     /// What callers may have; the first rule that is for the caller decides.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<mint::Rule>,
     /// `https://media.example.com`: what links start with. Never read from a request.
     pub public_base: Box<str>,
     /// `POST /v1/tokens`, where mounted.
@@ -59,38 +56,47 @@ pub struct Fynn {
     /// Which ids there are.
     pub media: Arc<Media>,
     /// How long they live; 60 s in the original.
-    pub ttl: Duration,
+    pub ttl: std::time::Duration,
 }
 
 /// The issuer.
 pub struct Issuer {
     settings: Settings,
-    throttle: Throttle,
+    throttle: Arc<Throttle>,
 }
 
-/// An answer and what the log says of it.
-pub struct Answer {
-    /// What goes to the caller.
-    pub response: Response<Bytes>,
-    /// A stable word for the log and the metrics: `issued`, `keys`, `preflight`, or a refusal's code.
-    pub code: &'static str,
-    /// The caller's subject, where it was proven.
-    pub caller: Option<String>,
-    /// The issued token's name in logs.
-    pub token_id: Option<TokenId>,
+/// What stands at a path.
+enum Door<'i> {
+    /// A mounted dialect.
+    Dialect(DialectName, Dialect<'i>),
+    /// The public keys.
+    Keys,
 }
 
-/// A token that was made for a caller, for a dialect to render.
-pub(crate) struct Issued {
-    pub(crate) minted: Minted,
-    pub(crate) claims: Claims,
-}
+impl Door<'_> {
+    /// Whether it has the method.
+    fn has(&self, method: &Method) -> bool {
+        match self {
+            Self::Dialect(..) => method == Method::POST,
+            Self::Keys => method == Method::GET || method == Method::HEAD,
+        }
+    }
 
-/// What the log says of a request, gathered on the way.
-#[derive(Default)]
-struct Noted {
-    caller: Option<String>,
-    token_id: Option<TokenId>,
+    /// Its methods, for `Allow`.
+    const fn methods(&self) -> &'static str {
+        match self {
+            Self::Dialect(..) => "POST",
+            Self::Keys => "GET, HEAD",
+        }
+    }
+
+    /// Whose shape its refusals have.
+    const fn shape(&self) -> DialectName {
+        match self {
+            Self::Dialect(name, _) => *name,
+            Self::Keys => DialectName::Native,
+        }
+    }
 }
 
 impl Issuer {
@@ -98,36 +104,21 @@ impl Issuer {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            throttle: Throttle::new(),
+            throttle: Arc::default(),
         }
     }
 
     /// Which dialect a request is for, by its path alone (`/v1/tokens`, `/media/{id}/download-token`): what a route that
     /// mounts dialects on the gate's listener asks.
     pub fn claims_path(&self, path: &str) -> Option<DialectName> {
-        Some(Dialect::of(&self.settings, path)?.name())
+        let name = DialectName::of_path(path)?;
+        self.dialect(name).map(|_| name)
     }
 
     /// Answers one request, whatever it is. The body was read by the server, at most `MAX_BODY_BYTES`.
     pub fn answer(&self, client: IpAddr, request: &Request<Bytes>, now: UnixTime) -> Answer {
-        let mut noted = Noted::default();
-        let path = request.uri().path();
-        let dialect = Dialect::of(&self.settings, path);
-        let (mut response, code) = match &dialect {
-            _ if path == JWKS_PATH => self.keys(request.method()),
-            Some(dialect) if is_preflight(request) => {
-                (self.preflight(dialect, request.headers()), "preflight")
-            }
-            Some(dialect) => match self.issue(dialect, client, request, now, &mut noted) {
-                Ok(response) => (response, "issued"),
-                Err(refusal) => (dialect.refuse(&refusal), refusal.code()),
-            },
-            None => {
-                let refusal = IssueRefusal::NotFound("There is nothing here.");
-                (dialect::problem(&refusal), refusal.code())
-            }
-        };
-        let headers = response.headers_mut();
+        let mut answer = self.decide(client, request, now);
+        let headers = answer.response.headers_mut();
         headers
             .entry(header::CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-store"));
@@ -136,131 +127,161 @@ impl Issuer {
             HeaderValue::from_static("nosniff"),
         );
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        self.cross_origin(request.headers(), headers);
-        if request.method() == Method::HEAD {
-            let length = response.body().len();
-            response
-                .headers_mut()
-                .insert(header::CONTENT_LENGTH, length.into());
-            *response.body_mut() = Bytes::new();
+        cors::mark(
+            &mut answer.response,
+            request.headers(),
+            &self.settings.cors_origins,
+        );
+        answer
+    }
+
+    fn decide(&self, client: IpAddr, request: &Request<Bytes>, now: UnixTime) -> Answer {
+        let Some(door) = self.door(request.uri().path()) else {
+            return refused(
+                &IssueRefusal::NotFound("There is nothing here."),
+                DialectName::Native,
+            );
+        };
+        if cors::is_preflight(request) {
+            return match cors::preflight(request.headers(), &self.settings.cors_origins, door.methods()) {
+                Ok(response) => Answer {
+                    response,
+                    code: "preflight",
+                    caller: None,
+                    token_id: None,
+                },
+                Err(refusal) => refused(&refusal, door.shape()),
+            };
         }
+        if !door.has(request.method()) {
+            return refused(&IssueRefusal::MethodNotAllowed(door.methods()), door.shape());
+        }
+        let (name, dialect) = match door {
+            Door::Dialect(name, dialect) => (name, dialect),
+            Door::Keys => return self.public_keys(request.method()),
+        };
+        let caller = match caller::prove(&self.settings.callers, client, request, now) {
+            Ok(caller) => caller,
+            Err(refusal) => return refused(&refusal, name),
+        };
+        let answer = match self.issue(dialect, &caller, request, now) {
+            Ok(issued) => Answer {
+                response: dialect.render(&issued, &self.settings.public_base, request.headers()),
+                code: "issued",
+                caller: None,
+                token_id: Some(issued.token.id),
+            },
+            Err(refusal) => refused(&refusal, name),
+        };
         Answer {
-            response,
-            code,
-            caller: noted.caller,
-            token_id: noted.token_id,
+            caller: Some(caller.subject().to_owned()),
+            ..answer
         }
     }
 
+    /// Rule, parse, mint.
     fn issue(
         &self,
-        dialect: &Dialect<'_>,
-        client: IpAddr,
+        dialect: Dialect<'_>,
+        caller: &Caller,
         request: &Request<Bytes>,
         now: UnixTime,
-        noted: &mut Noted,
-    ) -> Result<Response<Bytes>, IssueRefusal> {
-        if request.method() != Method::POST {
-            return Err(IssueRefusal::MethodNotAllowed("POST, OPTIONS"));
+    ) -> Result<Issued, IssueRefusal> {
+        let rule = mint::rule_for(&self.settings.rules, caller, dialect.demands())?;
+        if request.body().len() > MAX_BODY_BYTES {
+            return Err(IssueRefusal::TooLarge);
         }
-        let caller = caller::prove(&self.settings.callers, client, request, now)?;
-        noted.caller = Some(caller.subject().to_owned());
-        let rule = mint::rule(&self.settings.rules, &caller)?;
-        let claims = dialect.claims(&caller, rule, request, now)?;
-        // Counted last: a request that is refused costs the caller none of its tokens.
-        self.take(&caller, rule, now)?;
-        let minted = dialect.minter().mint(&claims, now).map_err(|error| {
-            tracing::error!(%error, dialect = dialect.name().as_str(), "no token could be made");
-            IssueRefusal::SigningFailed
-        })?;
-        noted.token_id = Some(minted.id);
-        Ok(dialect.render(&self.settings, request.headers(), &Issued { minted, claims }))
+        let wish = dialect.parse(request)?;
+        let media = dialect
+            .media()
+            .or(self.settings.fynn.as_ref().map(|fynn| &*fynn.media));
+        mint::issue(rule, caller, wish, media, (dialect.minter(), &self.throttle), now)
     }
 
-    fn take(&self, caller: &Caller, rule: &Rule, now: UnixTime) -> Result<(), IssueRefusal> {
-        match rule.per_minute {
-            Some(limit) => self
-                .throttle
-                .take(caller.subject(), limit, now)
-                .map_err(IssueRefusal::LimitReached),
-            None => Ok(()),
+    fn door(&self, path: &str) -> Option<Door<'_>> {
+        if path == KEYS_PATH {
+            return Some(Door::Keys);
+        }
+        let name = DialectName::of_path(path)?;
+        Some(Door::Dialect(name, self.dialect(name)?))
+    }
+
+    fn dialect(&self, name: DialectName) -> Option<Dialect<'_>> {
+        match name {
+            DialectName::Native => self.settings.native.as_ref().map(Dialect::Native),
+            DialectName::Fynn => self.settings.fynn.as_ref().map(Dialect::Fynn),
         }
     }
 
-    /// The public halves of the keys that sign.
-    fn keys(&self, method: &Method) -> (Response<Bytes>, &'static str) {
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            let refusal = IssueRefusal::MethodNotAllowed("GET, HEAD");
-            return (dialect::problem(&refusal), refusal.code());
-        }
+    fn public_keys(&self, method: &Method) -> Answer {
         let mut keys: Vec<serde_json::Value> = Vec::new();
         for generation in self.settings.published.iter().filter_map(|ring| ring.load()) {
-            if let serde_json::Value::Array(public) = &mut generation.keys.public_jwks()["keys"] {
-                keys.append(public);
+            let mut set = generation.keys.public_jwks();
+            let members = set["keys"].as_array_mut().map(std::mem::take).unwrap_or_default();
+            // One set may be published under two names.
+            for key in members {
+                if !keys.contains(&key) {
+                    keys.push(key);
+                }
             }
         }
-        let mut response = dialect::json(
-            StatusCode::OK,
-            "application/jwk-set+json",
-            &serde_json::json!({ "keys": keys }),
+        let body = serde_json::json!({ "keys": keys }).to_string();
+        let length = HeaderValue::from(body.len());
+        let mut response = Response::new(if method == Method::HEAD {
+            Bytes::new()
+        } else {
+            body.into()
+        });
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, length);
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/jwk-set+json"),
         );
-        response.headers_mut().insert(
+        headers.insert(
             header::CACHE_CONTROL,
             HeaderValue::from_static("public, max-age=300"),
         );
-        (response, "keys")
-    }
-
-    fn preflight(&self, dialect: &Dialect<'_>, asked: &HeaderMap) -> Response<Bytes> {
-        if self.allowed_origin(asked).is_none() {
-            return dialect.refuse(&IssueRefusal::OriginNotAllowed);
-        }
-        let mut response = Response::new(Bytes::new());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        let headers = response.headers_mut();
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_METHODS,
-            HeaderValue::from_static("POST"),
-        );
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("Authorization, Content-Type"),
-        );
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-        response
-    }
-
-    fn allowed_origin<'h>(&self, asked: &'h HeaderMap) -> Option<&'h HeaderValue> {
-        let mut origins = asked.get_all(header::ORIGIN).iter();
-        let origin = origins.next().filter(|_| origins.next().is_none())?;
-        self.settings
-            .cors_origins
-            .iter()
-            .any(|known| known.as_bytes() == origin.as_bytes())
-            .then_some(origin)
-    }
-
-    fn cross_origin(&self, asked: &HeaderMap, headers: &mut HeaderMap) {
-        if self.settings.cors_origins.is_empty() {
-            return;
-        }
-        headers.append(header::VARY, HeaderValue::from_static("Origin"));
-        if let Some(origin) = self.allowed_origin(asked) {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            headers.insert(
-                header::ACCESS_CONTROL_EXPOSE_HEADERS,
-                HeaderValue::from_static("Retry-After"),
-            );
+        Answer {
+            response,
+            code: "keys",
+            caller: None,
+            token_id: None,
         }
     }
 }
 
-fn is_preflight(request: &Request<Bytes>) -> bool {
-    request.method() == Method::OPTIONS
-        && request.headers().contains_key(header::ORIGIN)
-        && request
-            .headers()
-            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+/// A refusal as an answer, with the headers that every dialect has.
+fn refused(refusal: &IssueRefusal, shape: DialectName) -> Answer {
+    let mut response = shape.refuse(refusal);
+    let headers = response.headers_mut();
+    if refusal.status() == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let IssueRefusal::MethodNotAllowed(allow) = refusal {
+        headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    }
+    if let Some(seconds) = refusal.retry_after_secs() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    Answer {
+        response,
+        code: refusal.code(),
+        caller: None,
+        token_id: None,
+    }
+}
+
+/// An answer and what the log says of it.
+pub struct Answer {
+    /// What goes to the caller.
+    pub response: Response<Bytes>,
+    /// A stable word for the log and the metrics: `issued`, `caller_missing`, `caller_invalid`, `not_allowed`, `bad_request` …
+    pub code: &'static str,
+    /// The caller's subject, where it was proven.
+    pub caller: Option<String>,
+    /// The issued token's name in logs.
+    pub token_id: Option<crate::token::TokenId>,
 }
 
 #[cfg(test)]

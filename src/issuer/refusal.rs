@@ -157,3 +157,38 @@ impl From<TokenError> for IssueRefusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documents_name_every_code_with_its_status() {
+        let (openapi, guide) = (
+            include_str!("../../docs/openapi.yaml"),
+            include_str!("../../docs/ISSUER.md"),
+        );
+        for refusal in [
+            IssueRefusal::NotFound(""),
+            IssueRefusal::MethodNotAllowed(""),
+            IssueRefusal::OriginNotAllowed,
+            IssueRefusal::CallerMissing,
+            IssueRefusal::CallerInvalid,
+            IssueRefusal::CallerExpired,
+            IssueRefusal::KeysUnavailable,
+            IssueRefusal::NotAllowed(""),
+            IssueRefusal::LimitReached(Duration::ZERO),
+            IssueRefusal::BadRequest(""),
+            IssueRefusal::TooLarge,
+            IssueRefusal::UnsupportedMediaType,
+            IssueRefusal::Unprocessable(Vec::new()),
+            IssueRefusal::SigningFailed,
+        ] {
+            let code = refusal.code();
+            assert!(openapi.contains(&format!("            - {code}\n")), "{code}");
+            let row = format!("| {} |", refusal.status().as_u16());
+            let named = |line: &str| line.starts_with(&row) && line.contains(&format!("`{code}`"));
+            assert!(guide.lines().any(named), "{code}");
+        }
+    }
+}

@@ -1,130 +1,142 @@
-//! The Fynn dialect: `POST /media/{id}/download-token` → 201 `{"token","url"}`. The link is
-//! `GET /media/{id}/download/{token}`, which the gate serves. Errors are those of the framework behind the original.
+//! Download tokens as Fynn makes them: `POST /media/{id}/download-token`, `{"token","url"}` as JSON or as a page.
+//! The body is optional and says nothing.
+
+use std::time::Duration;
 
 use askama::Template;
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
 
-use super::super::caller::Caller;
-use super::super::mint::{self, Rule};
-use super::super::refusal::IssueRefusal;
-use super::super::{Fynn, Issued, Settings};
-use crate::clock::UnixTime;
-use crate::media::{Known, MediaId};
+use super::{object, problem, response};
+use crate::issuer::mint::{IssueRequest, Issued, Lifetime};
+use crate::issuer::refusal::IssueRefusal;
+use crate::media::MediaId;
 use crate::target::{Target, encode_segment};
-use crate::token::Claims;
+use crate::token::{Methods, Opens};
 
-/// What the bearer must carry besides what the rule demands.
-const PERMISSION: &str = "media:read";
+/// What a caller's bearer must carry, as the interface says.
+pub(super) const PERMISSION: &str = "media:read";
 
-/// The raw id in `/media/{id}/download-token`.
-pub(super) fn id_in(path: &str) -> Option<&str> {
-    let id = path.strip_prefix("/media/")?.strip_suffix("/download-token")?;
-    (!id.contains('/')).then_some(id)
+/// The id in a path of this dialect, as it stands there.
+pub(super) fn raw_id(path: &str) -> Option<&str> {
+    path.strip_prefix("/media/")?
+        .strip_suffix("/download-token")
+        .filter(|id| !id.contains('/'))
 }
 
-pub(super) fn claims(
-    fynn: &Fynn,
-    raw_id: &str,
-    caller: &Caller,
-    rule: &Rule,
-    request: &Request<Bytes>,
-    now: UnixTime,
-) -> Result<Claims, IssueRefusal> {
-    if !caller.may(PERMISSION) {
-        return Err(IssueRefusal::NotAllowed(
-            "The bearer lacks the permission media:read.",
-        ));
+/// Reads a request.
+pub(super) fn parse(request: &Request<Bytes>, ttl: Duration) -> Result<IssueRequest, IssueRefusal> {
+    let raw = raw_id(request.uri().path()).unwrap_or_default();
+    let id = media_id(raw).ok_or(IssueRefusal::BadRequest("The media id is malformed."))?;
+    if !request.body().is_empty() {
+        object(request.body())?;
     }
-    let id = media_id(raw_id).ok_or(IssueRefusal::BadRequest("The media identifier can't be read."))?;
-    check_body(request.body())?;
-    let medium = match fynn.media.find(&id) {
-        Known::Medium(medium) => Some(medium),
-        Known::Path(_) => None,
-        Known::No => return Err(IssueRefusal::NotFound("There is no such medium.")),
-    };
-    mint::for_media(rule, caller, id.as_str(), medium, fynn.ttl, now)
+    Ok(IssueRequest {
+        paths: Vec::new(),
+        media: Some(id),
+        lifetime: Lifetime::AtMost(ttl),
+        not_before: None,
+        subject: None,
+        methods: Some(Methods::READ),
+        addresses: None,
+        filename: None,
+        parameters: Box::default(),
+    })
 }
 
+/// Decodes an id as strictly as the gate decodes a path.
 fn media_id(raw: &str) -> Option<MediaId> {
-    // As strict as a path of the gate: the link that is made of it has to be one.
-    let target = Target::parse(&format!("/{raw}"), None).ok()?;
-    MediaId::parse(target.path().strip_prefix('/')?).ok()
-}
-
-/// The body is empty or a JSON object, which says nothing.
-fn check_body(body: &[u8]) -> Result<(), IssueRefusal> {
-    let body = body.trim_ascii();
-    if body.is_empty() || crate::token::json::Object::parse(body).is_ok() {
-        return Ok(());
-    }
-    Err(IssueRefusal::BadRequest("The body is empty or a JSON object."))
+    let segment = Target::parse(&format!("/{raw}"), None).ok()?;
+    MediaId::parse(segment.path().strip_prefix('/')?).ok()
 }
 
 #[derive(Template)]
-#[template(path = "download-token.html")]
+#[template(path = "download_token.html")]
 struct Page<'p> {
     url: &'p str,
     token: &'p str,
 }
 
-pub(super) fn render(
-    settings: &Settings,
-    asked: &HeaderMap,
-    raw_id: &str,
-    issued: &Issued,
-) -> Response<Bytes> {
-    let token = &issued.minted.text;
-    let id = media_id(raw_id);
-    let segment = id
-        .as_ref()
-        .and_then(|id| encode_segment(id.as_str()).ok())
-        .unwrap_or_default();
-    let url = format!("{}/media/{segment}/download/{token}", settings.public_base);
-    if !wants_html(asked) {
-        return super::json(
-            StatusCode::CREATED,
-            "application/json; charset=utf-8",
-            &json!({ "token": token, "url": url }),
+/// Writes the answer.
+pub(super) fn render(issued: &Issued, public_base: &str, headers: &HeaderMap) -> Response<Bytes> {
+    let id = match &*issued.scope.0 {
+        [Opens::MediaId(id)] => encode_segment(id).unwrap_or_default(),
+        _ => "".into(),
+    };
+    let token = &*issued.token.text;
+    let url = format!("{public_base}/media/{id}/download/{token}");
+    if prefers_html(headers)
+        && let Ok(page) = (Page { url: &url, token }).render()
+    {
+        let mut response = response(StatusCode::CREATED, "text/html; charset=utf-8", page);
+        response.headers_mut().insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(
+                "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            ),
         );
+        return vary_by_accept(response);
     }
-    let page = Page { url: &url, token }.render().unwrap_or_else(|_| url.clone());
-    let mut response = Response::new(Bytes::from(page));
-    *response.status_mut() = StatusCode::CREATED;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=utf-8"),
-    );
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
-    );
+    let body = json!({ "token": token, "url": url });
+    vary_by_accept(response(
+        StatusCode::CREATED,
+        "application/json",
+        body.to_string(),
+    ))
+}
+
+fn vary_by_accept(mut response: Response<Bytes>) -> Response<Bytes> {
+    response
+        .headers_mut()
+        .append(header::VARY, HeaderValue::from_static("Accept"));
     response
 }
 
-/// HTML where it is named and JSON is not.
-fn wants_html(asked: &HeaderMap) -> bool {
-    let accept = asked
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .unwrap_or_default();
-    accept.contains("text/html") && !accept.contains("application/json")
+/// Whether HTML is accepted more gladly than JSON (RFC 9110 §12.5.1); JSON where both are alike or nothing is said.
+fn prefers_html(headers: &HeaderMap) -> bool {
+    let accept: Vec<_> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    let weight = |kinds: [&str; 3]| {
+        let of = |kind: &str| {
+            accept
+                .iter()
+                .flat_map(|value| value.split(','))
+                .find_map(|range| quality(range, kind))
+        };
+        kinds.into_iter().find_map(of).unwrap_or(0)
+    };
+    weight(["text/html", "text/*", "*/*"]) > weight(["application/json", "application/*", "*/*"])
 }
 
+/// The weight of a media range in thousandths, where it is the range `kind`.
+fn quality(range: &str, kind: &str) -> Option<u32> {
+    let mut parts = range.split(';').map(str::trim);
+    if !parts.next()?.eq_ignore_ascii_case(kind) {
+        return None;
+    }
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    let weight = weight.map_or(1.0, |weight| weight.parse::<f32>().unwrap_or(0.0));
+    Some((weight.clamp(0.0, 1.0) * 1000.0) as u32)
+}
+
+/// Writes a refusal: 401 as the login bundle of the original does, all others as problem details.
 pub(super) fn refuse(refusal: &IssueRefusal) -> Response<Bytes> {
     let message = match refusal {
         IssueRefusal::CallerMissing => "JWT Token not found",
         IssueRefusal::CallerInvalid => "Invalid JWT Token",
         IssueRefusal::CallerExpired => "Expired JWT Token",
-        _ => return super::problem(refusal),
+        _ => {
+            let kind = format!("/errors/{}", refusal.status().as_u16());
+            return problem(refusal, &kind, "An error occurred");
+        }
     };
-    let response = super::json(
-        StatusCode::UNAUTHORIZED,
-        "application/json",
-        &json!({ "code": 401, "message": message }),
-    );
-    super::with_headers(response, refusal)
+    let body = json!({ "code": 401, "message": message });
+    response(StatusCode::UNAUTHORIZED, "application/json", body.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,14 @@
 //! The issuer's wire shapes: a closed set, one file each. A dialect parses and renders; it holds no policy.
-//! A new one is a file here and an arm in the matches below.
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{Request, Response, StatusCode};
-use serde_json::{Value, json};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use serde_json::json;
 
-use super::caller::Caller;
-use super::mint::Rule;
+use super::Fynn;
+use super::mint::{IssueRequest, Issued};
 use super::refusal::IssueRefusal;
-use super::{Fynn, Issued, Settings};
-use crate::clock::UnixTime;
-use crate::token::Claims;
+use crate::media::Media;
+use crate::token::json::Object;
 use crate::token::scheme::jwt::Minter;
 
 mod fynn;
@@ -37,118 +34,125 @@ impl DialectName {
             Self::Fynn => "fynn",
         }
     }
-}
 
-/// The dialect that a request speaks, with what its path says.
-pub(super) enum Dialect<'s> {
-    Native(&'s Minter),
-    /// With the media id as it stands in the path, raw.
-    Fynn(&'s Fynn, &'s str),
-}
-
-impl<'s> Dialect<'s> {
-    /// By the path alone.
-    pub(super) fn of(settings: &'s Settings, path: &'s str) -> Option<Self> {
-        if let Some(native) = settings.native.as_ref().filter(|_| path == native::PATH) {
-            return Some(Self::Native(native));
+    /// The dialect that a path belongs to, mounted or not.
+    pub(super) fn of_path(path: &str) -> Option<Self> {
+        if native::is_path(path) {
+            Some(Self::Native)
+        } else {
+            fynn::raw_id(path).map(|_| Self::Fynn)
         }
-        let id = fynn::id_in(path)?;
-        settings.fynn.as_ref().map(|fynn| Self::Fynn(fynn, id))
     }
 
-    pub(super) fn name(&self) -> DialectName {
+    /// A refusal in this dialect's shape.
+    pub(super) fn refuse(self, refusal: &IssueRefusal) -> Response<Bytes> {
         match self {
-            Self::Native(_) => DialectName::Native,
-            Self::Fynn(..) => DialectName::Fynn,
+            Self::Native => native::refuse(refusal),
+            Self::Fynn => fynn::refuse(refusal),
         }
     }
+}
 
-    pub(super) fn minter(&self) -> &'s Minter {
+/// A mounted dialect with what it needs.
+#[derive(Clone, Copy)]
+pub(super) enum Dialect<'i> {
+    Native(&'i Minter),
+    Fynn(&'i Fynn),
+}
+
+impl<'i> Dialect<'i> {
+    /// What its tokens are made with.
+    pub(super) fn minter(self) -> &'i Minter {
         match self {
             Self::Native(minter) => minter,
-            Self::Fynn(fynn, _) => &fynn.minter,
+            Self::Fynn(fynn) => &fynn.minter,
         }
     }
 
-    /// What the caller asks for, as far as the rule allows it.
-    pub(super) fn claims(
-        &self,
-        caller: &Caller,
-        rule: &Rule,
-        request: &Request<Bytes>,
-        now: UnixTime,
-    ) -> Result<Claims, IssueRefusal> {
+    /// The media that it knows, where it has its own.
+    pub(super) fn media(self) -> Option<&'i Media> {
         match self {
-            Self::Native(_) => super::mint::for_paths(rule, caller, &native::parse(request)?, now),
-            Self::Fynn(fynn, id) => fynn::claims(fynn, id, caller, rule, request, now),
+            Self::Native(_) => None,
+            Self::Fynn(fynn) => Some(&fynn.media),
         }
     }
 
-    pub(super) fn render(&self, settings: &Settings, asked: &HeaderMap, issued: &Issued) -> Response<Bytes> {
+    /// The permission that its interface names, beyond what the rules demand.
+    pub(super) fn demands(self) -> Option<&'static str> {
         match self {
-            Self::Native(_) => native::render(settings, issued),
-            Self::Fynn(_, id) => fynn::render(settings, asked, id, issued),
+            Self::Native(_) => None,
+            Self::Fynn(_) => Some(fynn::PERMISSION),
         }
     }
 
-    pub(super) fn refuse(&self, refusal: &IssueRefusal) -> Response<Bytes> {
+    /// What a request asks for.
+    pub(super) fn parse(self, request: &Request<Bytes>) -> Result<IssueRequest, IssueRefusal> {
         match self {
-            Self::Native(_) => problem(refusal),
-            Self::Fynn(..) => fynn::refuse(refusal),
+            Self::Native(_) => native::parse(request),
+            Self::Fynn(fynn) => fynn::parse(request, fynn.ttl),
+        }
+    }
+
+    /// The answer that carries a token.
+    pub(super) fn render(self, issued: &Issued, public_base: &str, headers: &HeaderMap) -> Response<Bytes> {
+        match self {
+            Self::Native(_) => native::render(issued, public_base),
+            Self::Fynn(_) => fynn::render(issued, public_base, headers),
         }
     }
 }
 
-/// A JSON answer.
-pub(super) fn json(status: StatusCode, kind: &'static str, value: &Value) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(value.to_string()));
+/// A response of a status, a media type and a body.
+fn response(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response
         .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 
-/// A refusal as `application/problem+json` (RFC 9457), with `code` and, for a 422, `violations`.
-pub(super) fn problem(refusal: &IssueRefusal) -> Response<Bytes> {
+/// Problem details (RFC 9457) in the dialects' common members; `kind` and `title` differ.
+fn problem(refusal: &IssueRefusal, kind: &str, title: &str) -> Response<Bytes> {
     let status = refusal.status();
     let mut body = json!({
-        "type": "about:blank",
-        "title": status.canonical_reason().unwrap_or("Refused"),
+        "type": kind,
+        "title": title,
         "status": status.as_u16(),
         "detail": refusal.detail(),
         "code": refusal.code(),
     });
-    let violations: Vec<Value> = refusal
-        .violations()
-        .iter()
-        .map(|violation| json!({ "propertyPath": violation.property, "message": violation.message, "code": refusal.code() }))
-        .collect();
-    if !violations.is_empty() {
-        body["violations"] = violations.into();
+    if !refusal.violations().is_empty() {
+        let violation = |violation: &super::refusal::Violation| {
+            json!({
+                "propertyPath": violation.property,
+                "message": violation.message,
+                "code": refusal.code(),
+            })
+        };
+        body["violations"] = refusal.violations().iter().map(violation).collect();
     }
-    with_headers(
-        json(status, "application/problem+json; charset=utf-8", &body),
-        refusal,
+    response(
+        status,
+        "application/problem+json; charset=utf-8",
+        body.to_string(),
     )
 }
 
-/// `Allow`, `Retry-After` and the challenge that go with a refusal.
-fn with_headers(mut response: Response<Bytes>, refusal: &IssueRefusal) -> Response<Bytes> {
-    let headers = response.headers_mut();
-    if let IssueRefusal::MethodNotAllowed(allow) = refusal {
-        headers.insert(header::ALLOW, HeaderValue::from_static(allow));
-    }
-    if let Some(seconds) = refusal.retry_after_secs() {
-        headers.insert(header::RETRY_AFTER, seconds.into());
-    }
-    let challenge = match refusal {
-        IssueRefusal::CallerMissing => Some("Bearer"),
-        IssueRefusal::CallerInvalid | IssueRefusal::CallerExpired => Some("Bearer error=\"invalid_token\""),
-        _ => None,
+/// Reads a body that is one JSON object.
+fn object(body: &[u8]) -> Result<Object<'_>, IssueRefusal> {
+    Object::parse(body)
+        .map_err(|_| IssueRefusal::BadRequest("The body is one JSON object, in which no name stands twice."))
+}
+
+/// A header that stands at most once, as text.
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ()> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
     };
-    if let Some(challenge) = challenge {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    if values.next().is_some() {
+        return Err(());
     }
-    response
+    value.to_str().map(Some).map_err(|_| ())
 }

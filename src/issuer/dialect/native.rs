@@ -1,140 +1,292 @@
-//! The native dialect: `POST /v1/tokens` with a JSON object, 201 with token, name, end and, for one file, the link.
-
-use std::time::Duration;
+//! Our own shape: `POST /v1/tokens`, a strict JSON object in, `{"token","token_id","expires_at","url"}` out.
+//! Unknown and repeated members are refused: a restriction that was misspelt must not be lost.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use serde_json::{Value, json};
+use ipnet::IpNet;
+use serde_json::json;
 
-use super::super::mint::Wanted;
-use super::super::refusal::{IssueRefusal, Violation};
-use super::super::{Issued, Settings};
+use super::{object, problem, response, single};
 use crate::clock::UnixTime;
-use crate::target::Target;
-use crate::token::Opens;
+use crate::issuer::mint::{IssueRequest, Issued, Lifetime};
+use crate::issuer::refusal::{IssueRefusal, Violation};
+use crate::media::MediaId;
+use crate::target::{Target, encode_segment};
 use crate::token::json::{Json, Object};
+use crate::token::scope::MAX_PATTERNS;
+use crate::token::{Methods, Opens};
 
-/// Where it is asked.
-pub(super) const PATH: &str = "/v1/tokens";
+/// The most networks in one token.
+const MAX_ADDRESSES: usize = 64;
+/// The most forced parameters in one token.
+const MAX_PARAMETERS: usize = 32;
 
-/// Reads what is wanted, strictly: unknown and duplicate members are refused, since a typing error could drop a restriction.
-pub(super) fn parse(request: &Request<Bytes>) -> Result<Wanted, IssueRefusal> {
-    let kind = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .map(|kind| kind.as_bytes());
-    let is_json = |kind: &[u8]| {
-        kind.split(|byte| *byte == b';')
-            .next()
-            .is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"application/json"))
-    };
-    if kind.is_some_and(|kind| !is_json(kind)) {
+const UNKNOWN: &str =
+    "A member is unknown; known are paths, media, expires_in, not_before, sub, methods, ips, filename, args.";
+
+/// Whether a path is this dialect's.
+pub(super) fn is_path(path: &str) -> bool {
+    path == "/v1/tokens"
+}
+
+/// Reads a request.
+pub(super) fn parse(request: &Request<Bytes>) -> Result<IssueRequest, IssueRefusal> {
+    let media_type = single(request.headers(), &header::CONTENT_TYPE);
+    let media_type = media_type.map_err(|()| IssueRefusal::UnsupportedMediaType)?;
+    if media_type.is_some_and(|media_type| !is_json(media_type)) {
         return Err(IssueRefusal::UnsupportedMediaType);
     }
-    let object = Object::parse(request.body())
-        .map_err(|_| IssueRefusal::BadRequest("The body is one JSON object without duplicate members."))?;
-    let mut wanted = Wanted::default();
-    for (name, value) in object.iter() {
-        read(name, value, &mut wanted)?;
+    let body = object(request.body())?;
+    let mut reader = Reader {
+        body: &body,
+        violations: Vec::new(),
+    };
+    let read = IssueRequest {
+        paths: reader.paths(),
+        media: reader.media(),
+        lifetime: reader.lifetime(),
+        not_before: reader.not_before(),
+        subject: reader.text("sub"),
+        methods: reader.methods(),
+        addresses: reader.addresses(),
+        filename: reader.text("filename"),
+        parameters: reader.parameters(),
+    };
+    reader.others();
+    if reader.violations.is_empty() {
+        Ok(read)
+    } else {
+        Err(IssueRefusal::Unprocessable(reader.violations))
     }
-    Ok(wanted)
 }
 
-fn read(name: &str, value: &Json<'_>, wanted: &mut Wanted) -> Result<(), IssueRefusal> {
-    let wrong = |message: &'static str| {
-        let violation = Violation {
-            property: name.chars().take(64).collect::<String>().into(),
-            message: message.into(),
+fn is_json(media_type: &str) -> bool {
+    media_type
+        .split(';')
+        .next()
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// Reads the members and collects what is wrong with each.
+struct Reader<'b> {
+    body: &'b Object<'b>,
+    violations: Vec<Violation>,
+}
+
+impl Reader<'_> {
+    fn refuse(&mut self, property: &'static str, message: &'static str) {
+        self.violations.push(Violation::new(property, message));
+    }
+
+    fn paths(&mut self) -> Vec<Opens> {
+        let Some(member) = self.body.get("paths") else {
+            return Vec::new();
         };
-        Err(IssueRefusal::Unprocessable(vec![violation]))
-    };
-    let text = || value.text().map(str::to_owned);
-    let texts = || {
-        value
+        let Some(texts) = member.texts().filter(|texts| !texts.is_empty()) else {
+            self.refuse("paths", "A list of one or more texts.");
+            return Vec::new();
+        };
+        if texts.len() > MAX_PATTERNS {
+            self.refuse("paths", "At most 64 things in one token.");
+            return Vec::new();
+        }
+        let mut paths = Vec::new();
+        for (at, text) in texts.into_iter().enumerate() {
+            match Opens::parse(text) {
+                Ok(path) => paths.push(path),
+                Err(bad) => self
+                    .violations
+                    .push(Violation::of_item("paths", at, bad.to_string())),
+            }
+        }
+        paths
+    }
+
+    fn media(&mut self) -> Option<MediaId> {
+        let id = self.text("media")?;
+        MediaId::parse(&id)
+            .map_err(|_| {
+                self.refuse(
+                    "media",
+                    "A media id has 1 to 128 bytes and can be one segment of a path.",
+                )
+            })
+            .ok()
+    }
+
+    fn lifetime(&mut self) -> Lifetime {
+        let Some(member) = self.body.get("expires_in") else {
+            return Lifetime::Usual;
+        };
+        match whole(member)
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .filter(|seconds| *seconds > 0)
+        {
+            Some(seconds) => Lifetime::Asked(std::time::Duration::from_secs(seconds)),
+            None => {
+                self.refuse("expires_in", "A whole number of seconds, at least 1.");
+                Lifetime::Usual
+            }
+        }
+    }
+
+    fn not_before(&mut self) -> Option<UnixTime> {
+        let member = self.body.get("not_before")?;
+        let seconds = whole(member).filter(|seconds| *seconds >= 0);
+        if seconds.is_none() {
+            self.refuse("not_before", "A whole number of seconds since 1970.");
+        }
+        seconds.map(UnixTime::from_secs)
+    }
+
+    fn text(&mut self, name: &'static str) -> Option<Box<str>> {
+        let text = self.body.get(name)?.text();
+        if text.is_none() {
+            self.refuse(name, "A text.");
+        }
+        text.map(Box::from)
+    }
+
+    fn methods(&mut self) -> Option<Methods> {
+        let texts = self
+            .body
+            .get("methods")?
             .texts()
-            .map(|texts| texts.into_iter().map(str::to_owned).collect())
-    };
-    let seconds = || match value {
+            .filter(|texts| !texts.is_empty());
+        let methods = texts.and_then(|texts| Methods::parse(texts).ok());
+        if methods.is_none() {
+            self.refuse(
+                "methods",
+                "A list of one or more of GET, HEAD, PUT, POST, DELETE, PATCH.",
+            );
+        }
+        methods
+    }
+
+    fn addresses(&mut self) -> Option<Box<[IpNet]>> {
+        let Some(texts) = self
+            .body
+            .get("ips")?
+            .texts()
+            .filter(|texts| (1..=MAX_ADDRESSES).contains(&texts.len()))
+        else {
+            self.refuse("ips", "A list of 1 to 64 addresses or networks.");
+            return None;
+        };
+        let mut nets = Vec::new();
+        for (at, text) in texts.into_iter().enumerate() {
+            match network(text) {
+                Some(net) => nets.push(net),
+                None => self.violations.push(Violation::of_item(
+                    "ips",
+                    at,
+                    "An address or a network, as 192.0.2.0/24.",
+                )),
+            }
+        }
+        Some(nets.into())
+    }
+
+    fn parameters(&mut self) -> Box<[(Box<str>, Box<str>)]> {
+        let Some(member) = self.body.get("args") else {
+            return Box::default();
+        };
+        let parameters = match member {
+            Json::Object(args) if args.iter().count() <= MAX_PARAMETERS => {
+                args.iter().map(parameter).collect::<Option<_>>()
+            }
+            _ => None,
+        };
+        parameters.unwrap_or_else(|| {
+            self.refuse(
+                "args",
+                "An object of at most 32 texts; names are not empty, nothing has a control character.",
+            );
+            Box::default()
+        })
+    }
+
+    /// Members that are not read: what the gate can't enforce yet, and what is unknown.
+    fn others(&mut self) {
+        const READ: [&str; 9] = [
+            "paths",
+            "media",
+            "expires_in",
+            "not_before",
+            "sub",
+            "methods",
+            "ips",
+            "filename",
+            "args",
+        ];
+        for name in ["uses", "rate", "streams"] {
+            if self.body.get(name).is_some() {
+                self.refuse(name, "Not enforced yet, so no token can carry it.");
+            }
+        }
+        let known = |name: &str| READ.contains(&name) || matches!(name, "uses" | "rate" | "streams");
+        if self.body.iter().any(|(name, _)| !known(name)) {
+            self.refuse("", UNKNOWN);
+        }
+    }
+}
+
+fn whole(member: &Json<'_>) -> Option<i64> {
+    match member {
         Json::Number(number) => number.as_i64(),
         _ => None,
-    };
-    match name {
-        "paths" => match texts() {
-            Some(paths) => wanted.paths = paths,
-            None => return wrong("A list of texts."),
-        },
-        "expires_in" => match seconds().and_then(|seconds| u64::try_from(seconds).ok()) {
-            Some(seconds @ 1..) => wanted.ttl = Some(Duration::from_secs(seconds)),
-            _ => return wrong("A whole number of seconds, at least 1."),
-        },
-        "not_before" => match seconds() {
-            Some(seconds) => wanted.not_before = Some(UnixTime::from_secs(seconds)),
-            None => return wrong("A whole number of seconds since 1970."),
-        },
-        "sub" => match text() {
-            Some(subject) => wanted.subject = Some(subject),
-            None => return wrong("A text."),
-        },
-        "methods" => match texts() {
-            Some(methods) => wanted.methods = Some(methods),
-            None => return wrong("A list of texts."),
-        },
-        "ips" => match texts() {
-            Some(addresses) => wanted.addresses = addresses,
-            None => return wrong("A list of texts."),
-        },
-        "filename" => match text() {
-            Some(name) => wanted.filename = Some(name),
-            None => return wrong("A text."),
-        },
-        "args" => match parameters(value) {
-            Some(parameters) => wanted.parameters = parameters,
-            None => return wrong("An object whose values are texts, numbers or booleans."),
-        },
-        "uses" | "rate" | "streams" => return wrong("This can't be enforced yet, so no such token is made."),
-        _ => return wrong("There is no such member."),
     }
-    Ok(())
 }
 
-fn parameters(value: &Json<'_>) -> Option<Vec<(String, String)>> {
-    let Json::Object(members) = value else { return None };
-    members
-        .iter()
-        .map(|(name, value)| {
-            let text = match value {
-                Json::Text(text) => text.to_string(),
-                Json::Number(number) => number.to_string(),
-                Json::Bool(flag) => flag.to_string(),
-                _ => return None,
-            };
-            Some((name.to_owned(), text))
-        })
-        .collect()
+fn network(text: &str) -> Option<IpNet> {
+    text.parse()
+        .ok()
+        .or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
 }
 
-/// 201, and the link where exactly one file is opened.
-pub(super) fn render(settings: &Settings, issued: &Issued) -> Response<Bytes> {
+fn parameter((name, value): (&str, &Json<'_>)) -> Option<(Box<str>, Box<str>)> {
+    let value = value.text()?;
+    let bad = name.is_empty() || name.contains(char::is_control) || value.contains(char::is_control);
+    (!bad).then(|| (name.into(), value.into()))
+}
+
+/// Writes the answer.
+pub(super) fn render(issued: &Issued, public_base: &str) -> Response<Bytes> {
     let mut body = json!({
-        "token": issued.minted.text,
-        "token_id": issued.minted.id.to_string(),
-        "expires_at": issued.claims.expires.map(|expires| expires.rfc3339().to_string()),
+        "token": issued.token.text,
+        "token_id": issued.token.id.to_string(),
+        "expires_at": issued.expires.rfc3339().to_string(),
     });
-    if let Some(url) = url(settings, issued) {
-        body["url"] = Value::String(url);
+    if let [Opens::Exact(path)] = &*issued.scope.0
+        && let Some(path) = encoded(path)
+    {
+        body["url"] = format!("{public_base}{path}?t={}", issued.token.text).into();
     }
-    super::json(StatusCode::CREATED, "application/json; charset=utf-8", &body)
+    response(StatusCode::CREATED, "application/json", body.to_string())
 }
 
-fn url(settings: &Settings, issued: &Issued) -> Option<String> {
-    let [Opens::Exact(path)] = &*issued.claims.scope.as_ref()?.0 else {
-        return None;
-    };
-    let target = Target::from_decoded(path).ok()?;
-    Some(format!(
-        "{}{}?t={}",
-        settings.public_base,
-        target.encoded_path(),
-        issued.minted.text
-    ))
+/// A decoded path as a URL writes it; `None` where the gate would refuse it.
+fn encoded(path: &str) -> Option<String> {
+    let segments: Option<Vec<_>> = path
+        .strip_prefix('/')?
+        .split('/')
+        .map(|segment| {
+            if segment.is_empty() {
+                Some("".into())
+            } else {
+                encode_segment(segment).ok()
+            }
+        })
+        .collect();
+    let target = Target::parse(&format!("/{}", segments?.join("/")), None).ok()?;
+    (target.path() == path).then(|| target.encoded_path().to_owned())
 }
+
+/// Writes a refusal.
+pub(super) fn refuse(refusal: &IssueRefusal) -> Response<Bytes> {
+    let title = refusal.status().canonical_reason().unwrap_or("Error");
+    problem(refusal, "about:blank", title)
+}
+
+#[cfg(test)]
+mod tests;
