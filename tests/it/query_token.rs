@@ -561,6 +561,65 @@ fn cookies_and_authorization_go_on_only_where_the_route_says_so_and_never_the_to
 }
 
 #[test]
+fn cookies_and_authorization_stay_here_where_the_route_says_nothing() {
+    let origin = Origin::start();
+    let carriers = "{ query = \"t\" }";
+    let gate = Gate::start(conf::http(origin.address()) + &conf::route_carried("files", "/", carriers, ""));
+    let headers = [
+        ("Cookie", "session=1"),
+        ("Authorization", "Basic dTpw"),
+        ("Authorization", "Bearer x.y.z"),
+    ];
+    for headers in [&headers[..1], &headers[1..2], &headers[2..]] {
+        gate.get(&Token::whole().at("/a"), headers).expect(200);
+        let seen = origin.last();
+        assert_eq!(
+            (seen.header("cookie"), seen.header("authorization")),
+            (None, None),
+            "{seen:?}"
+        );
+    }
+}
+
+#[test]
+fn an_identity_header_that_clients_may_send_is_a_configuration_error() {
+    let origin = Origin::start();
+    for name in [
+        "Accept-Language",
+        "User-Agent",
+        "Range",
+        "Host",
+        "Connection",
+        "Cookie",
+        "Authorization",
+    ] {
+        let more = format!("identity_headers = {{ {name} = \"sub\" }}");
+        let toml = conf::http(origin.address()) + &conf::route_with("files", "/", &more);
+        let error = Setup::new(toml).refused();
+        assert!(error.contains("identity_headers"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn an_identity_header_says_who_it_is_or_nothing() {
+    let origin = Origin::start();
+    let more = "identity_headers = { X-Media-Subject = \"sub\" }";
+    let gate = Gate::start(conf::http(origin.address()) + &conf::route_with("files", "/", more));
+    gate.get(&Token::whole().at("/a"), &[("X-Media-Subject", "admin")])
+        .expect(200);
+    assert_eq!(origin.only().header("x-media-subject"), Some("customer-42"));
+    // Without the claim nobody is named, and least of all by the client.
+    let answer = gate.get(
+        &Token::whole().without("sub").at("/a"),
+        &[("X-Media-Subject", "admin")],
+    );
+    assert!(
+        answer.status == 403 || origin.last().header("x-media-subject").is_none(),
+        "{answer:?}"
+    );
+}
+
+#[test]
 fn what_is_delivered_is_private_unsniffed_and_refers_nowhere() {
     let origin = Origin::start();
     for (path, cache) in [
