@@ -8,7 +8,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use mediagate::clock::Stopwatch;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Larger than all buffers between a server and a client that does not read.
@@ -16,12 +18,12 @@ const LARGE: u64 = 64 * 1024 * 1024;
 
 /// Waits for something, looking again and again until the deadline.
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
+    let watch = Stopwatch::start();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < end, "not in time: {what}");
+        assert!(watch.elapsed() < PATIENCE, "not in time: {what}");
         std::thread::yield_now();
     }
 }
@@ -40,12 +42,28 @@ impl Served {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("demo/media")).unwrap();
-        fs::copy(root.join("demo/catalogue.toml"), folder.path().join("demo/catalogue.toml")).unwrap();
-        fs::copy(root.join("demo/media/clip.mp4"), folder.path().join("demo/media/clip.mp4")).unwrap();
-        File::create(folder.path().join("demo/media/large.bin")).unwrap().set_len(LARGE).unwrap();
+        fs::copy(
+            root.join("demo/catalogue.toml"),
+            folder.path().join("demo/catalogue.toml"),
+        )
+        .unwrap();
+        fs::copy(
+            root.join("demo/media/clip.mp4"),
+            folder.path().join("demo/media/clip.mp4"),
+        )
+        .unwrap();
+        File::create(folder.path().join("demo/media/large.bin"))
+            .unwrap()
+            .set_len(LARGE)
+            .unwrap();
         // Held until all three are known, so that they differ.
-        let free: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<SocketAddr> = free.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        let free: Vec<TcpListener> = (0..3)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let ports: Vec<SocketAddr> = free
+            .iter()
+            .map(|listener| listener.local_addr().unwrap())
+            .collect();
         drop(free);
         let text = fs::read_to_string(root.join("proxy.toml"))
             .unwrap()
@@ -63,16 +81,29 @@ impl Served {
             .unwrap();
         let (sender, lines) = channel();
         let out = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, lines, folder, gate: ports[0], admin: ports[2] }
+        std::thread::spawn(move || {
+            out.lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        Self {
+            child,
+            lines,
+            folder,
+            gate: ports[0],
+            admin: ports[2],
+        }
     }
 
     /// The next printed line that fits.
     fn line(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
-        let end = Instant::now() + PATIENCE;
+        let watch = Stopwatch::start();
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("{what} was not printed"));
+            let left = PATIENCE.saturating_sub(watch.elapsed());
+            let line = self
+                .lines
+                .recv_timeout(left)
+                .unwrap_or_else(|_| panic!("{what} was not printed"));
             if fits(&line) {
                 return line.trim().to_owned();
             }
@@ -89,7 +120,8 @@ impl Served {
     }
 
     fn target<'l>(&self, link: &'l str) -> &'l str {
-        link.strip_prefix(&format!("http://{}", self.gate)).unwrap_or_else(|| panic!("{link} is not for us"))
+        link.strip_prefix(&format!("http://{}", self.gate))
+            .unwrap_or_else(|| panic!("{link} is not for us"))
     }
 
     /// A token for the large file.
@@ -104,7 +136,10 @@ impl Served {
     }
 
     fn terminate(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(sent.success());
     }
 
@@ -123,7 +158,11 @@ impl Drop for Served {
 fn send(address: SocketAddr, target: &str) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    write!(
+        stream,
+        "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
     Some(stream)
 }
 
@@ -142,15 +181,27 @@ fn the_printed_link_works_and_so_does_the_printed_command() {
     until("ready", || served.is_ready().filter(|status| *status == 200));
     // What was printed before it was ready is in the pipe by now.
     let link = served.link();
-    let size = fs::metadata(served.folder.path().join("demo/media/clip.mp4")).unwrap().len();
-    assert_eq!(get(served.gate, served.target(&link)), Some((200, usize::try_from(size).unwrap())));
+    let size = fs::metadata(served.folder.path().join("demo/media/clip.mp4"))
+        .unwrap()
+        .len();
+    assert_eq!(
+        get(served.gate, served.target(&link)),
+        Some((200, usize::try_from(size).unwrap()))
+    );
     assert!(link.rsplit("?t=").next().unwrap().starts_with("eyJ"), "{link}");
     let command = served.line("the next command", |line| line.contains(" token mint "));
     let words: Vec<&str> = command.split_whitespace().collect();
-    let ran = Command::new(words[0]).args(&words[1..]).current_dir(served.folder.path()).output().unwrap();
+    let ran = Command::new(words[0])
+        .args(&words[1..])
+        .current_dir(served.folder.path())
+        .output()
+        .unwrap();
     let next = String::from_utf8(ran.stdout).unwrap();
     assert_ne!(next.trim(), link);
-    assert_eq!(get(served.gate, served.target(next.trim())).map(|(status, _)| status), Some(200));
+    assert_eq!(
+        get(served.gate, served.target(next.trim())).map(|(status, _)| status),
+        Some(200)
+    );
     assert_eq!(get(served.gate, "/clip.mp4").map(|(status, _)| status), Some(401));
 }
 
@@ -164,8 +215,14 @@ fn a_second_instance_ends_with_1_and_leaves_the_first_alone() {
         .output()
         .unwrap();
     assert_eq!(second.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&second.stderr).contains(&served.admin.to_string()), "{second:?}");
-    assert_eq!(get(served.gate, served.target(&served.link())).map(|(status, _)| status), Some(200));
+    assert!(
+        String::from_utf8_lossy(&second.stderr).contains(&served.admin.to_string()),
+        "{second:?}"
+    );
+    assert_eq!(
+        get(served.gate, served.target(&served.link())).map(|(status, _)| status),
+        Some(200)
+    );
 }
 
 #[test]
@@ -178,8 +235,14 @@ fn sigterm_turns_readyz_accepts_for_a_while_and_lets_bodies_end() {
     download.read_exact(&mut first).unwrap();
     served.terminate();
     until("not ready", || served.is_ready().filter(|status| *status == 503));
-    assert_eq!(get(served.gate, "/clip.mp4").map(|(status, _)| status), Some(401), "still accepted");
-    until("no longer accepted", || TcpStream::connect(served.gate).is_err().then_some(()));
+    assert_eq!(
+        get(served.gate, "/clip.mp4").map(|(status, _)| status),
+        Some(401),
+        "still accepted"
+    );
+    until("no longer accepted", || {
+        TcpStream::connect(served.gate).is_err().then_some(())
+    });
     assert_eq!(served.child.try_wait().unwrap(), None, "the body still runs");
     let mut rest = Vec::new();
     download.read_to_end(&mut rest).unwrap();

@@ -113,7 +113,7 @@ fn each_bad_member_is_named() {
         ("filename", r#""fdp\u202eexe""#),
         ("args", "[]"),
         ("args", r#"{"":"x"}"#),
-        ("args", r#"{"a":1}"#),
+        ("args", r#"{"a":[1]}"#),
         ("args", r#"{"a":"\r\n"}"#),
         ("uses", "1"),
         ("rate", "1000"),
