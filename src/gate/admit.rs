@@ -4,7 +4,8 @@
 use http::request::Parts;
 use http::{Method, Version, header};
 
-use super::refusal::{Code, Stop};
+use super::refusal::{Code, Refusal, Stop};
+use crate::token::Methods;
 
 /// The longest target, in bytes.
 pub const MAX_URI_BYTES: usize = 16 * 1024;
@@ -42,10 +43,12 @@ pub fn admit(head: &Parts, max_head: usize) -> Result<Admitted<'_>, Stop> {
         return Err(Stop::refused(Code::HeadTooLarge, "the headers are too large"));
     }
     if head.method == Method::CONNECT || head.method == Method::TRACE {
-        return Err(Stop::refused(
-            Code::MethodNotAllowed,
-            "neither a tunnel nor an echo",
-        ));
+        let refusal = Refusal::new(Code::MethodNotAllowed, "neither a tunnel nor an echo");
+        return Err(Refusal {
+            allow: Some(Methods::READ),
+            ..refusal
+        }
+        .into());
     }
     if !raw_path.starts_with('/') {
         return Err(Stop::refused(

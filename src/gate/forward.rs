@@ -59,7 +59,7 @@ pub async fn forward(
     body: Incoming,
     client: IpAddr,
 ) -> Result<Response<OriginBody>, Stop> {
-    let upload = upload(route, &method, &body)?;
+    let upload = upload(route, &method, &client_headers, &body)?;
     let (target, identity) = grant.into_request();
     let headers = origin_headers(route, &method, &client_headers, identity, client);
     // The head shares the connection's read buffer; hyper can use it again only once this is gone.
@@ -87,7 +87,14 @@ enum HasBody {
     Yes,
 }
 
-fn upload(route: &Route, method: &Method, body: &Incoming) -> Result<HasBody, Stop> {
+fn upload(route: &Route, method: &Method, headers: &HeaderMap, body: &Incoming) -> Result<HasBody, Stop> {
+    // Without it a part would be stored as the whole (RFC 9110 §14.5).
+    if headers.contains_key(header::CONTENT_RANGE) {
+        return Err(Stop::refused(
+            Code::BadRequest,
+            "parts of a file can't be uploaded",
+        ));
+    }
     if matches!(*method, Method::GET | Method::HEAD) || body.is_end_stream() {
         return Ok(HasBody::No);
     }

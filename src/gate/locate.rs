@@ -10,7 +10,7 @@ use super::exchange::Exchange;
 use super::refusal::{Code, Stop};
 use super::route::Route;
 use crate::target::Target;
-use crate::token::carrier::{Head, LocateError, Variables};
+use crate::token::carrier::{Carrier, Head, LocateError, Variables};
 use crate::token::{Evidence, Parts};
 
 /// A token and what is left of its request.
@@ -53,6 +53,12 @@ pub fn locate<'r>(
     if !below(found.target.path(), &route.prefix) {
         return Err(Stop::refused(Code::BadPath, "the path leaves its route"));
     }
+    if found.prefix.is_some() && has_marker(route, found.target.path()) {
+        return Err(Stop::refused(
+            Code::BadRequest,
+            "the request has more than one token",
+        ));
+    }
     let Some(parts) = found.parts else {
         return Err(Stop::refused(
             Code::TokenMissing,
@@ -80,4 +86,13 @@ pub fn locate<'r>(
 pub(super) fn below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether the path still starts with what looks like a path-prefix token.
+fn has_marker(route: &Route, path: &str) -> bool {
+    let first = path.get(1..).unwrap_or_default();
+    route
+        .carriers
+        .iter()
+        .any(|carrier| matches!(carrier, Carrier::PathPrefix { marker } if first.starts_with(&**marker)))
 }

@@ -5,7 +5,8 @@ use http::Uri;
 use http::header::{self, HeaderMap, HeaderValue};
 
 use super::refusal::{Code, Failure, Stop};
-use super::route::Route;
+use super::route::{Mapping, Route};
+use crate::target::Target;
 
 /// The client's `Location`.
 ///
@@ -37,15 +38,18 @@ pub(super) fn rewrite(route: &Route, prefix: Option<&str>, headers: &HeaderMap) 
     let uri: Uri = location
         .parse()
         .map_err(|_| refused("the origin's Location can't be read"))?;
+    let lost = || refused("the origin redirects to a path that the route does not have");
     let public = match uri.host() {
-        None if location.starts_with('/') => own_path(&uri, prefix),
+        None if location.starts_with('/') => own_path(route, &uri, prefix).ok_or_else(lost)?,
         // Relative to the target, which the client resolves, prefix and all.
         None => {
             return Err(refused(
                 "the origin's Location is neither absolute nor a whole path",
             ));
         }
-        Some(host) if is_listed(&route.origin_hosts, host, &uri) => own_path(&uri, prefix),
+        Some(host) if is_listed(&route.origin_hosts, host, &uri) => {
+            own_path(route, &uri, prefix).ok_or_else(lost)?
+        }
         Some(host) if is_listed(&route.redirect_hosts, host, &uri) => location.to_owned(),
         Some(_) => {
             return Err(refused(
@@ -57,12 +61,35 @@ pub(super) fn rewrite(route: &Route, prefix: Option<&str>, headers: &HeaderMap) 
     HeaderValue::try_from(public).map_err(|_| refused("the origin's Location can't be read"))
 }
 
-fn own_path(uri: &Uri, prefix: Option<&str>) -> String {
+/// A path of the origin as the client has to ask for it: without the origin's base, with the route's prefix and the token
+/// put back. `None` where it has no such path.
+fn own_path(route: &Route, uri: &Uri, prefix: Option<&str>) -> Option<String> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    match prefix {
-        Some(prefix) => format!("/{prefix}{path}"),
-        None => path.to_owned(),
+    let below = path
+        .strip_prefix(route.origin.base_path())
+        .filter(|rest| rest.starts_with('/'))?;
+    // `//host/` is another host to a browser.
+    if below.starts_with("//") {
+        return None;
     }
+    let mut public = String::new();
+    if let Some(prefix) = prefix {
+        public.push('/');
+        public.push_str(prefix);
+    }
+    match route.mapping {
+        Mapping::Same => {}
+        Mapping::StripPrefix => public.push_str(
+            Target::from_decoded(&format!("{}/", route.prefix))
+                .ok()?
+                .encoded_path()
+                .trim_end_matches('/'),
+        ),
+        // What a template made of the client's path can't be turned back.
+        Mapping::Template(_) | Mapping::Media(_) => return None,
+    }
+    public.push_str(below);
+    Some(public)
 }
 
 /// A host, or host and port, on the list.
@@ -117,5 +144,26 @@ mod tests {
             );
         }
         assert!(rewrite(&route, None, &HeaderMap::new()).is_err());
+        let of = |route: &Route, location: &'static str| {
+            let headers = [(header::LOCATION, HeaderValue::from_static(location))]
+                .into_iter()
+                .collect();
+            rewrite(route, None, &headers)
+                .ok()
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(of(&route, "http://origin.internal//evil.example/x"), None);
+        assert_eq!(of(&route, "http://origin.internal/x"), Some("/x".into()));
+        let stripped = Route {
+            mapping: Mapping::StripPrefix,
+            prefix: "/a b".into(),
+            ..route
+        };
+        assert_eq!(of(&stripped, "/dir/"), Some("/a%20b/dir/".into()));
+        let filled = Route {
+            mapping: Mapping::Template("/files/{id}".into()),
+            ..stripped
+        };
+        assert_eq!(of(&filled, "/dir/"), None);
     }
 }

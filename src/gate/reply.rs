@@ -7,6 +7,7 @@ use askama::Template;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
+use smallvec::SmallVec;
 
 use super::cache_control;
 use super::exchange::{CrossOrigin, Exchange, Reader};
@@ -66,19 +67,22 @@ pub fn deliver(
     granted: &Granted,
     answer: Response<OriginBody>,
 ) -> Result<Response<Body>, Stop> {
-    let (parts, body) = answer.into_parts();
+    let (mut parts, body) = answer.into_parts();
     judge_status(&exchange.method, parts.status, &parts.headers)?;
-    let mut headers = HeaderMap::with_capacity(24);
-    for name in PASSED.iter().chain(&route.response_headers) {
-        for value in parts.headers.get_all(name) {
-            headers.append(name, value.clone());
-        }
-    }
+    let cache_control = cache_control::private(&parts.headers, granted.remaining);
     let mut body = Body::Origin(body);
-    if parts.status.is_redirection() && parts.status != StatusCode::NOT_MODIFIED {
-        let public = location::rewrite(route, granted.prefix.as_deref(), &parts.headers)?;
-        headers.insert(header::LOCATION, public);
-        // The page that comes with it is the origin's own, and may name it.
+    let location = match parts.status.as_u16() {
+        301 | 302 | 303 | 307 | 308 => Some(location::rewrite(
+            route,
+            granted.prefix.as_deref(),
+            &parts.headers,
+        )?),
+        _ => None,
+    };
+    let headers = &mut parts.headers;
+    keep_listed(route, headers);
+    if location.is_some() || parts.status.is_client_error() {
+        // The page that comes with a redirect or an error is the origin's own, and may name it.
         for name in [
             header::CONTENT_TYPE,
             header::CONTENT_LENGTH,
@@ -89,21 +93,31 @@ pub fn deliver(
         }
         body = Body::Empty;
     }
-    headers.insert(
-        header::CACHE_CONTROL,
-        cache_control::private(&parts.headers, granted.remaining),
-    );
+    if let Some(location) = location {
+        headers.insert(header::LOCATION, location);
+    }
+    headers.insert(header::CACHE_CONTROL, cache_control);
     headers.insert(header::REFERRER_POLICY, NO_REFERRER);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    dispose(route, granted, &mut headers);
+    dispose(route, granted, headers);
     if let Some(renewal) = &granted.renewal {
         headers.append(header::SET_COOKIE, renewal.set_cookie.clone());
     }
-    cross_origin(exchange, &mut headers);
+    cross_origin(exchange, headers);
     let mut response = Response::new(body);
     *response.status_mut() = parts.status;
-    *response.headers_mut() = headers;
+    *response.headers_mut() = parts.headers;
     Ok(response)
+}
+
+/// Drops every header of the origin that is not on a list.
+fn keep_listed(route: &Route, headers: &mut HeaderMap) {
+    let is_listed = |name: &HeaderName| PASSED.contains(name) || route.response_headers.contains(name);
+    let dropped: SmallVec<[HeaderName; 8]> =
+        headers.keys().filter(|name| !is_listed(name)).cloned().collect();
+    for name in dropped {
+        headers.remove(name);
+    }
 }
 
 /// Which statuses of an origin are answers: the others are about us and the origin, and its pages name it.
@@ -119,17 +133,29 @@ fn judge_status(method: &Method, status: StatusCode, headers: &HeaderMap) -> Res
                 .and_then(|value| value.to_str().ok()?.strip_prefix("bytes */")?.parse().ok());
             Err(refusal.into())
         }
-        400..=499 if !read && status != StatusCode::UNAUTHORIZED => Ok(()),
-        502 | 503 => Err(failed(
-            Code::OriginUnreachable,
-            "the origin says that it can't serve now",
-        )),
+        401 | 407 | 421 => Err(failed(Code::OriginInvalid, "the origin answered with an error")),
+        429 => Err(come_again(headers)),
+        400..=499 if !read => Ok(()),
+        502 | 503 => Err(come_again(headers)),
         504 => Err(failed(
             Code::OriginTimeout,
             "the origin says that it waited in vain",
         )),
         _ => Err(failed(Code::OriginInvalid, "the origin answered with an error")),
     }
+}
+
+/// The origin can't serve now, and may say when it can.
+fn come_again(headers: &HeaderMap) -> Stop {
+    let seconds = headers
+        .get(header::RETRY_AFTER)
+        .and_then(|after| after.to_str().ok()?.parse().ok());
+    Stop::Failed(super::refusal::Failure {
+        code: Code::OriginUnreachable,
+        detail: "the origin says that it can't serve now",
+        source: None,
+        retry_after: seconds.map(Duration::from_secs),
+    })
 }
 
 fn failed(code: Code, detail: &'static str) -> Stop {
@@ -143,9 +169,11 @@ fn failed(code: Code, detail: &'static str) -> Stop {
 
 /// File name, and what scripts in the file may do.
 fn dispose(route: &Route, granted: &Granted, headers: &mut HeaderMap) {
-    let active = headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| is_active(kind.as_bytes()));
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
+    // Of several types browsers take the last (Fetch, "extract a MIME type"), so they count as the worst.
+    let active = kinds
+        .next()
+        .is_some_and(|kind| kinds.next().is_some() || is_active(kind.as_bytes()));
     let word = match route.disposition {
         Disposition::Inline => Some("inline"),
         Disposition::Attachment => Some("attachment"),
@@ -179,16 +207,12 @@ fn is_active(content_type: &[u8]) -> bool {
         .unwrap_or_default()
         .trim_ascii();
     let essence = essence.to_ascii_lowercase();
-    essence.ends_with(b"+xml")
-        || [
-            &b"text/html"[..],
-            b"text/xml",
-            b"application/xml",
-            b"multipart/related",
-            b"text/xsl",
-        ]
-        .iter()
-        .any(|kind| essence == **kind)
+    content_type.contains(&b',')
+        || essence.ends_with(b"+xml")
+        || (essence.starts_with(b"multipart/") && essence != b"multipart/byteranges")
+        || [&b"text/html"[..], b"text/xml", b"application/xml", b"text/xsl"]
+            .iter()
+            .any(|kind| essence == **kind)
 }
 
 /// The headers that let scripts of allowed origins read the answer, refusals included.
@@ -345,6 +369,39 @@ fn body(reader: Reader, code: Code, status: StatusCode) -> (Option<&'static str>
                 "type": "about:blank", "title": title, "status": status, "detail": advice, "code": code.as_str(),
             });
             (Some("application/problem+json"), problem.to_string().into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_that_can_hold_script_are_known_however_they_are_written() {
+        for active in [
+            "text/html",
+            "TEXT/HTML; charset=utf-8",
+            " text/html",
+            "image/svg+xml",
+            "application/xhtml+xml",
+            "text/xml",
+            "image/png, text/html",
+            "multipart/x-mixed-replace; boundary=x",
+            "multipart/related",
+            "application/xml",
+        ] {
+            assert!(is_active(active.as_bytes()), "{active}");
+        }
+        for passive in [
+            "image/png",
+            "video/mp4",
+            "application/pdf",
+            "text/plain",
+            "multipart/byteranges; boundary=x",
+            "",
+        ] {
+            assert!(!is_active(passive.as_bytes()), "{passive}");
         }
     }
 }

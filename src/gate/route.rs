@@ -203,11 +203,16 @@ impl Router {
 impl Prefixes {
     fn find(&self, raw_path: &str) -> Option<&Arc<Route>> {
         // `/~{token}/rest`: the rest decides, among the routes that have this carrier.
-        if let Some(marker) = self.markers.iter().find(|marker| {
-            raw_path
-                .strip_prefix('/')
-                .is_some_and(|path| path.starts_with(&***marker))
-        }) {
+        // Decoded once, as the carrier reads it: `%7E` is how some players write `~`.
+        let first = raw_path
+            .get(1..)
+            .and_then(|path| path.split('/').next())
+            .unwrap_or_default();
+        let first: Cow<'_, str> = match self.markers.is_empty() {
+            true => Cow::Borrowed(""),
+            false => percent_decode_str(first).decode_utf8_lossy(),
+        };
+        if let Some(marker) = self.markers.iter().find(|marker| first.starts_with(&***marker)) {
             let rest = raw_path[1..].find('/').map_or("", |at| &raw_path[1 + at..]);
             let carried = self.longest(rest).filter(|route| {
                 route

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, header};
+use http::{HeaderMap, Method, Request, header};
 use smallvec::smallvec;
 
 use super::refusal::IssueRefusal;
 use crate::clock::UnixTime;
 use crate::token::scheme::jwt::Jwt;
-use crate::token::{Claims, Evidence, MAX_TOKEN_BYTES, Standing, TokenError, VerifyToken};
+use crate::token::{Claims, Evidence, MAX_TOKEN_BYTES, Standing, TokenError, Uses, VerifyToken};
 
 /// Forgiven difference between the caller's clock and ours.
 const LEEWAY: Duration = Duration::from_secs(5);
@@ -77,6 +77,8 @@ pub fn prove(
         match verifier.verify(&evidence) {
             Ok(claims) => {
                 return match claims.standing(now, LEEWAY) {
+                    // A restriction that means nothing to the issuer is not skipped over.
+                    Standing::InTime if !is_plain(&claims, client) => Err(IssueRefusal::CallerInvalid),
                     Standing::InTime => Caller::new(claims).ok_or(IssueRefusal::CallerInvalid),
                     Standing::Expired => Err(IssueRefusal::CallerExpired),
                     Standing::NotYet => Err(IssueRefusal::CallerInvalid),
@@ -91,6 +93,17 @@ pub fn prove(
     } else {
         IssueRefusal::CallerInvalid
     })
+}
+
+/// Whether a bearer carries no restriction but the client's address, and that one is kept.
+fn is_plain(claims: &Claims, client: IpAddr) -> bool {
+    claims.allows_address(client)
+        && claims.uses == Uses::UntilExpiry
+        && claims.limits.is_empty()
+        && claims.scope.is_none()
+        && claims
+            .methods
+            .is_none_or(|methods| methods.contains(&Method::POST))
 }
 
 /// The one bearer of a request (RFC 6750 §2.1): exactly one `Authorization`, `Bearer` in any case, one token68.
@@ -176,6 +189,51 @@ mod tests {
         assert!(!caller(Some("MEDIA:READ")).may("media:read"));
         assert!(!caller(Some("")).may("media:read"));
         assert!(!caller(None).may("media:read"));
+    }
+
+    #[test]
+    fn a_restricted_bearer_is_not_taken_for_a_free_one() {
+        use crate::token::claims::Limits;
+        use crate::token::{Methods, Scope};
+
+        let free = || Claims::empty(TokenId([0; 8]));
+        let here = [203, 0, 113, 7].into();
+        let at = |net: &str| Claims {
+            addresses: Some(Box::new([net.parse().unwrap()])),
+            ..free()
+        };
+        assert!(is_plain(&free(), here) && is_plain(&at("203.0.113.0/24"), here));
+        assert!(is_plain(
+            &Claims {
+                methods: Methods::parse(["POST"]).ok(),
+                ..free()
+            },
+            here
+        ));
+        for restricted in [
+            at("198.51.100.0/24"),
+            Claims {
+                uses: Uses::Once,
+                ..free()
+            },
+            Claims {
+                limits: Limits {
+                    rate: Some(1),
+                    streams: None,
+                },
+                ..free()
+            },
+            Claims {
+                scope: Some(Scope::default()),
+                ..free()
+            },
+            Claims {
+                methods: Some(Methods::READ),
+                ..free()
+            },
+        ] {
+            assert!(!is_plain(&restricted, here), "{restricted:?}");
+        }
     }
 
     #[test]

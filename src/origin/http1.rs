@@ -94,6 +94,11 @@ impl HttpOrigin {
         Self { settings, slot }
     }
 
+    /// The path in front of every target.
+    pub(super) fn base_path(&self) -> &str {
+        &self.settings.base_path
+    }
+
     /// Answers one request.
     ///
     /// # Errors

@@ -46,6 +46,14 @@ pub struct OriginRequest {
 }
 
 impl Origin {
+    /// The path in front of every target; empty for none.
+    pub fn base_path(&self) -> &str {
+        match self {
+            Self::Folder(_) => "",
+            Self::Http(http) => http.base_path(),
+        }
+    }
+
     /// Asks for a file. The head is checked against the request before it is handed on; the body streams.
     ///
     /// # Errors

@@ -74,10 +74,7 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
                 Door::Gate => shared.worker.gate(client, request).await,
                 Door::Issuer => shared.worker.issuer(client, request).await,
             };
-            Ok::<_, Infallible>(response.map(|body| Tracked {
-                body,
-                _in_flight: in_flight,
-            }))
+            Ok::<_, Infallible>(response.map(|body| Tracked { body, in_flight }))
         }
     });
     let mut builder = http1::Builder::new();
@@ -154,7 +151,7 @@ fn note(peer: SocketAddr, kind: ConnectionError) {
 /// A body that tells the socket when its request is over.
 struct Tracked {
     body: Recorded,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 impl HttpBody for Tracked {
@@ -165,7 +162,12 @@ impl HttpBody for Tracked {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        if let Poll::Ready(Some(Err(_))) = &polled {
+            this.in_flight.cut();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

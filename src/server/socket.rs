@@ -35,6 +35,8 @@ pub(super) struct Progress {
     busy: AtomicBool,
     /// When the last one ended, in milliseconds after `start`.
     ended: AtomicU64,
+    /// Whether a body broke off.
+    cut: AtomicBool,
 }
 
 /// A request that is being answered; its drop ends it.
@@ -48,6 +50,7 @@ impl Progress {
             requests: zero(0),
             busy: AtomicBool::new(false),
             ended: zero(0),
+            cut: AtomicBool::new(false),
         })
     }
 
@@ -58,8 +61,20 @@ impl Progress {
         InFlight(Arc::clone(self))
     }
 
+    /// A body broke off: the connection must not end as if it were whole.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
     fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed)
+    }
+}
+
+impl InFlight {
+    /// Its body broke off.
+    pub(super) fn cut(&self) {
+        self.0.cut();
     }
 }
 
@@ -149,6 +164,16 @@ impl ClientSocket {
         match self.write_alarm.poll(cx, deadline) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for ClientSocket {
+    /// After a body that broke off the end is a reset: to a client that reads to the end of the connection (HTTP/1.0), an
+    /// orderly end would make half a file look whole.
+    fn drop(&mut self) {
+        if self.progress.cut.load(Ordering::Relaxed) {
+            let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
     }
 }

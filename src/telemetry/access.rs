@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,6 +18,8 @@ use crate::clock::UnixTime;
 const BATCH_BYTES: usize = 32 * 1024;
 /// Batches that may wait for the writer.
 const WAITING_BATCHES: usize = 64;
+/// How long the last lines may take when the process ends.
+const LAST_WRITES: Duration = Duration::from_secs(2);
 /// How often workers hand over what they have.
 pub const TICK: Duration = Duration::from_millis(100);
 
@@ -83,7 +85,8 @@ pub struct AccessLog {
     format: LogFormat,
     sender: Option<SyncSender<Vec<u8>>>,
     dropped: Arc<AtomicU64>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// The thread, and what disconnects when it has written everything.
+    writer: Mutex<Option<(JoinHandle<()>, Receiver<()>)>>,
 }
 
 impl AccessLog {
@@ -106,11 +109,14 @@ impl AccessLog {
         if let Some(out) = out {
             let (to_writer, batches) = sync_channel(WAITING_BATCHES);
             let lost = Arc::clone(&dropped);
-            writer = Some(
-                std::thread::Builder::new()
-                    .name("access-log".into())
-                    .spawn(move || write_all(batches, out, &lost))?,
-            );
+            let (running, done) = sync_channel(0);
+            let thread = std::thread::Builder::new()
+                .name("access-log".into())
+                .spawn(move || {
+                    write_all(batches, out, &lost);
+                    drop(running);
+                })?;
+            writer = Some((thread, done));
             sender = Some(to_writer);
         }
         Ok(Arc::new(Self {
@@ -136,14 +142,15 @@ impl AccessLog {
 }
 
 impl Drop for AccessLog {
-    /// Waits until what was handed over is written.
+    /// Waits until what was handed over is written, but not for ever: a pipe may have no reader any more.
     fn drop(&mut self) {
         self.sender = None;
-        if let Some(writer) = self
+        if let Some((writer, done)) = self
             .writer
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
+            && done.recv_timeout(LAST_WRITES) != Err(RecvTimeoutError::Timeout)
         {
             let _ = writer.join();
         }

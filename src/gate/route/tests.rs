@@ -52,6 +52,7 @@ fn a_path_prefix_token_is_looked_past_where_the_route_has_that_carrier() {
     let marker = [Carrier::PathPrefix { marker: "~".into() }];
     let router = Router::new([route("root", None, "", &[]), route("hls", None, "/hls", &marker)]).unwrap();
     assert_eq!(name(&router, None, "/~token/hls/a.m3u8"), Some("hls"));
+    assert_eq!(name(&router, None, "/%7Etoken/hls/a.m3u8"), Some("hls"));
     assert_eq!(name(&router, None, "/~token/other"), Some("root"));
     assert_eq!(name(&router, None, "/~token"), Some("root"));
     assert_eq!(name(&router, None, "/hls/a.m3u8"), Some("hls"));
