@@ -141,6 +141,33 @@ fn nginx_gets_names_as_they_were_judged_and_no_token() {
 }
 
 #[test]
+fn p11_names_arrive_as_they_were_judged_however_they_were_written() {
+    let nginx = start();
+    let root = nginx.dir.path().join("root/names");
+    fs::create_dir(&root).unwrap();
+    // The name on disk, and ways in which clients write it.
+    for (name, written) in [
+        ("aa", &["aa", "a%61", "%61%61"][..]),
+        ("plus+plus", &["plus+plus", "plus%2Bplus", "plus%2bplus"]),
+        ("lower", &["%6cower", "%6Cower", "lower"]),
+        ("!*'()", &["!*'()", "%21%2A%27%28%29", "!%2a'()"]),
+        ("a b", &["a%20b"]),
+        ("a#b?c", &["a%23b%3Fc", "a%23b%3fc"]),
+        ("100%", &["100%25"]),
+        ("café-😀", &["caf%C3%A9-%F0%9F%98%80", "caf%c3%a9-%f0%9f%98%80"]),
+        ("semi;colon=1,2", &["semi;colon=1,2", "semi%3Bcolon%3D1%2C2"]),
+        ("~tilde@at:colon$&", &["~tilde@at:colon$&", "%7Etilde%40at%3Acolon%24%26"]),
+    ] {
+        fs::write(root.join(name), name).unwrap();
+        for written in written {
+            let answer = nginx.get(&format!("/names/{written}"), &[]).expect(200);
+            assert_eq!(answer.text(), name, "{written}");
+        }
+    }
+    nginx.get("//names/aa", &[]).refused(400, "bad_path");
+}
+
+#[test]
 fn nginx_compression_comes_through_where_the_client_asked() {
     let nginx = start();
     let plain = nginx.get("/text.txt", &[]).expect(200);
