@@ -156,7 +156,10 @@ fn p11_names_arrive_as_they_were_judged_however_they_were_written() {
         ("100%", &["100%25"]),
         ("café-😀", &["caf%C3%A9-%F0%9F%98%80", "caf%c3%a9-%f0%9f%98%80"]),
         ("semi;colon=1,2", &["semi;colon=1,2", "semi%3Bcolon%3D1%2C2"]),
-        ("~tilde@at:colon$&", &["~tilde@at:colon$&", "%7Etilde%40at%3Acolon%24%26"]),
+        (
+            "~tilde@at:colon$&",
+            &["~tilde@at:colon$&", "%7Etilde%40at%3Acolon%24%26"],
+        ),
     ] {
         fs::write(root.join(name), name).unwrap();
         for written in written {
