@@ -34,4 +34,5 @@ mod origin_nginx;
 mod browser;
 mod clients;
 mod memory;
+mod second_looks;
 mod telemetry;
