@@ -508,3 +508,22 @@ fn explain_answers_every_line_with_one_line() {
     let token = link.split("t=").nth(1).unwrap();
     assert!(!ran.out.contains(token));
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
+    let place = Place::shipped();
+    let mut child = place
+        .command(&["check"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        !String::from_utf8_lossy(&output.stderr).contains("panicked"),
+        "{output:?}"
+    );
+}

@@ -7,18 +7,18 @@ use crate::server::settings::{AddressHeader, ClientAddressRule, ServerSettings};
 
 pub(super) fn check(loaded: &Loaded) -> Result<(), Failed> {
     let listeners = &loaded.listeners;
-    println!("{} is right", loaded.file.display());
+    say!("{} is right", loaded.file.display());
     for gate in &listeners.gate {
-        println!("gate {gate}");
+        say!("gate {gate}");
     }
     if let Some(issuer) = listeners.issuer {
-        println!("issuer {issuer}");
+        say!("issuer {issuer}");
     }
-    println!("admin {}", listeners.admin);
-    println!("client address: {}", client_address(&loaded.client_address));
-    println!("{}", limits(&loaded.settings));
+    say!("admin {}", listeners.admin);
+    say!("client address: {}", client_address(&loaded.client_address));
+    say!("{}", limits(&loaded.settings));
     for policy in &loaded.policies {
-        println!("\n{}", policy.to_string().trim_end());
+        say!("\n{}", policy.to_string().trim_end());
     }
     for warning in &loaded.warnings {
         eprintln!("warning: {}", in_file(&loaded.file, warning));

@@ -28,11 +28,11 @@ pub(super) fn inspect(argument: &str) -> Result<(), Failed> {
     let (Some(header), Some(claims)) = (read(parts[0]), read(parts[1])) else {
         return Err(Failed::Other("header or claims are not base64url of JSON".into()));
     };
-    println!(
+    say!(
         "NOT VERIFIED: anybody can write such a token. `mediagate explain` says what the gate makes of it.\n"
     );
-    println!("header  {}", show(&header));
-    println!("claims  {}", show(&claims));
+    say!("header  {}", show(&header));
+    say!("claims  {}", show(&claims));
     let now = Clock::system().now();
     for (name, what) in [("iat", "issued"), ("nbf", "valid from"), ("exp", "expires")] {
         if let Some(seconds) = claims.get(name).and_then(Value::as_f64) {
@@ -40,7 +40,7 @@ pub(super) fn inspect(argument: &str) -> Result<(), Failed> {
             #[allow(clippy::cast_possible_truncation, reason = "the range is checked")]
             if seconds.abs() < 1e11 {
                 let time = UnixTime::from_millis((seconds * 1000.0) as i64);
-                println!("{what:<11}{}, {}", time.rfc3339(), relative(now, time));
+                say!("{what:<11}{}, {}", time.rfc3339(), relative(now, time));
             }
         }
     }

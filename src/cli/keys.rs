@@ -32,7 +32,7 @@ enum Command {
 pub(super) fn keys(flags: Flags, load: impl FnOnce() -> Result<Loaded, Failed>) -> Result<(), Failed> {
     if let Some(Command::New { alg }) = flags.command {
         let algorithm = parse_algorithm(&alg).map_err(Failed::Usage)?;
-        println!(
+        say!(
             "{}",
             KeySet::generate(algorithm)
                 .map_err(|error| Failed::Usage(error.to_string()))?
@@ -45,13 +45,13 @@ pub(super) fn keys(flags: Flags, load: impl FnOnce() -> Result<Loaded, Failed>) 
         source.load_copy();
     }
     if flags.public {
-        println!("{:#}", public(&loaded));
+        say!("{:#}", public(&loaded));
         return Ok(());
     }
     for named in &loaded.keys {
-        println!("{} ({}{})", named.ring.name(), named.source, copied(named));
+        say!("{} ({}{})", named.ring.name(), named.source, copied(named));
         let Some(generation) = named.ring.load() else {
-            println!("  never loaded");
+            say!("  never loaded");
             continue;
         };
         let set = &generation.keys;
@@ -62,7 +62,7 @@ pub(super) fn keys(flags: Flags, load: impl FnOnce() -> Result<Loaded, Failed>) 
                 None => set.signing(None).is_some_and(|signing| signing.kid.is_none()),
             };
             let use_ = if signs { "signs and checks" } else { "checks" };
-            println!("  {kid}  {}  {use_}", algorithm_name(key.algorithm));
+            say!("  {kid}  {}  {use_}", algorithm_name(key.algorithm));
         }
     }
     Ok(())

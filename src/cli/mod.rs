@@ -1,12 +1,18 @@
 //! The commands. Exit codes: 0, 64 for usage (`sysexits.h`), 78 for the configuration, 1 for everything else.
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, KeyFiles, Loaded};
+
+/// Prints a line for people or for another program.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::print(format_args!($($text)*)) };
+}
 
 mod check;
 mod explain;
@@ -115,6 +121,14 @@ enum TokenCommand {
 struct InspectFlags {
     /// The token, or a link that holds one, or - for standard input.
     token: String,
+}
+
+/// Prints a line. A reader that has seen enough (`| head`) ends the program quietly, any other failure with 1.
+fn print(text: std::fmt::Arguments<'_>) {
+    if let Err(error) = writeln!(io::stdout(), "{text}") {
+        let has_enough = error.kind() == io::ErrorKind::BrokenPipe;
+        std::process::exit(if has_enough { 0 } else { OTHER.into() });
+    }
 }
 
 /// Runs the command line.

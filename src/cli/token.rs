@@ -102,10 +102,10 @@ pub(super) fn mint(loaded: &Loaded, flags: &MintFlags) -> Result<(), Failed> {
     }
     let token = signed(loaded, policy, claims, flags.ttl)?.text;
     if flags.raw {
-        println!("{token}");
+        say!("{token}");
         return Ok(());
     }
-    println!("{}", link(policy, flags.carrier, &path, &token)?);
+    say!("{}", link(policy, flags.carrier, &path, &token)?);
     Ok(())
 }
 
@@ -257,6 +257,6 @@ pub(super) fn caller(loaded: &Loaded, flags: &CallerFlags) -> Result<(), Failed>
         named: Box::new([("scope".into(), flags.scope.as_str().into())]),
         ..Claims::empty(TokenId([0; 8]))
     };
-    println!("{}", minter.mint(&claims, now).map_err(Failed::other)?.text);
+    say!("{}", minter.mint(&claims, now).map_err(Failed::other)?.text);
     Ok(())
 }
