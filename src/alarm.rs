@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
@@ -30,10 +31,44 @@ impl Alarm {
     }
 }
 
+/// A bounded wait for the next bytes of a stream: it begins when there are none and ends when some come.
+#[derive(Debug, Default)]
+pub struct Patience {
+    limit: Duration,
+    alarm: Alarm,
+    /// Since when nothing has come.
+    since: Option<Instant>,
+}
+
+impl Patience {
+    /// Waits of at most `limit`.
+    pub fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
+    /// Nothing has come: ready when that has lasted for too long.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.alarm.poll(cx, since + self.limit)
+    }
+
+    /// Something has come.
+    pub fn rest(&mut self) {
+        self.since = None;
+    }
+
+    /// Whether something is waited for.
+    pub fn is_waiting(&self) -> bool {
+        self.since.is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::time::Duration;
 
     use super::*;
 

@@ -8,12 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
 use super::file_body::{FileBody, RangesBody};
 use super::upstream::Upstream;
 use super::{OriginError, UploadFault};
-use crate::alarm::Alarm;
+use crate::alarm::Patience;
 
 /// One step of a body.
 pub(super) type Step = Poll<Option<Result<Frame<Bytes>, OriginError>>>;
@@ -79,23 +78,6 @@ pub enum Upload {
     },
 }
 
-/// A bounded wait for the next bytes of a body.
-#[derive(Default)]
-pub struct Patience {
-    limit: Duration,
-    alarm: Alarm,
-    /// Since when nothing has come.
-    since: Option<Instant>,
-}
-
-impl Patience {
-    /// Nothing has come: ready when that took too long.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        self.alarm.poll(cx, since + self.limit)
-    }
-}
-
 impl Upload {
     /// A client's body of at most `limit` bytes.
     pub fn client(body: Incoming, limit: u64) -> Self {
@@ -109,7 +91,7 @@ impl Upload {
     /// How long the client may pause.
     pub(super) fn set_patience(&mut self, limit: Duration) {
         if let Self::Client { patience, .. } = self {
-            patience.limit = limit;
+            *patience = Patience::new(limit);
         }
     }
 
@@ -144,7 +126,7 @@ impl HttpBody for Upload {
                     return Poll::Ready(Some(Err(OriginError::Upload(UploadFault::TooSlow))));
                 }
             };
-            patience.since = None;
+            patience.rest();
             let frame = frame.map_err(|_| OriginError::Upload(UploadFault::Broken))?;
             // Trailers are not passed on: none of them was judged.
             let Ok(data) = frame.into_data() else { continue };

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use http_body::{Body as HttpBody, Frame};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
 
 use super::body::Step;
 use super::pool::{Lease, Rest};
 use super::{OriginError, Phase};
+use crate::alarm::Patience;
 
 /// A body that streams from an HTTP origin.
 pub struct Upstream {
@@ -19,10 +19,8 @@ pub struct Upstream {
     source: Option<Source>,
     /// Bytes still to come, where that is known.
     left: Option<u64>,
-    gap: Duration,
-    /// Made at the first wait and used again for the later ones.
-    timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    /// How long the next piece may take.
+    gap: Patience,
 }
 
 struct Source {
@@ -35,9 +33,7 @@ impl Upstream {
         Self {
             source: Some(Source { incoming, lease }),
             left,
-            gap,
-            timer: None,
-            waiting: false,
+            gap: Patience::new(gap),
         }
     }
 
@@ -60,7 +56,7 @@ impl Upstream {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => return self.wait(cx),
             };
-            self.waiting = false;
+            self.gap.rest();
             let mut data = match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) if !data.is_empty() => data,
@@ -99,21 +95,9 @@ impl Upstream {
 
     /// The timer runs only while somebody waits for bytes that are not there: a slow reader is not the origin's fault.
     fn wait(&mut self, cx: &mut Context<'_>) -> Step {
-        if !self.waiting {
-            self.waiting = true;
-            match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(Instant::now() + self.gap),
-                None => self.timer = Some(Box::pin(tokio::time::sleep(self.gap))),
-            }
-        }
-        let ran_out = self
-            .timer
-            .as_mut()
-            .is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
-        if ran_out {
-            self.fail(OriginError::Timeout(Phase::Gap))
-        } else {
-            Poll::Pending
+        match self.gap.poll(cx) {
+            Poll::Ready(()) => self.fail(OriginError::Timeout(Phase::Gap)),
+            Poll::Pending => Poll::Pending,
         }
     }
 

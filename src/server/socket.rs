@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::alarm::Alarm;
+use crate::alarm::{Alarm, Patience};
 
 /// How long a client may keep us waiting.
 #[derive(Clone, Copy, Debug)]
@@ -98,9 +98,8 @@ pub(super) struct ClientSocket {
     /// Whether a byte of that head has come.
     head_begun: bool,
     read_alarm: Alarm,
-    /// Since when the reader takes nothing.
-    stalled_since: Option<Instant>,
-    write_alarm: Alarm,
+    /// For a reader who takes nothing.
+    stall: Patience,
 }
 
 impl ClientSocket {
@@ -113,8 +112,7 @@ impl ClientSocket {
             since: Instant::now(),
             head_begun: false,
             read_alarm: Alarm::default(),
-            stalled_since: None,
-            write_alarm: Alarm::default(),
+            stall: Patience::new(waits.stall),
         }
     }
 
@@ -143,7 +141,7 @@ impl ClientSocket {
     /// Nothing to read: is that still all right? While a request is answered, or bytes wait for a slow reader, no head is
     /// due; the timer is set nevertheless, since hyper may not come back here when the answer ends.
     fn wait_for_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let answering = self.progress.is_busy() || self.stalled_since.is_some();
+        let answering = self.progress.is_busy() || self.stall.is_waiting();
         let mut deadline = if answering {
             Instant::now() + self.waits.idle
         } else {
@@ -160,8 +158,7 @@ impl ClientSocket {
 
     /// The reader takes nothing: is that still all right?
     fn wait_for_reader(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let deadline = *self.stalled_since.get_or_insert_with(Instant::now) + self.waits.stall;
-        match self.write_alarm.poll(cx, deadline) {
+        match self.stall.poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
         }
@@ -206,7 +203,7 @@ impl AsyncWrite for ClientSocket {
         match Pin::new(&mut this.stream).poll_write(cx, data) {
             Poll::Pending => this.wait_for_reader(cx),
             ready => {
-                this.stalled_since = None;
+                this.stall.rest();
                 ready
             }
         }
@@ -221,7 +218,7 @@ impl AsyncWrite for ClientSocket {
         match Pin::new(&mut this.stream).poll_write_vectored(cx, slices) {
             Poll::Pending => this.wait_for_reader(cx),
             ready => {
-                this.stalled_since = None;
+                this.stall.rest();
                 ready
             }
         }

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use mediagate::cli::setup;
 use mediagate::clock::{Clock, UnixTime};
 use mediagate::config::{KeyFiles, load};
-use mediagate::server::{Running, Server as Product, Setup};
+use mediagate::server::{Running, Server as Product};
 
 /// A running server.
 pub(crate) struct Server {
@@ -23,17 +24,7 @@ impl Server {
         for source in &mut loaded.key_sources {
             source.refresh = refresh.unwrap_or(source.refresh);
         }
-        let setup = Setup {
-            listeners: loaded.listeners,
-            settings: loaded.settings,
-            client_address: loaded.client_address,
-            log: loaded.log,
-            snapshot: loaded.snapshot,
-            route_names: loaded.routes.iter().map(|route| route.name.clone()).collect(),
-            key_sources: loaded.key_sources,
-            clock: clock.clone(),
-        };
-        let running = Product::start(setup).map_err(|error| error.to_string())?;
+        let running = Product::start(setup(loaded, clock.clone())).map_err(|error| error.to_string())?;
         running.ready();
         Ok(Self { running, clock })
     }
