@@ -37,7 +37,7 @@ pub struct Outcome {
 pub struct Recorded {
     body: Body,
     /// `None` where the record was written with the head.
-    record: Option<Record>,
+    record: Option<Box<Record>>,
 }
 
 impl Recorded {
@@ -62,14 +62,14 @@ const CLIENT_LEFT: u16 = 499;
 
 /// A request without an answer yet. Dropped so, it is recorded as left by its client.
 pub struct Running {
-    record: Option<Record>,
+    record: Option<Box<Record>>,
 }
 
 impl Running {
     /// Starts the guard.
     pub fn new(recorder: &Arc<Recorder>, exchange: Exchange) -> Self {
         Self {
-            record: Some(Record {
+            record: Some(Box::new(Record {
                 recorder: Arc::clone(recorder),
                 exchange,
                 outcome: Outcome {
@@ -80,7 +80,7 @@ impl Running {
                 head: Duration::ZERO,
                 bytes: 0,
                 end: End::CutByClient,
-            }),
+            })),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Reply: what the client gets. In: the origin's answer, or why there is none. Out: a response whose headers are all
 //! ours or on a list; private to the client; a refusal as a page, `problem+json` or nothing. It never echoes the request.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
@@ -19,7 +20,7 @@ use crate::origin::OriginBody;
 use crate::token::claims::Renewal;
 
 /// Origin headers that reach the client as they are.
-const PASSED: [HeaderName; 14] = [
+static PASSED: [HeaderName; 14] = [
     header::CONTENT_TYPE,
     header::CONTENT_LENGTH,
     header::CONTENT_RANGE,
@@ -47,6 +48,8 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 
 /// What `reply` needs of a grant that was forwarded.
 pub struct Granted {
+    /// The route.
+    pub route: Arc<Route>,
     /// The name to save the file under.
     pub filename: Option<Box<str>>,
     /// A renewed token.
@@ -63,10 +66,10 @@ pub struct Granted {
 /// `not_found`, `origin_invalid` and the like, where the origin's answer is none that a client should see.
 pub fn deliver(
     exchange: &Exchange,
-    route: &Route,
     granted: &Granted,
     answer: Response<OriginBody>,
 ) -> Result<Response<Body>, Stop> {
+    let route = &*granted.route;
     let (mut parts, body) = answer.into_parts();
     judge_status(&exchange.method, parts.status, &parts.headers)?;
     let cache_control = cache_control::private(&parts.headers, granted.remaining);

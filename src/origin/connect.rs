@@ -272,6 +272,10 @@ pub async fn get_small(
     .map_err(|_| OriginError::Timeout(Phase::Head))?
 }
 
+fn fault(error: hyper::Error) -> OriginError {
+    OriginError::Http(error.into())
+}
+
 async fn get_unbounded(
     address: &Address,
     path_and_query: &str,
@@ -286,22 +290,16 @@ async fn get_unbounded(
         .body(Empty::<Bytes>::new())
         .map_err(|_| OriginError::Invalid("a path that can't be asked"))?;
     let stream = address.connect(deadline).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(OriginError::Http)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(fault)?;
     let driver = tokio::spawn(connection);
     let answer = async {
-        let (head, mut body) = sender
-            .send_request(request)
-            .await
-            .map_err(OriginError::Http)?
-            .into_parts();
+        let (head, mut body) = sender.send_request(request).await.map_err(fault)?.into_parts();
         if head.status != StatusCode::OK {
             return Err(OriginError::Invalid("a status other than 200"));
         }
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(OriginError::Http)?.into_data() else {
+            let Ok(data) = frame.map_err(fault)?.into_data() else {
                 continue;
             };
             if bytes.len() + data.len() > max_bytes {

@@ -2,11 +2,12 @@
 //! What hyper answers by itself (heads that are no HTTP) is counted here by kind.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 use super::peer;
 use super::settings::ClientAddressRule;
 use super::socket::{ClientSocket, InFlight, Progress, Waits};
-use crate::app::Worker;
+use crate::app::{Handling, Worker};
 use crate::body::BodyError;
 use crate::gate::admit::MAX_URI_BYTES;
 use crate::gate::record::Recorded;
@@ -47,7 +48,7 @@ pub(super) enum Stage {
 
 /// What all connections of a listener share.
 pub(super) struct Shared {
-    pub(super) worker: Worker,
+    pub(super) worker: Arc<Worker>,
     pub(super) door: Door,
     pub(super) client_address: ClientAddressRule,
     pub(super) waits: Waits,
@@ -68,13 +69,13 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     let service = service_fn(|request: Request<Incoming>| {
         let in_flight = progress.begin();
         let client = peer::client(&shared.client_address, peer, request.headers());
-        let shared = &shared;
-        async move {
-            let response: Response<Recorded> = match shared.door {
-                Door::Gate => shared.worker.gate(client, request).await,
-                Door::Issuer => shared.worker.issuer(client, request).await,
-            };
-            Ok::<_, Infallible>(response.map(|body| Tracked { body, in_flight }))
+        let answer = match shared.door {
+            Door::Gate => shared.worker.gate(client, request),
+            Door::Issuer => shared.worker.issuer(client, request),
+        };
+        Answering {
+            answer,
+            in_flight: Some(in_flight),
         }
     });
     let mut builder = http1::Builder::new();
@@ -148,10 +149,26 @@ fn note(peer: SocketAddr, kind: ConnectionError) {
     }
 }
 
+/// An answer on its way, as hyper takes it.
+struct Answering {
+    answer: Handling,
+    in_flight: Option<InFlight>,
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Tracked>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = ready!(Pin::new(&mut self.answer).poll(cx));
+        let in_flight = self.in_flight.take();
+        Poll::Ready(Ok(response.map(|body| Tracked { body, in_flight })))
+    }
+}
+
 /// A body that tells the socket when its request is over.
 struct Tracked {
     body: Recorded,
-    in_flight: InFlight,
+    in_flight: Option<InFlight>,
 }
 
 impl HttpBody for Tracked {
@@ -164,8 +181,8 @@ impl HttpBody for Tracked {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.body).poll_frame(cx);
-        if let Poll::Ready(Some(Err(_))) = &polled {
-            this.in_flight.cut();
+        if let (Poll::Ready(Some(Err(_))), Some(in_flight)) = (&polled, &this.in_flight) {
+            in_flight.cut();
         }
         polled
     }

@@ -38,6 +38,9 @@ use socket::Waits;
 /// Threads of a worker that may wait for files at a time.
 const BLOCKING_THREADS: usize = 32;
 
+/// How often idle origin connections are looked through.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+
 /// What a server is started with.
 pub struct Setup {
     /// Where it listens.
@@ -142,7 +145,7 @@ impl Server {
             idle: settings.idle_timeout,
             stall: settings.stall_timeout,
         };
-        let shared = |worker: Worker, door| {
+        let shared = |worker: Arc<Worker>, door| {
             Arc::new(Shared {
                 worker,
                 door,
@@ -250,12 +253,15 @@ async fn work(
     for listener in listeners {
         tokio::spawn(accept(listener, Arc::clone(&shared), places.clone()));
     }
-    let flushed = Arc::clone(&shared);
+    let tended = Arc::clone(&shared);
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(access::TICK);
+        let mut tend = tokio::time::interval(TEND_EVERY);
         loop {
-            tick.tick().await;
-            flushed.worker.recorder().lines.flush();
+            tokio::select! {
+                _ = tick.tick() => tended.worker.recorder().lines.flush(),
+                _ = tend.tick() => tended.worker.tend(),
+            }
         }
     });
     let _ = stages.wait_for(|stage| *stage == Stage::Ended).await;

@@ -17,7 +17,7 @@ const TENTH: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// An origin and what routes need to know of it.
 pub(super) struct Built {
-    pub(super) origin: Arc<Origin>,
+    pub(super) origin: Origin,
     /// Its own host names, lower case.
     pub(super) hosts: Vec<Box<str>>,
     /// For people.
@@ -44,7 +44,7 @@ fn folder(folder: &raw::Folder, place: &Place, problems: &mut Problems) -> Optio
     let root = place.resolve(folder.root.as_ref()?);
     match Folder::open(&root) {
         Ok(folder) => Some(Built {
-            origin: Arc::new(Origin::Folder(folder)),
+            origin: Origin::Folder(Arc::new(folder)),
             hosts: Vec::new(),
             place: format!("folder {}", root.display()),
         }),
@@ -170,7 +170,7 @@ fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Buil
         allow_close_delimited: http.allow_close_delimited,
     };
     Some(Built {
-        origin: Arc::new(Origin::Http(HttpOrigin::new(settings))),
+        origin: Origin::Http(Arc::new(HttpOrigin::new(settings))),
         hosts,
         place,
     })

@@ -222,7 +222,7 @@ fn one(
         prefix: prefix.clone(),
         carriers: Carriers::new(carriers),
         scheme: Scheme::Jwt(Jwt::new(rules)),
-        origin: Arc::clone(&origin.origin),
+        origin: origin.origin.clone(),
         scope: scope?,
         leeway,
         methods: methods?,
