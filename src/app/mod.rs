@@ -101,6 +101,7 @@ impl App {
 }
 
 /// An answer in the making, by one of the two doors. The issuer is the cold one.
+#[expect(clippy::large_enum_variant, reason = "the large one is the hot one")]
 pub enum Handling {
     /// By the gate.
     Gate(gate::Handling),

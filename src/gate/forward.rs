@@ -168,14 +168,35 @@ fn forward_cookies(route: &Route, client_headers: &HeaderMap, headers: &mut Head
     }
 }
 
+/// An address as text. The usual kind by hand: the formatting machinery takes ten times as long.
+fn address(client: IpAddr) -> String {
+    let mut text = String::with_capacity(40);
+    match client {
+        IpAddr::V4(address) => {
+            for (at, octet) in address.octets().into_iter().enumerate() {
+                if at > 0 {
+                    text.push('.');
+                }
+                for unit in [100, 10, 1] {
+                    if octet >= unit || unit == 1 {
+                        text.push(char::from(b'0' + octet / unit % 10));
+                    }
+                }
+            }
+        }
+        IpAddr::V6(address) => {
+            let _ = write!(text, "{address}");
+        }
+    }
+    text
+}
+
 /// Who the client is, and under which name the public reaches us: always ours, never the client's copy.
 fn add_own(route: &Route, headers: &mut HeaderMap, client: IpAddr) {
     if matches!(route.origin, Origin::Folder(_)) {
         return;
     }
-    let mut text = String::with_capacity(40);
-    let _ = write!(text, "{client}");
-    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(address(client))) {
         headers.insert(X_FORWARDED_FOR, value);
     }
     if let Some(public) = &route.public {
@@ -186,6 +207,26 @@ fn add_own(route: &Route, headers: &mut HeaderMap, client: IpAddr) {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_the_library_writes_them() {
+        for text in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "10.20.100.255",
+            "203.0.113.9",
+            "2001:db8::1",
+            "::ffff:1.2.3.4",
+        ] {
+            let client: IpAddr = text.parse().unwrap();
+            assert_eq!(address(client), client.to_string());
         }
     }
 }

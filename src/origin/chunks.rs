@@ -12,6 +12,8 @@ const OVERHEAD_MAX: u32 = 16 * 1024;
 pub(super) struct Chunks {
     state: State,
     overhead: u32,
+    /// What was found behind the data that was handed out last.
+    fault: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +57,9 @@ impl Chunks {
     /// # Errors
     /// Why it is not the chunked coding.
     pub(super) fn next(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, &'static str> {
+        if let Some(reason) = self.fault {
+            return Err(reason);
+        }
         self.skip(input)?;
         let State::Data(left) = self.state else {
             return Ok(None);
@@ -67,7 +72,8 @@ impl Chunks {
             0 => State::DataCr,
             left => State::Data(left),
         };
-        self.skip(input)?;
+        // The data was good; what comes behind it is not its fault.
+        self.fault = self.skip(input).err();
         Ok(Some(data))
     }
 

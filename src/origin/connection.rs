@@ -84,13 +84,13 @@ impl Connection {
         }
     }
 
-    /// Begins a request, whose answer may take so long to begin.
-    pub(super) fn begin(&mut self, asked: Asked, sending: Sending, patience: Duration) {
+    /// Begins a request now, whose answer may take so long to begin.
+    pub(super) fn begin(&mut self, asked: Asked, sending: Sending, now: Instant, patience: Duration) {
         self.asked = asked;
         self.sending = sending;
         self.broken = None;
         self.patience = patience;
-        self.deadline = Instant::now() + patience;
+        self.deadline = now + patience;
         self.moved = 0;
         self.filled = 0;
         self.interim = 0;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
+use tokio::time::Instant;
 
 use super::connect::Address;
 use super::connection::Quiet;
@@ -111,7 +112,8 @@ impl HttpOrigin {
             Ok(composed) => composed,
             Err(error) => return Fetch::Ready(Some(Err(error))),
         };
-        let idle = repeatable.then(|| pools.checkout(self.slot)).flatten();
+        let now = Instant::now();
+        let idle = repeatable.then(|| pools.checkout(self.slot, now)).flatten();
         let Some(mut lease) = idle else {
             let sending = Sending::new(head, upload, framing);
             return Fetch::Waiting(Box::pin(Arc::clone(self).ask_afresh(
@@ -121,7 +123,9 @@ impl HttpOrigin {
             )));
         };
         let sending = Sending::new(head.clone(), Upload::None, framing);
-        lease.connection.begin(asked, sending, self.settings.head_timeout);
+        lease
+            .connection
+            .begin(asked, sending, now, self.settings.head_timeout);
         Fetch::Reused(Reused {
             http: Arc::clone(self),
             lease: Some(lease),
@@ -138,7 +142,9 @@ impl HttpOrigin {
         sending: Sending,
     ) -> Result<Response<OriginBody>, OriginError> {
         let mut lease = self.open(&pools).await?;
-        lease.connection.begin(asked, sending, self.settings.head_timeout);
+        lease
+            .connection
+            .begin(asked, sending, Instant::now(), self.settings.head_timeout);
         match poll_fn(|cx| lease.connection.poll_answer(cx)).await {
             Ok(head) => self.conclude(head, lease),
             Err(lost) => Err(lost.error),

@@ -97,8 +97,7 @@ impl Pools {
     }
 
     /// The newest idle connection that is fit for use.
-    pub(super) fn checkout(&self, slot: Slot) -> Option<Lease> {
-        let now = Instant::now();
+    pub(super) fn checkout(&self, slot: Slot, now: Instant) -> Option<Lease> {
         let mut slots = self.shared.lock();
         let idle = slots.get_mut(slot.number)?;
         let mut at = idle.len();

@@ -11,8 +11,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::{Origin, Phase};
 use super::super::connection::READ_MAX;
+use super::super::{Origin, Phase};
 use super::*;
 
 /// Far more than anything here takes; only a failure waits for it.
@@ -569,7 +569,7 @@ async fn a_connection_rests_after_an_answer_without_a_body() {
     fresh.head().await;
     assert_eq!(scene.counts(), (2, 0, 0, 0));
     scene
-        .until(|scene| scene.pools.checkout(scene.origin.slot).is_some())
+        .until(|scene| scene.pools.checkout(scene.origin.slot, Instant::now()).is_some())
         .await;
 }
 
@@ -795,5 +795,5 @@ async fn an_answer_before_the_upload_ended_closes_the_connection() {
     let response = answer.await.unwrap().unwrap();
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(text(response).await.unwrap(), "hello");
-    assert!(scene.pools.checkout(scene.origin.slot).is_none());
+    assert!(scene.pools.checkout(scene.origin.slot, Instant::now()).is_none());
 }
