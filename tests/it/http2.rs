@@ -80,9 +80,8 @@ fn an_upload_goes_through_in_pieces() {
     fields[0].1 = "PUT";
     client.frame(HEADERS, END_HEADERS, stream, &block(&fields));
     // Within the windows of the start.
-    for (at, piece) in content[..60_000].chunks(10_000).enumerate() {
+    for piece in content[..60_000].chunks(10_000) {
         client.frame(DATA, 0, stream, piece);
-        let _ = at;
     }
     client.until(|client| client.settings.contains_key(&INITIAL_WINDOW));
     for piece in content[60_000..].chunks(10_000) {
@@ -359,7 +358,7 @@ fn refusals_say_the_same_over_http2() {
     case("/a", &[("x-long", &long)], 431, "head_too_large");
     origin.untouched();
     // p43: a page that echoes nothing and runs nothing.
-    let answer = client.get("/<script>alert(1)</script>", &[("accept", "text/html")]);
+    let answer = client.get("/%3Cscript%3Ealert(1)%3C/script%3E", &[("accept", "text/html")]);
     let page = String::from_utf8_lossy(&answer.body).into_owned();
     assert!(page.contains("<html") && !page.contains("alert(1)"), "{page}");
     assert!(
@@ -367,6 +366,29 @@ fn refusals_say_the_same_over_http2() {
             .header("content-security-policy")
             .is_some_and(|policy| policy.contains("default-src 'none'"))
     );
+}
+
+#[test]
+fn the_issuer_speaks_http2() {
+    let origin = Origin::start();
+    let gate = Gate::start(
+        conf::http(origin.address()) + &conf::route() + &conf::fynn_route() + &conf::issuer(conf::RULE),
+    );
+    let bearer = Token::caller("backend", "media:read").bearer();
+    let ask = |client: &mut H2, path: &str, body: &[u8]| {
+        let stream = client.next();
+        let mut fields = H2::fields(path, &[("authorization", &bearer)]);
+        fields[0].1 = "POST";
+        client.frame(HEADERS, END_HEADERS, stream, &block(&fields));
+        client.frame(DATA, END_STREAM, stream, body);
+        client.answer(stream)
+    };
+    let mut issuer = H2::clear(gate.issuer());
+    let answer = ask(&mut issuer, "/v1/tokens", br#"{"paths":["/a"]}"#);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    // A dialect that is mounted on the gate's listener.
+    let answer = ask(&mut H2::clear(gate.address()), "/media/01F9/download-token", b"");
+    assert_eq!(answer.status, 201, "{answer:?}");
 }
 
 #[test]
@@ -459,6 +481,7 @@ fn p34_a_stream_whose_reader_takes_nothing_is_cut_alone() {
         // Others live, on this connection too.
         let open = client.start(&Token::whole().at("/small"), &[]);
         client.window(open, 10_000);
+        client.window(0, 10_000);
         assert_eq!(client.answer(open).ended, Some(Ended::Complete));
         assert!(!client.closed && client.goaway.is_none());
     }
@@ -469,15 +492,37 @@ fn p34_a_stream_whose_reader_takes_nothing_is_cut_alone() {
 }
 
 #[test]
+fn p34_the_rest_of_an_answer_that_nobody_takes_ends_with_its_connection() {
+    let origin = Origin::start();
+    let gate = setup(&origin)
+        .server("idle_timeout = \"1s\"\nstall_timeout = \"1s\"")
+        .start();
+    // All of it was handed over, and a window of one byte lets one byte through.
+    let mut client = H2::clear_with(gate.address(), &[(INITIAL_WINDOW, 1)]);
+    client.windows = Windows::Shut;
+    let stream = client.start(&Token::whole().at("/a"), &[]);
+    client.until_closed();
+    assert_eq!(client.goaway.map(|(_, code)| code), Some(NO_ERROR));
+    assert_eq!(client.stream(stream).body.len(), 1);
+    assert_eq!(client.stream(stream).ended, None);
+    wait::until_true("it is counted", || errors(&gate, "timeout") == 1.0);
+}
+
+#[test]
 fn a_reader_who_takes_a_little_now_and_then_is_not_cut() {
     let origin = Origin::start();
-    let gate = setup(&origin).server("stall_timeout = \"1s\"").start();
+    let gate = setup(&origin)
+        .server("stall_timeout = \"1s\"\nidle_timeout = \"1s\"")
+        .start();
     let content = pattern(400_000);
     origin.file("/big", &content);
     let mut client = H2::clear(gate.address());
     client.windows = Windows::Shut;
     let stream = client.start(&Token::whole().at("/big"), &[]);
     client.until(|client| client.stream(stream).body.len() == 65_535);
+    // Another that comes and goes does not make the connection idle.
+    client.window(0, 1000);
+    assert_eq!(client.get(&Token::whole().at("/a"), &[]).status, 200);
     // Three times as long as the stall timeout, with never more than a third of it between two pieces.
     let mut granted = 65_535;
     while granted < content.len() {

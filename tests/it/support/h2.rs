@@ -243,7 +243,15 @@ impl H2 {
     /// Sends a request without a body, as these fields say.
     pub(crate) fn send(&mut self, fields: &[(&str, &str)]) -> u32 {
         let stream = self.next();
-        self.frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(fields));
+        let block = block(fields);
+        let pieces = block.chunks(16 * 1024).count();
+        for (at, piece) in block.chunks(16 * 1024).enumerate() {
+            let last = if at + 1 == pieces { END_HEADERS } else { 0 };
+            match at {
+                0 => self.frame(HEADERS, last | END_STREAM, stream, piece),
+                _ => self.frame(CONTINUATION, last, stream, piece),
+            }
+        }
         stream
     }
 

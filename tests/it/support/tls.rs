@@ -36,6 +36,7 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let mut parameters = CertificateParams::new(Vec::new()).expect("no names");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
         parameters
             .distinguished_name
             .push(rcgen::DnType::CommonName, "Test authority");
@@ -67,6 +68,8 @@ impl Authority {
         let start = rcgen::date_time_ymd(1970, 1, 1);
         parameters.not_before = start + (now - day);
         parameters.not_after = start + (now + day * 90);
+        parameters.use_authority_key_identifier_extension = true;
+        parameters.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
         parameters.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().expect("a key");
         let certificate = parameters.signed_by(&key, &self.issuer).expect("a certificate");
@@ -114,10 +117,13 @@ impl Authority {
     /// A gate with a TLS listener beside the one in clear, for the public host and loopback.
     pub(crate) fn secure(&self, setup: Setup) -> Setup {
         self.put("main", &[HOST, "localhost", "127.0.0.1"]);
-        setup.server(&format!(
-            "tls = {{ listen = [\"127.0.0.1:0\"], {} }}",
-            self.list(&["main"])
-        ))
+        self.listen(setup)
+    }
+
+    /// The same with the files that are there.
+    pub(crate) fn listen(&self, setup: Setup) -> Setup {
+        let list = self.list(&["main"]);
+        setup.server(&format!("tls = {{ listen = [\"127.0.0.1:0\"], {list} }}"))
     }
 
     /// How a client of this authority connects.
