@@ -62,6 +62,10 @@ pub fn admit(head: &Parts, max_head: usize) -> Result<Admitted<'_>, Stop> {
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => Some(host.as_bytes()),
         (None, _) if head.version == Version::HTTP_10 => None,
+        // RFC 9113 §8.3.1: there `:authority` stands in the place of `Host`.
+        (None, _) if head.version == Version::HTTP_2 && uri.authority().is_some() => {
+            uri.authority().map(|authority| authority.as_str().as_bytes())
+        }
         // RFC 9112 §3.2: exactly one, also beside an absolute target.
         _ => {
             return Err(Stop::refused(

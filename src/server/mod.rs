@@ -24,16 +24,19 @@ use crate::telemetry::settings::LogSettings;
 
 mod admin;
 mod connection;
+mod http2;
 mod listen;
 mod peer;
 pub mod settings;
 mod socket;
+pub mod tls;
 
 use admin::Health;
 use connection::{Door, Shared, Stage};
 use listen::{Places, Port, accept, bind};
 use settings::{ClientAddressRule, Listeners, ServerSettings};
 use socket::Waits;
+use tls::{Certificates, TlsListeners};
 
 /// Threads of a worker that may wait for files at a time.
 const BLOCKING_THREADS: usize = 32;
@@ -45,6 +48,8 @@ const TEND_EVERY: Duration = Duration::from_secs(1);
 pub struct Setup {
     /// Where it listens.
     pub listeners: Listeners,
+    /// What those with TLS prove themselves with.
+    pub tls: TlsListeners,
     /// How it serves.
     pub settings: ServerSettings,
     /// Where clients' addresses stand.
@@ -70,6 +75,8 @@ pub struct Running {
     stage: watch::Sender<Stage>,
     threads: Vec<JoinHandle<()>>,
     settings: ServerSettings,
+    gate_tls: usize,
+    tls: TlsListeners,
     metrics: Arc<Metrics>,
 }
 
@@ -84,6 +91,7 @@ impl Server {
     pub fn start(setup: Setup) -> io::Result<Running> {
         let Setup {
             listeners,
+            tls,
             settings,
             client_address,
             log,
@@ -124,6 +132,7 @@ impl Server {
         let background = Background {
             key_sources,
             clock: clock.clone(),
+            tls: tls.clone(),
         };
         let services = Services {
             clock,
@@ -145,10 +154,13 @@ impl Server {
             idle: settings.idle_timeout,
             stall: settings.stall_timeout,
         };
-        let shared = |worker: Arc<Worker>, door| {
+        let shared = |worker: &Arc<Worker>, door, certificates: Option<&Arc<Certificates>>| {
             Arc::new(Shared {
-                worker,
+                worker: Arc::clone(worker),
                 door,
+                tls: certificates.map(Arc::clone),
+                tls_timeout: settings.tls_timeout,
+                http2: settings.http2,
                 client_address: client_address.clone(),
                 waits,
                 max_head: settings.max_head,
@@ -167,16 +179,27 @@ impl Server {
             stage,
             threads: Vec::new(),
             settings: settings.clone(),
+            gate_tls: listeners.gate_tls,
+            tls: tls.clone(),
             metrics,
         };
+        let in_clear = running.gate.len() - listeners.gate_tls;
         for (number, own) in gate_listeners.into_iter().enumerate() {
-            let shared = shared(app.worker(), Door::Gate);
+            let worker = app.worker();
+            let clear = shared(&worker, Door::Gate, None);
+            let secure = shared(&worker, Door::Gate, tls.gate.as_ref());
+            let own = own.into_iter().enumerate().map(|(at, listener)| {
+                let shared = if at < in_clear { &clear } else { &secure };
+                (listener, Arc::clone(shared))
+            });
+            let own = own.collect();
             let places = places.clone();
             running.thread(format!("worker-{number}"), move |stages| {
-                work(own, shared, places, stages)
+                work(own, worker, places, stages)
             })?;
         }
-        let control = shared(app.worker(), Door::Issuer);
+        let worker = app.worker();
+        let control = shared(&worker, Door::Issuer, tls.issuer.as_ref());
         running.thread("control".into(), move |stages| {
             control_loop(
                 admin_listener,
@@ -190,6 +213,11 @@ impl Server {
         })?;
         Ok(running)
     }
+}
+
+fn url(address: SocketAddr, secure: bool) -> String {
+    let scheme = if secure { "https" } else { "http" };
+    format!("{scheme}://{address}")
 }
 
 fn named<T>(address: SocketAddr, result: io::Result<T>) -> io::Result<T> {
@@ -245,33 +273,34 @@ fn read_key_ages(metrics: &Metrics, sources: &[JwksSource], clock: &Clock) {
 
 /// A worker: accepts and serves until the stage says otherwise and its connections have ended.
 async fn work(
-    listeners: Vec<std::net::TcpListener>,
-    shared: Arc<Shared>,
+    listeners: Vec<(std::net::TcpListener, Arc<Shared>)>,
+    worker: Arc<Worker>,
     places: Places,
     mut stages: watch::Receiver<Stage>,
 ) {
-    for listener in listeners {
-        tokio::spawn(accept(listener, Arc::clone(&shared), places.clone()));
+    for (listener, shared) in listeners {
+        tokio::spawn(accept(listener, shared, places.clone()));
     }
-    let tended = Arc::clone(&shared);
+    let tended = Arc::clone(&worker);
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(access::TICK);
         let mut tend = tokio::time::interval(TEND_EVERY);
         loop {
             tokio::select! {
-                _ = tick.tick() => tended.worker.recorder().lines.flush(),
-                _ = tend.tick() => tended.worker.tend(),
+                _ = tick.tick() => tended.recorder().lines.flush(),
+                _ = tend.tick() => tended.tend(),
             }
         }
     });
     let _ = stages.wait_for(|stage| *stage == Stage::Ended).await;
-    shared.worker.recorder().lines.flush();
+    worker.recorder().lines.flush();
 }
 
 /// What runs beside the requests.
 struct Background {
     key_sources: Vec<JwksSource>,
     clock: Clock,
+    tls: TlsListeners,
 }
 
 async fn control_loop(
@@ -283,11 +312,20 @@ async fn control_loop(
     places: Places,
     stages: watch::Receiver<Stage>,
 ) {
-    tokio::spawn(admin::run(admin_listener, health));
+    let certificates = background.tls.admin.clone();
+    tokio::spawn(admin::run(
+        admin_listener,
+        health,
+        certificates,
+        shared.tls_timeout,
+    ));
+    tokio::spawn(background.tls.keep_current());
     for source in background.key_sources {
         tokio::spawn(source.run(background.clock.clone()));
     }
-    work(issuer_listener.into_iter().collect(), shared, places, stages).await;
+    let worker = Arc::clone(&shared.worker);
+    let issuer = issuer_listener.map(|listener| (listener, shared));
+    work(issuer.into_iter().collect(), worker, places, stages).await;
 }
 
 impl Running {
@@ -304,6 +342,28 @@ impl Running {
     /// The admin port's address.
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Where each of the gate's listeners is, with its scheme.
+    pub fn gate_urls(&self) -> Vec<String> {
+        let in_clear = self.gate.len() - self.gate_tls;
+        let url = |(at, address): (usize, &SocketAddr)| url(*address, at >= in_clear);
+        self.gate.iter().enumerate().map(url).collect()
+    }
+
+    /// Where the issuer is, with its scheme.
+    pub fn issuer_url(&self) -> Option<String> {
+        self.issuer.map(|address| url(address, self.tls.issuer.is_some()))
+    }
+
+    /// Where health and metrics are, with their scheme.
+    pub fn admin_url(&self) -> String {
+        url(self.admin, self.tls.admin.is_some())
+    }
+
+    /// The certificates of its listeners, for who reads them anew.
+    pub fn tls(&self) -> &TlsListeners {
+        &self.tls
     }
 
     /// Lets `/readyz` say 200.

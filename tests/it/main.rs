@@ -33,6 +33,9 @@ mod origin_nginx;
 // Operation, and real clients.
 mod browser;
 mod clients;
+mod http2;
 mod memory;
 mod second_looks;
 mod telemetry;
+mod tls;
+mod tls_clients;

@@ -20,6 +20,7 @@ mod mapping;
 mod origins;
 mod routes;
 mod server;
+mod tls;
 
 /// Where the file is, and what may be done.
 struct Place {
@@ -59,6 +60,7 @@ pub(super) fn build(
     };
 
     let served = server::build(file, &place, problems);
+    let tls = tls::build(file, &place, problems);
     let keys = keys::build(file, &place, problems);
     let origins = origins::origins(file, &place, problems);
     let media = origins::media(file, &place, problems);
@@ -100,6 +102,7 @@ pub(super) fn build(
     Some(Loaded {
         file: path.to_owned(),
         listeners: served.listeners?,
+        tls: tls?,
         settings: served.settings,
         client_address: served.client_address?,
         log: served.log,
