@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -24,16 +24,23 @@ use crate::telemetry::settings::LogSettings;
 
 mod admin;
 mod connection;
+pub mod limits;
 mod listen;
+mod open;
 mod peer;
+mod proxy_protocol;
 pub mod settings;
 mod socket;
+pub mod systemd;
 
 use admin::Health;
 use connection::{Door, Shared, Stage};
-use listen::{Places, Port, accept, bind};
+use limits::Places;
+use listen::{Admission, Entrance, accept};
+use open::{Opened, open};
 use settings::{ClientAddressRule, Listeners, ServerSettings};
 use socket::Waits;
+use systemd::Inherited;
 
 /// Threads of a worker that may wait for files at a time.
 const BLOCKING_THREADS: usize = 32;
@@ -42,6 +49,8 @@ const BLOCKING_THREADS: usize = 32;
 pub struct Setup {
     /// Where it listens.
     pub listeners: Listeners,
+    /// The sockets for that which the service manager holds.
+    pub inherited: Inherited,
     /// How it serves.
     pub settings: ServerSettings,
     /// Where clients' addresses stand.
@@ -81,6 +90,7 @@ impl Server {
     pub fn start(setup: Setup) -> io::Result<Running> {
         let Setup {
             listeners,
+            inherited,
             settings,
             client_address,
             log,
@@ -89,28 +99,16 @@ impl Server {
             key_sources,
             clock,
         } = setup;
-        // The admin port is bound first and alone: a second instance fails here, before it takes a share of the requests.
-        let admin_listener = named(listeners.admin, bind(listeners.admin, Port::Alone))?;
-        let issuer_listener = listeners
-            .issuer
-            .map(|address| named(address, bind(address, Port::Alone)))
-            .transpose()?;
         let workers = match settings.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
-        let mut gate = listeners.gate.clone();
-        let mut gate_listeners: Vec<Vec<std::net::TcpListener>> = Vec::new();
-        for _ in 0..workers {
-            let mut own = Vec::new();
-            for address in &mut gate {
-                let listener = named(*address, bind(*address, Port::Shared))?;
-                // With port 0 the first worker's port is everybody's.
-                *address = listener.local_addr()?;
-                own.push(listener);
-            }
-            gate_listeners.push(own);
-        }
+        let Opened {
+            admin: admin_listener,
+            issuer: issuer_listener,
+            gate: gate_listeners,
+            addresses: gate,
+        } = open(&listeners, workers, inherited)?;
 
         let codes = Code::ALL.iter().map(|code| code.as_str()).collect();
         let metrics = Metrics::new(route_names, codes);
@@ -118,6 +116,7 @@ impl Server {
         let origin_stats = Arc::new(OriginStats::default());
         connect_readings(&metrics, &access, &origin_stats);
         read_key_ages(&metrics, &key_sources, &clock);
+        let health = Arc::new(Health::new(&metrics, keys_that_lack(&key_sources), workers + 1));
         let background = Background {
             key_sources,
             clock: clock.clone(),
@@ -132,11 +131,10 @@ impl Server {
         };
         let app = App::new(snapshot, services);
         let (stage, stages) = watch::channel(Stage::Serving);
-        let health = Arc::new(Health {
-            ready: AtomicBool::new(false),
-            metrics: Arc::clone(&metrics),
-        });
-        let places = Places::new(settings.max_connections);
+        let entrance = Entrance {
+            places: Places::new(&settings),
+            listening: Arc::clone(&health.listening),
+        };
         let waits = Waits {
             head: settings.header_timeout,
             idle: settings.idle_timeout,
@@ -168,29 +166,28 @@ impl Server {
         };
         for (number, own) in gate_listeners.into_iter().enumerate() {
             let shared = shared(app.worker(), Door::Gate);
-            let places = places.clone();
+            let entrance = entrance.clone();
+            let own = own.into_iter().enumerate();
+            let own = own.map(|(place, listener)| (listener, Admission::of_gate(place, &client_address)));
+            let own = entrance.listening.expect(own.collect());
+            let pulse = health.pulse(number);
             running.thread(format!("worker-{number}"), move |stages| {
-                work(own, shared, places, stages)
+                work(own, shared, entrance, pulse, stages)
             })?;
         }
         let control = shared(app.worker(), Door::Issuer);
-        running.thread("control".into(), move |stages| {
-            control_loop(
-                admin_listener,
-                issuer_listener,
-                control,
-                health,
-                background,
-                places,
-                stages,
-            )
+        let issuer = issuer_listener.map(|listener| (listener, Admission::Callers));
+        let issuer = entrance.listening.expect(issuer.into_iter().collect());
+        let pulse = health.pulse(workers);
+        running.thread("control".into(), move |stages| async move {
+            tokio::spawn(admin::run(admin_listener, health));
+            for source in background.key_sources {
+                tokio::spawn(source.run(background.clock.clone()));
+            }
+            work(issuer, control, entrance, pulse, stages).await;
         })?;
         Ok(running)
     }
-}
-
-fn named<T>(address: SocketAddr, result: io::Result<T>) -> io::Result<T> {
-    result.map_err(|error| io::Error::new(error.kind(), format!("can't listen on {address}: {error}")))
 }
 
 fn connect_readings(metrics: &Metrics, access: &Arc<AccessLog>, origin: &Arc<OriginStats>) {
@@ -240,21 +237,32 @@ fn read_key_ages(metrics: &Metrics, sources: &[JwksSource], clock: &Clock) {
     }));
 }
 
+/// Tells the name of a key set that was never loaded.
+fn keys_that_lack(sources: &[JwksSource]) -> admin::Lacking {
+    let rings: Vec<_> = sources.iter().map(|source| Arc::clone(&source.ring)).collect();
+    Box::new(move || {
+        let lacking = rings.iter().find(|ring| ring.load().is_none())?;
+        Some(lacking.name().to_owned())
+    })
+}
+
 /// A worker: accepts and serves until the stage says otherwise and its connections have ended.
 async fn work(
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<(std::net::TcpListener, Admission)>,
     shared: Arc<Shared>,
-    places: Places,
+    entrance: Entrance,
+    pulse: Arc<AtomicU64>,
     mut stages: watch::Receiver<Stage>,
 ) {
-    for listener in listeners {
-        tokio::spawn(accept(listener, Arc::clone(&shared), places.clone()));
+    for (listener, admission) in listeners {
+        tokio::spawn(accept(listener, Arc::clone(&shared), entrance.clone(), admission));
     }
     let flushed = Arc::clone(&shared);
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(access::TICK);
         loop {
             tick.tick().await;
+            pulse.fetch_add(1, Ordering::Relaxed);
             flushed.worker.recorder().lines.flush();
         }
     });
@@ -266,22 +274,6 @@ async fn work(
 struct Background {
     key_sources: Vec<JwksSource>,
     clock: Clock,
-}
-
-async fn control_loop(
-    admin_listener: std::net::TcpListener,
-    issuer_listener: Option<std::net::TcpListener>,
-    shared: Arc<Shared>,
-    health: Arc<Health>,
-    background: Background,
-    places: Places,
-    stages: watch::Receiver<Stage>,
-) {
-    tokio::spawn(admin::run(admin_listener, health));
-    for source in background.key_sources {
-        tokio::spawn(source.run(background.clock.clone()));
-    }
-    work(issuer_listener.into_iter().collect(), shared, places, stages).await;
 }
 
 impl Running {
@@ -305,6 +297,11 @@ impl Running {
         self.health.ready.store(true, Ordering::Release);
     }
 
+    /// How often each thread has come round, for a watchdog: one that stands still does not go on.
+    pub fn pulses(&self) -> Vec<u64> {
+        self.health.pulses()
+    }
+
     /// Tasks that panicked so far.
     pub fn panics(&self) -> u64 {
         self.metrics.panics()
@@ -313,7 +310,7 @@ impl Running {
     /// Drains: `/readyz` says 503 for the drain delay while connections are still accepted, then no more are, requests
     /// end and bodies run on up to the drain timeout; what is left is cut.
     pub fn stop(mut self) {
-        self.health.ready.store(false, Ordering::Release);
+        self.health.draining.store(true, Ordering::Release);
         std::thread::sleep(self.settings.drain_delay);
         let _ = self.stage.send(Stage::Draining);
         let watch = crate::clock::Stopwatch::start();

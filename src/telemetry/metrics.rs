@@ -36,18 +36,33 @@ pub enum ConnectionError {
     Cut,
     /// The place for another connection was lacking.
     Refused,
+    /// The client's address has as many connections as it may.
+    RefusedAddress,
+    /// Somebody else than a load balancer connected where a PROXY header is demanded.
+    ProxyUntrusted,
+    /// A load balancer sent no PROXY header.
+    ProxyMissing,
+    /// A load balancer sent a broken PROXY header.
+    ProxyBad,
+    /// A PROXY header was not there in time.
+    ProxyTimeout,
     /// A bug: the task panicked. The connection is gone, the process lives.
     Panic,
 }
 
 impl ConnectionError {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 12] = [
         Self::Parse,
         Self::Timeout,
         Self::Incomplete,
         Self::Io,
         Self::Cut,
         Self::Refused,
+        Self::RefusedAddress,
+        Self::ProxyUntrusted,
+        Self::ProxyMissing,
+        Self::ProxyBad,
+        Self::ProxyTimeout,
         Self::Panic,
     ];
 
@@ -60,6 +75,11 @@ impl ConnectionError {
             Self::Io => "io",
             Self::Cut => "cut",
             Self::Refused => "refused",
+            Self::RefusedAddress => "refused_address",
+            Self::ProxyUntrusted => "proxy_untrusted",
+            Self::ProxyMissing => "proxy_missing",
+            Self::ProxyBad => "proxy_bad",
+            Self::ProxyTimeout => "proxy_timeout",
             Self::Panic => "panic",
         }
     }
