@@ -31,8 +31,11 @@ mod origin_http;
 mod origin_nginx;
 
 // Operation, and real clients.
+mod balancers;
 mod browser;
 mod clients;
+mod limits;
 mod memory;
 mod second_looks;
+mod systemd;
 mod telemetry;

@@ -50,10 +50,15 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a command with both outputs captured.
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// As `start`, with this as standard input.
+    pub(crate) fn start_with(mut command: Command, stdin: Stdio) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -70,6 +75,19 @@ impl Running {
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.id().to_string()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill");
+    }
+
+    /// Waits until it has ended, and tells with which code.
+    pub(crate) fn code(&mut self) -> Option<i32> {
+        wait::until("it ends", || self.child.try_wait().expect("wait")).code()
     }
 
     /// Fails with its output when it has ended.
@@ -168,6 +186,11 @@ impl Binary {
     pub(crate) fn start(setup: Setup) -> Self {
         let gate = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Self::start_at(setup, gate, admin)
+    }
+
+    /// The same at these addresses.
+    pub(crate) fn start_at(setup: Setup, gate: SocketAddr, admin: SocketAddr) -> Self {
         let path = setup.write_with(&gate.to_string(), &admin.to_string(), "off");
         let mut command = Command::new(env!("CARGO_BIN_EXE_mediagate"));
         command
