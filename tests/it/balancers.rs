@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::support::client::head;
 use crate::support::document::adapted;
 use crate::support::gate::operational_log;
-use crate::support::program::{Binary, Running, free_port, wait_for_port};
+use crate::support::program::{self, Binary, Running, free_port, wait_for_port};
 use crate::support::{Client, End, Gate, Origin, Setup, Token, conf, wait};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -313,6 +313,16 @@ fn the_configuration_knows_one_source_of_addresses_and_only_the_gates_listeners(
         let told = setup(&origin).server(lines).refused();
         assert!(told.contains(error), "{lines}\n{told}");
     }
+    let behind = setup(&origin).server(LISTED);
+    let said = program::run_in(
+        behind.dir(),
+        env!("CARGO_BIN_EXE_mediagate"),
+        &["check", "--config", behind.write().to_str().unwrap()],
+        wait::SOON,
+    );
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let line = "client address: a PROXY header on 127.0.0.1:0 from 127.0.0.1/32, demanded";
+    assert!(said.contains(line), "{said}");
     let private = Setup::new(conf::http(origin.address()) + &conf::route()).tables(
         "[server]\nlisten = [\"127.0.0.1:1\"]\nproxy_protocol = { listen = [\"127.0.0.1:2\"], trusted = [\"10.0.0.1\"] }\n\
          [admin]\nlisten = \"127.0.0.1:2\"",
@@ -330,7 +340,7 @@ fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-fn program(name: &str, arguments: &[&str], front: SocketAddr) -> Running {
+fn started(name: &str, arguments: &[&str], front: SocketAddr) -> Running {
     let mut command = Command::new(name);
     command
         .args(arguments)
@@ -361,7 +371,7 @@ fn haproxy(
     all.extend(changes);
     let path = dir.join("haproxy.cfg");
     fs::write(&path, adapted("Behind HAProxy", "haproxy", &all)).unwrap();
-    program("haproxy", &["-db", "-f", path.to_str().unwrap()], front)
+    started("haproxy", &["-db", "-f", path.to_str().unwrap()], front)
 }
 
 /// `[server]` and `[admin]` of the document, on these ports.
@@ -506,7 +516,7 @@ fn behind_nginx_the_client_is_who_nginx_adds_and_not_who_it_claims_to_be() {
     let path = dir.path().join("nginx.conf");
     fs::write(&path, config).unwrap();
     let arguments = ["-p", own.as_str(), "-c", path.to_str().unwrap()];
-    let _nginx = program("nginx", &arguments, front);
+    let _nginx = started("nginx", &arguments, front);
 
     let bound = Token::whole().claim("ips", json!(["127.0.0.77"])).at("/a%20b;c");
     let get = |source: &str, headers: &[(&str, &str)]| {

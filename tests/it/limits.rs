@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::origin::pattern;
-use crate::support::program::{Running, free_port, wait_for_port};
+use crate::support::program::{Running, free_port, run, wait_for_port};
 use crate::support::{Client, Gate, Origin, Setup, Token, conf, wait};
 
 fn setup(origin: &Origin) -> Setup {
@@ -173,6 +173,23 @@ fn without_file_descriptors_accepting_stops_and_goes_on_when_there_are_some() {
     );
     let warning = "10000 connections can need 20256 open files, and this process may have 80";
     assert!(log.contains(warning), "{log}");
+}
+
+#[test]
+fn check_warns_where_the_connections_need_more_files_than_the_process_may_have() {
+    let origin = Origin::start();
+    for (connections, warned) in [(1000, true), (100, false)] {
+        let setup = setup(&origin).server(&format!("max_connections = {connections}"));
+        let path = setup.write();
+        let script = "ulimit -Sn 300; ulimit -Hn 600; exec \"$0\" check --config \"$1\"";
+        let program = env!("CARGO_BIN_EXE_mediagate");
+        let output = run("sh", &["-c", script, program, path.to_str().unwrap()], wait::SOON);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{told}");
+        let warning = "1000 connections can need 2256 open files, and this process may have 600";
+        assert_eq!(told.contains(warning), warned, "{told}");
+        assert_eq!(told.contains("open files"), warned, "{told}");
+    }
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn p32_broken_headers_are_refused() {
         b"PROXY TCP4 192.0.2.1\0 198.51.100.1 1 2\r\n".to_vec(),
         b"PROXY TCP4 192.0.2.1\xff 198.51.100.1 1 2\r\n".to_vec(),
         long,
-        vec![b"PROXY TCP4 ".to_vec(), vec![b'1'; 200]].concat(),
+        [b"PROXY TCP4 ".to_vec(), vec![b'1'; 200]].concat(),
         v2(0x11, 0x11, &TCP4),
         v2(0x22, 0x11, &TCP4),
         v2(0x21, 0x11, &TCP4[..11]),
