@@ -273,6 +273,40 @@ fn a_balancer_that_only_looks_whether_the_port_is_open_is_no_fault() {
 }
 
 #[test]
+fn p31_a_forwarded_header_counts_from_the_listed_proxies_alone() {
+    let origin = Origin::start();
+    for (rule, name, value) in [
+        ("x-forwarded-for", "X-Forwarded-For", "203.0.113.7"),
+        ("forwarded", "Forwarded", "for=203.0.113.7"),
+    ] {
+        let gate = setup(&origin)
+            .server(&format!(
+                "client_address = {{ header = \"{rule}\", trusted = [\"127.0.0.1\"] }}"
+            ))
+            .start();
+        let target = Token::whole().claim("ips", json!(["203.0.113.7"])).at("/a");
+        for (number, (source, client, status)) in
+            [("127.0.0.1", "203.0.113.7", 200), ("127.0.0.9", "127.0.0.9", 403)]
+                .into_iter()
+                .enumerate()
+        {
+            let mut connection = Client::connect_from(source, gate.address());
+            let answer = connection.get(&target, &[(name, value)]);
+            assert_eq!(answer.status, status, "{rule} from {source}");
+            assert_eq!(gate.access(number + 1)[number]["client"], client);
+        }
+        // The other header of the two never counts.
+        let other = [
+            ("X-Forwarded-For", "203.0.113.7"),
+            ("Forwarded", "for=203.0.113.7"),
+        ];
+        let other: Vec<_> = other.into_iter().filter(|(known, _)| *known != name).collect();
+        let answer = Client::connect_from("127.0.0.1", gate.address()).get(&target, &other);
+        assert_eq!(answer.status, 403, "{rule}");
+    }
+}
+
+#[test]
 fn the_configuration_knows_one_source_of_addresses_and_only_the_gates_listeners() {
     let origin = Origin::start();
     for (lines, error) in [
@@ -398,7 +432,11 @@ fn served(front: SocketAddr, source: &str, target: &str) -> u16 {
 
 #[test]
 fn behind_haproxy_the_client_is_who_haproxy_says_in_both_versions() {
-    for send in ["send-proxy-v2", "send-proxy"] {
+    for send in [
+        "send-proxy-v2",
+        "send-proxy-v2 proxy-v2-options crc32c",
+        "send-proxy",
+    ] {
         let origin = Origin::start();
         let dir = TempDir::new().unwrap();
         let (front, gate, admin) = (local(free_port()), local(free_port()), local(free_port()));
