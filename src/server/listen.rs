@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -60,7 +61,7 @@ pub(super) struct Listening {
 
 impl Listening {
     /// Counts listeners that are to accept.
-    pub(super) fn expect<T>(&self, listeners: Vec<T>) -> Vec<T> {
+    pub(super) fn count<T>(&self, listeners: Vec<T>) -> Vec<T> {
         self.expected.fetch_add(listeners.len(), Ordering::Relaxed);
         listeners
     }
@@ -142,8 +143,7 @@ pub(super) async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => admit(&shared, &entrance.places, admission, stream, peer),
-            // The client was gone again before it was accepted.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) if is_of_the_client(&error) => {}
             Err(error) => {
                 if calm.is_none() {
                     entrance.listening.trouble(&error);
@@ -153,6 +153,27 @@ pub(super) async fn accept(
             }
         }
     }
+}
+
+/// Errors that belong to one connection and not to the listener: the client was gone again before it was accepted, or its
+/// network was (`accept(2)`: to be treated like "try again"). A pause for these would be a gift to whoever can cause them.
+fn is_of_the_client(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::CONNABORTED
+                | Errno::INTR
+                | Errno::PROTO
+                | Errno::PERM
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NONET
+                | Errno::NOPROTOOPT
+                | Errno::OPNOTSUPP
+        )
+    )
 }
 
 async fn until(moment: Option<Instant>) {
@@ -208,4 +229,24 @@ fn admit(
         };
         serve(shared, stream, client).await;
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_client_can_cause_pauses_nobody_and_what_is_lacking_does() {
+        let of = |errno: Errno| is_of_the_client(&errno.into());
+        assert!(
+            [Errno::CONNABORTED, Errno::HOSTUNREACH, Errno::PROTO]
+                .into_iter()
+                .all(of)
+        );
+        assert!(
+            ![Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
+                .into_iter()
+                .any(of)
+        );
+    }
 }

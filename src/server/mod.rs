@@ -45,6 +45,9 @@ use systemd::Inherited;
 /// Threads of a worker that may wait for files at a time.
 const BLOCKING_THREADS: usize = 32;
 
+/// How long the start waits for its threads to accept. A listener that still does not keeps `/readyz` at 503.
+const START: Duration = Duration::from_secs(10);
+
 /// What a server is started with.
 pub struct Setup {
     /// Where it listens.
@@ -169,7 +172,7 @@ impl Server {
             let entrance = entrance.clone();
             let own = own.into_iter().enumerate();
             let own = own.map(|(place, listener)| (listener, Admission::of_gate(place, &client_address)));
-            let own = entrance.listening.expect(own.collect());
+            let own = entrance.listening.count(own.collect());
             let pulse = health.pulse(number);
             running.thread(format!("worker-{number}"), move |stages| {
                 work(own, shared, entrance, pulse, stages)
@@ -177,7 +180,7 @@ impl Server {
         }
         let control = shared(app.worker(), Door::Issuer);
         let issuer = issuer_listener.map(|listener| (listener, Admission::Callers));
-        let issuer = entrance.listening.expect(issuer.into_iter().collect());
+        let issuer = entrance.listening.count(issuer.into_iter().collect());
         let pulse = health.pulse(workers);
         running.thread("control".into(), move |stages| async move {
             tokio::spawn(admin::run(admin_listener, health));
@@ -292,8 +295,12 @@ impl Running {
         self.admin
     }
 
-    /// Lets `/readyz` say 200.
+    /// Waits until the threads accept, and lets `/readyz` say 200.
     pub fn ready(&self) {
+        let watch = crate::clock::Stopwatch::start();
+        while !self.health.listening.is_whole() && watch.elapsed() < START {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         self.health.ready.store(true, Ordering::Release);
     }
 
