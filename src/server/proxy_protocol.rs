@@ -53,9 +53,9 @@ pub(super) enum Step {
 
 /// Reads the first bytes of a connection.
 pub(super) fn parse(bytes: &[u8]) -> Result<Step, Fault> {
-    let begins = |signature: &[u8]| {
-        let both = bytes.len().min(signature.len());
-        bytes[..both] == signature[..both]
+    let begins = |version: &[u8]| {
+        let both = bytes.len().min(version.len());
+        bytes[..both] == version[..both]
     };
     if bytes.is_empty() {
         Ok(Step::Part)

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::support::client::head;
 use crate::support::document::adapted;
 use crate::support::gate::operational_log;
-use crate::support::program::{self, Binary, Running, free_port, wait_for_port};
+use crate::support::program::{self, Binary, Running, own_addresses, wait_for_port};
 use crate::support::{Client, End, Gate, Origin, Setup, Token, conf, wait};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -370,10 +370,6 @@ fn the_configuration_knows_one_source_of_addresses_and_only_the_gates_listeners(
 
 // === real balancers ===
 
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
-}
-
 fn started(name: &str, arguments: &[&str], front: SocketAddr) -> Running {
     let mut command = Command::new(name);
     command
@@ -439,7 +435,7 @@ fn behind_haproxy_the_client_is_who_haproxy_says_in_both_versions() {
     ] {
         let origin = Origin::start();
         let dir = TempDir::new().unwrap();
-        let (front, gate, admin) = (local(free_port()), local(free_port()), local(free_port()));
+        let [front, gate, admin] = own_addresses();
         let gate_process = setup(&origin).tables(&tables_behind_haproxy(gate, admin)).start();
         let _haproxy = haproxy(dir.path(), front, gate, admin, &[("send-proxy-v2", send)]);
         let bound = Token::whole().claim("ips", json!(["127.0.0.77"])).at("/a");
@@ -474,7 +470,7 @@ fn haproxy_may_check_the_gates_own_port_with_a_header_or_without_a_word() {
     ] {
         let origin = Origin::start();
         let dir = TempDir::new().unwrap();
-        let (front, gate, admin) = (local(free_port()), local(free_port()), local(free_port()));
+        let [front, gate, admin] = own_addresses();
         let gate_process = setup(&origin).tables(&tables_behind_haproxy(gate, admin)).start();
         let port = format!("port {} check", admin.port());
         let plain = [
@@ -501,7 +497,7 @@ fn haproxy_may_check_the_gates_own_port_with_a_header_or_without_a_word() {
 fn haproxy_sends_nobody_more_while_the_gate_still_accepts_in_its_drain() {
     let origin = Origin::start();
     let dir = TempDir::new().unwrap();
-    let (front, gate, admin) = (local(free_port()), local(free_port()), local(free_port()));
+    let [front, gate, admin] = own_addresses();
     let tables = tables_behind_haproxy(gate, admin).replace("[admin]", "[admin] # ");
     let tables = tables.replacen("[server]", "[server]\ndrain_delay = \"15s\"\nworkers = 1", 1);
     let mut process = Binary::start_at(setup(&origin).tables(&tables), gate, admin);
@@ -532,7 +528,7 @@ fn haproxy_sends_nobody_more_while_the_gate_still_accepts_in_its_drain() {
 fn behind_nginx_the_client_is_who_nginx_adds_and_not_who_it_claims_to_be() {
     let origin = Origin::start();
     let dir = TempDir::new().unwrap();
-    let (front, gate) = (local(free_port()), local(free_port()));
+    let [front, gate] = own_addresses();
     let tables = adapted("Behind nginx", "toml", &[("127.0.0.1:8080", &gate.to_string())]);
     let gate_process = setup(&origin).tables(&tables).start();
     let own = dir.path().display().to_string();

@@ -1,12 +1,11 @@
 //! What connections may take, and how long they may take it: places in all, places of one address, file descriptors,
 //! time.
 
-use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
 use crate::support::origin::pattern;
-use crate::support::program::{Running, free_port, run, wait_for_port};
+use crate::support::program::{Running, own_addresses, run, wait_for_port};
 use crate::support::{Client, Gate, Origin, Setup, Token, conf, wait};
 
 fn setup(origin: &Origin) -> Setup {
@@ -120,8 +119,7 @@ fn a_proxy_that_names_clients_in_a_header_brings_as_many_connections_as_it_likes
 #[test]
 fn without_file_descriptors_accepting_stops_and_goes_on_when_there_are_some() {
     let origin = Origin::start();
-    let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let (gate, admin) = (at(free_port()), at(free_port()));
+    let [gate, admin] = own_addresses();
     let setup = setup(&origin);
     let path = setup.write_with(&gate.to_string(), &admin.to_string(), "off");
     let mut command = Command::new("sh");

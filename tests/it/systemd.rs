@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as Path, UnixDatagram};
@@ -10,15 +10,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::document::block;
-use crate::support::program::{self, Running, free_port, wait_for_port};
+use crate::support::program::{self, Running, own_addresses, wait_for_port};
 use crate::support::{Client, Origin, Setup, Token, conf, wait};
 
 fn setup(origin: &Origin) -> Setup {
     Setup::new(conf::http(origin.address()) + &conf::route())
-}
-
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 /// A token for everything, good now.
@@ -48,7 +44,7 @@ fn an_inherited_socket_is_served_by_all_workers_and_outlives_a_restart() {
     let origin = Origin::start();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let gate = listener.local_addr().unwrap();
-    let admin = local(free_port());
+    let [admin] = own_addresses();
     let setup = setup(&origin);
     let config = setup.write_with(&gate.to_string(), &admin.to_string(), "off");
     let text = fs::read_to_string(&config).unwrap();
@@ -74,7 +70,7 @@ fn an_inherited_socket_is_served_by_all_workers_and_outlives_a_restart() {
 #[test]
 fn systemds_own_launcher_starts_it_and_its_socket_may_be_the_issuers_or_the_admins_too() {
     let origin = Origin::start();
-    let (gate, admin, issuer) = (local(free_port()), local(free_port()), local(free_port()));
+    let [gate, admin, issuer] = own_addresses();
     let issuer_part = conf::issuer(conf::RULE).replace("127.0.0.1:0", &issuer.to_string());
     let setup =
         Setup::new(conf::http(origin.address()) + &conf::fynn_route() + &conf::route() + &issuer_part);
@@ -107,7 +103,7 @@ fn sockets_that_are_not_those_of_the_configuration_end_the_start() {
     let origin = Origin::start();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let own = listener.local_addr().unwrap();
-    let (other, admin) = (local(free_port()), local(free_port()));
+    let [other, admin] = own_addresses();
     let setup = setup(&origin);
     let not_listening = || {
         let connected = std::net::TcpStream::connect(own).unwrap();
@@ -149,7 +145,7 @@ fn sockets_that_are_not_those_of_the_configuration_end_the_start() {
 #[test]
 fn a_socket_that_no_listener_is_configured_for_ends_the_start() {
     let origin = Origin::start();
-    let (gate, admin, stray) = (local(free_port()), local(free_port()), local(free_port()));
+    let [gate, admin, stray] = own_addresses();
     let setup = setup(&origin);
     let config = setup.write_with(&gate.to_string(), &admin.to_string(), "off");
     let mut command = Command::new("systemd-socket-activate");
@@ -172,7 +168,7 @@ fn a_socket_that_no_listener_is_configured_for_ends_the_start() {
 #[test]
 fn sockets_that_were_announced_to_another_process_are_left_alone() {
     let origin = Origin::start();
-    let (gate, admin) = (local(free_port()), local(free_port()));
+    let [gate, admin] = own_addresses();
     let setup = setup(&origin);
     let config = setup.write_with(&gate.to_string(), &admin.to_string(), "off");
     let mut command = Command::new(env!("CARGO_BIN_EXE_mediagate"));
@@ -216,7 +212,7 @@ fn the_service_manager_hears_of_start_life_and_end() {
         ),
     ];
     for (address, socket) in sockets {
-        let (gate, admin) = (local(free_port()), local(free_port()));
+        let [gate, admin] = own_addresses();
         let config = setup.write_with(&gate.to_string(), &admin.to_string(), "off");
         let mut command = Command::new(env!("CARGO_BIN_EXE_mediagate"));
         command
@@ -248,7 +244,7 @@ fn a_watchdog_that_is_meant_for_another_process_hears_nothing() {
     let setup = setup(&origin);
     let path = setup.dir().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    let (gate, admin) = (local(free_port()), local(free_port()));
+    let [gate, admin] = own_addresses();
     let config = setup.write_with(&gate.to_string(), &admin.to_string(), "off");
     let mut command = Command::new(env!("CARGO_BIN_EXE_mediagate"));
     command

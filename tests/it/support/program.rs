@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -159,6 +160,17 @@ pub(crate) fn free_port() -> u16 {
         .and_then(|listener| listener.local_addr())
         .expect("a free port")
         .port()
+}
+
+/// Addresses for programs that can't bind port 0 and tell, on an address of this machine that nothing else of these tests
+/// uses: a port that was free a moment ago can't be taken by a neighbour meanwhile.
+pub(crate) fn own_addresses<const N: usize>() -> [SocketAddr; N] {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let process = u8::try_from(std::process::id() % 128).expect("small");
+    let address = [127, 64 + process, NEXT.fetch_add(1, Ordering::Relaxed), 1];
+    // Held until all are known, so that they differ.
+    let held = [(); N].map(|()| TcpListener::bind(SocketAddr::from((address, 0))).expect("a free port"));
+    held.map(|listener| listener.local_addr().expect("an address"))
 }
 
 /// Waits until something accepts connections there.
