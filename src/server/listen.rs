@@ -133,13 +133,15 @@ pub(super) async fn accept(
     let mut calm: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
+            // In this order: a crowd does not hold up the drain, and what is still wrong is not over.
+            biased;
+            _ = stage.wait_for(|stage| *stage != Stage::Serving) => return Ok(()),
             accepted = listener.accept() => accepted,
             () = until(calm) => {
                 calm = None;
                 entrance.listening.calm();
                 continue;
             }
-            _ = stage.wait_for(|stage| *stage != Stage::Serving) => return Ok(()),
         };
         match accepted {
             Ok((stream, peer)) => admit(&shared, &entrance.places, admission, stream, peer),
