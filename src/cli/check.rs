@@ -3,7 +3,8 @@
 use super::Failed;
 use crate::config::{Loaded, in_file, show_duration, show_size};
 use crate::gate::admit::MAX_URI_BYTES;
-use crate::server::settings::{AddressHeader, ClientAddressRule, ServerSettings};
+use crate::server::limits::FileLimit;
+use crate::server::settings::{AddressHeader, ClientAddressRule, Listeners, ProxyProtocol, ServerSettings};
 
 pub(super) fn check(loaded: &Loaded) -> Result<(), Failed> {
     let listeners = &loaded.listeners;
@@ -34,10 +35,16 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), Failed> {
             }
         }
     }
-    say!("client address: {}", client_address(&loaded.client_address));
+    say!(
+        "client address: {}",
+        client_address(&loaded.client_address, listeners)
+    );
     say!("{}", limits(&loaded.settings));
     for policy in &loaded.policies {
         say!("\n{}", policy.to_string().trim_end());
+    }
+    if let Some(warning) = FileLimit::reachable().warning(&loaded.settings) {
+        eprintln!("warning: {warning}");
     }
     for warning in &loaded.warnings {
         eprintln!("warning: {}", in_file(&loaded.file, warning));
@@ -45,7 +52,8 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), Failed> {
     Ok(())
 }
 
-fn client_address(rule: &ClientAddressRule) -> String {
+fn client_address(rule: &ClientAddressRule, at: &Listeners) -> String {
+    let list = |parts: Vec<String>| parts.join(", ");
     match rule {
         ClientAddressRule::Peer => "the peer of the connection".to_owned(),
         ClientAddressRule::Header { header, trusted } => {
@@ -53,8 +61,21 @@ fn client_address(rule: &ClientAddressRule) -> String {
                 AddressHeader::XForwardedFor => "X-Forwarded-For",
                 AddressHeader::Forwarded => "Forwarded",
             };
-            let trusted: Vec<String> = trusted.iter().map(ToString::to_string).collect();
-            format!("{header} from {}", trusted.join(", "))
+            format!(
+                "{header} from {}",
+                list(trusted.iter().map(ToString::to_string).collect())
+            )
+        }
+        ClientAddressRule::Proxy(ProxyProtocol {
+            listeners, trusted, ..
+        }) => {
+            let named = at.gate.iter().enumerate();
+            let named = named.filter(|(place, _)| listeners.contains(place));
+            format!(
+                "a PROXY header on {} from {}, demanded",
+                list(named.map(|(_, address)| address.to_string()).collect()),
+                list(trusted.iter().map(ToString::to_string).collect()),
+            )
         }
     }
 }
@@ -65,11 +86,16 @@ fn limits(settings: &ServerSettings) -> String {
         idle_timeout,
         stall_timeout,
         max_connections,
+        max_connections_per_address,
         max_head,
         ..
     } = settings;
+    let per_address = match max_connections_per_address {
+        Some(most) => format!(", {most} from one address"),
+        None => String::new(),
+    };
     format!(
-        "limits: {max_connections} connections, head {} in {}, target {}, idle {}, stalled {}",
+        "limits: {max_connections} connections{per_address}, head {} in {}, target {}, idle {}, stalled {}",
         show_size(*max_head as u64),
         show_duration(*header_timeout),
         show_size(MAX_URI_BYTES as u64),

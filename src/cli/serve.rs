@@ -7,6 +7,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Failed;
 use crate::clock::Clock;
 use crate::config::{Loaded, in_file};
+use crate::server::limits::FileLimit;
+use crate::server::systemd::{Inherited, Notifier};
 use crate::server::{Running, Server, Setup};
 use crate::telemetry;
 
@@ -15,6 +17,7 @@ pub fn setup(loaded: Loaded, clock: Clock) -> Setup {
     Setup {
         listeners: loaded.listeners,
         tls: loaded.tls,
+        inherited: Inherited::default(),
         settings: loaded.settings,
         client_address: loaded.client_address,
         log: loaded.log,
@@ -27,9 +30,15 @@ pub fn setup(loaded: Loaded, clock: Clock) -> Setup {
 
 /// Runs until a signal. The banner is printed when the listeners are bound and before `/readyz` turns 200.
 pub(super) fn serve(loaded: Loaded) -> Result<(), Failed> {
+    // Before there is another thread.
+    let inherited = Inherited::from_env().map_err(Failed::other)?;
+    let manager = Notifier::from_env().map_err(Failed::other)?;
     telemetry::start(&loaded.log);
     for warning in &loaded.warnings {
         tracing::warn!("{}", in_file(&loaded.file, warning));
+    }
+    if let Some(warning) = FileLimit::raise().warning(&loaded.settings) {
+        tracing::warn!("{warning}");
     }
     let clock = Clock::system();
     let banner = match &loaded.demo {
@@ -57,18 +66,43 @@ pub(super) fn serve(loaded: Loaded) -> Result<(), Failed> {
             watched(SignalKind::interrupt())?,
         )
     };
-    let running = Server::start(setup(loaded, clock)).map_err(Failed::other)?;
+    let setup = Setup {
+        inherited,
+        ..setup(loaded, clock)
+    };
+    let running = Server::start(setup).map_err(Failed::other)?;
     announce(&running, &banner).map_err(Failed::other)?;
     running.ready();
+    manager.ready();
     watch.block_on(async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = watchdog(&running, &manager) => {}
         }
     });
+    manager.stopping();
     tracing::info!("draining");
     running.stop();
     Ok(())
+}
+
+/// Tells the service manager as often as it wants that the process is alive, as long as no thread stands still.
+async fn watchdog(running: &Running, manager: &Notifier) {
+    let Some(every) = manager.watchdog() else {
+        return std::future::pending().await;
+    };
+    let mut last = running.pulses();
+    let mut tick = tokio::time::interval(every);
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        let now = running.pulses();
+        if now.iter().zip(&last).all(|(now, last)| now != last) {
+            manager.alive();
+        }
+        last = now;
+    }
 }
 
 fn announce(running: &Running, banner: &str) -> io::Result<()> {

@@ -55,6 +55,8 @@ table! {
         optional public_url: String,
         /// Where the client's address stands; the peer of the connection where absent.
         optional client_address: ClientAddress,
+        /// The PROXY protocol, on listeners that demand it.
+        optional proxy_protocol: ProxyProtocol,
         /// Time from a request's first byte to the end of its head.
         default("'15s'") header_timeout: Duration,
         /// How long a connection may wait for its next request.
@@ -71,6 +73,8 @@ table! {
         default("'30s'") drain_timeout: Duration,
         /// Connections at a time, over all workers.
         default("10000") max_connections: usize,
+        /// Connections at a time from one address; 0 is any number.
+        default("1024") max_connections_per_address: u32,
         /// The largest request head.
         default("'16KiB'") max_head: Size,
         /// Verified tokens kept per worker.
@@ -113,6 +117,18 @@ table! {
         required header: AddressHeader,
         /// Networks of the proxies that may send it.
         required trusted: Vec<IpNet>,
+    }
+}
+
+table! {
+    /// `[server.proxy_protocol]`.
+    pub struct ProxyProtocol {
+        /// Those of `server.listen` that demand a header.
+        required listen: Vec<At<SocketAddr>>,
+        /// Networks of the load balancers that may connect there.
+        required trusted: Vec<IpNet>,
+        /// How long a header may take.
+        default("'5s'") timeout: Duration,
     }
 }
 

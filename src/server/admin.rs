@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,14 +16,62 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::listen::Listening;
 use super::tls::{self, Certificates};
 use crate::telemetry::metrics::Metrics;
 
+/// Tells the name of a key set that was never loaded, if there is one.
+pub(super) type Lacking = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// What the admin port tells.
 pub(super) struct Health {
-    /// Whether requests should be sent here.
+    /// Whether the start is over.
     pub(super) ready: AtomicBool,
-    pub(super) metrics: Arc<Metrics>,
+    /// Whether the end has begun.
+    pub(super) draining: AtomicBool,
+    pub(super) listening: Arc<Listening>,
+    lacking: Lacking,
+    pulses: Vec<Arc<AtomicU64>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Health {
+    /// Of a server that starts with so many threads.
+    pub(super) fn new(metrics: &Arc<Metrics>, lacking: Lacking, threads: usize) -> Self {
+        Self {
+            ready: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            listening: Arc::default(),
+            lacking,
+            pulses: (0..threads).map(|_| Arc::default()).collect(),
+            metrics: Arc::clone(metrics),
+        }
+    }
+
+    /// What the thread of this number counts on.
+    pub(super) fn pulse(&self, thread: usize) -> Arc<AtomicU64> {
+        Arc::clone(&self.pulses[thread])
+    }
+
+    pub(super) fn pulses(&self) -> Vec<u64> {
+        self.pulses
+            .iter()
+            .map(|pulse| pulse.load(Ordering::Relaxed))
+            .collect()
+    }
+
+    /// Why requests should not be sent here, if so.
+    fn unready(&self) -> Option<String> {
+        if self.draining.load(Ordering::Acquire) {
+            Some("draining".to_owned())
+        } else if !self.ready.load(Ordering::Acquire) || !self.listening.is_whole() {
+            Some("starting".to_owned())
+        } else if self.listening.is_troubled() {
+            Some("connections can't be accepted".to_owned())
+        } else {
+            (self.lacking)().map(|name| format!("key set {name:?} was never loaded"))
+        }
+    }
 }
 
 /// Answers until the process ends.
@@ -71,12 +119,14 @@ fn answer(health: &Health, request: &Request<Incoming>) -> Response<Full<Bytes>>
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let (status, kind, text) = match (request.method(), request.uri().path()) {
         (&(Method::GET | Method::HEAD), "/healthz") => (StatusCode::OK, TEXT, "ok\n".to_owned()),
-        (&(Method::GET | Method::HEAD), "/readyz") if health.ready.load(Ordering::Acquire) => {
-            (StatusCode::OK, TEXT, "ready\n".to_owned())
-        }
-        (&(Method::GET | Method::HEAD), "/readyz") => {
-            (StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n".to_owned())
-        }
+        (&(Method::GET | Method::HEAD), "/readyz") => match health.unready() {
+            None => (StatusCode::OK, TEXT, "ready\n".to_owned()),
+            Some(why) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                TEXT,
+                format!("not ready: {why}\n"),
+            ),
+        },
         (&(Method::GET | Method::HEAD), "/metrics") => {
             (StatusCode::OK, OPEN_METRICS, health.metrics.render())
         }

@@ -257,7 +257,7 @@ fn io_kind(error: &io::Error) -> ConnectionError {
 }
 
 /// One line a second at most, with the address and without a URL.
-fn note(peer: SocketAddr, kind: ConnectionError) {
+pub(super) fn note(peer: SocketAddr, kind: ConnectionError) {
     static LAST: AtomicU64 = AtomicU64::new(0);
     static START: std::sync::OnceLock<crate::clock::Stopwatch> = std::sync::OnceLock::new();
     let second = START

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,17 +25,24 @@ use crate::telemetry::settings::LogSettings;
 mod admin;
 mod connection;
 mod http2;
+pub mod limits;
 mod listen;
+mod open;
 mod peer;
+mod proxy_protocol;
 pub mod settings;
 mod socket;
+pub mod systemd;
 pub mod tls;
 
 use admin::Health;
 use connection::{Door, Shared, Stage};
-use listen::{Places, Port, accept, bind};
+use limits::Places;
+use listen::{Admission, Entrance, accept};
+use open::{Opened, open};
 use settings::{ClientAddressRule, Listeners, ServerSettings};
 use socket::Waits;
+use systemd::Inherited;
 use tls::{Certificates, TlsListeners};
 
 /// Threads of a worker that may wait for files at a time.
@@ -43,6 +50,8 @@ const BLOCKING_THREADS: usize = 32;
 
 /// How often idle origin connections are looked through.
 const TEND_EVERY: Duration = Duration::from_secs(1);
+/// How long the start waits for its threads to accept. A listener that still does not keeps `/readyz` at 503.
+const START: Duration = Duration::from_secs(10);
 
 /// What a server is started with.
 pub struct Setup {
@@ -50,6 +59,8 @@ pub struct Setup {
     pub listeners: Listeners,
     /// What those with TLS prove themselves with.
     pub tls: TlsListeners,
+    /// The sockets for that which the service manager holds.
+    pub inherited: Inherited,
     /// How it serves.
     pub settings: ServerSettings,
     /// Where clients' addresses stand.
@@ -92,6 +103,7 @@ impl Server {
         let Setup {
             listeners,
             tls,
+            inherited,
             settings,
             client_address,
             log,
@@ -100,28 +112,16 @@ impl Server {
             key_sources,
             clock,
         } = setup;
-        // The admin port is bound first and alone: a second instance fails here, before it takes a share of the requests.
-        let admin_listener = named(listeners.admin, bind(listeners.admin, Port::Alone))?;
-        let issuer_listener = listeners
-            .issuer
-            .map(|address| named(address, bind(address, Port::Alone)))
-            .transpose()?;
         let workers = match settings.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
-        let mut gate = listeners.gate.clone();
-        let mut gate_listeners: Vec<Vec<std::net::TcpListener>> = Vec::new();
-        for _ in 0..workers {
-            let mut own = Vec::new();
-            for address in &mut gate {
-                let listener = named(*address, bind(*address, Port::Shared))?;
-                // With port 0 the first worker's port is everybody's.
-                *address = listener.local_addr()?;
-                own.push(listener);
-            }
-            gate_listeners.push(own);
-        }
+        let Opened {
+            admin: admin_listener,
+            issuer: issuer_listener,
+            gate: gate_listeners,
+            addresses: gate,
+        } = open(&listeners, workers, inherited)?;
 
         let codes = Code::ALL.iter().map(|code| code.as_str()).collect();
         let metrics = Metrics::new(route_names, codes);
@@ -129,6 +129,7 @@ impl Server {
         let origin_stats = Arc::new(OriginStats::default());
         connect_readings(&metrics, &access, &origin_stats);
         read_key_ages(&metrics, &key_sources, &clock);
+        let health = Arc::new(Health::new(&metrics, keys_that_lack(&key_sources), workers + 1));
         let background = Background {
             key_sources,
             clock: clock.clone(),
@@ -144,11 +145,10 @@ impl Server {
         };
         let app = App::new(snapshot, services);
         let (stage, stages) = watch::channel(Stage::Serving);
-        let health = Arc::new(Health {
-            ready: AtomicBool::new(false),
-            metrics: Arc::clone(&metrics),
-        });
-        let places = Places::new(settings.max_connections);
+        let entrance = Entrance {
+            places: Places::new(&settings),
+            listening: Arc::clone(&health.listening),
+        };
         let waits = Waits {
             head: settings.header_timeout,
             idle: settings.idle_timeout,
@@ -188,28 +188,36 @@ impl Server {
             let worker = app.worker();
             let clear = shared(&worker, Door::Gate, None);
             let secure = shared(&worker, Door::Gate, tls.gate.as_ref());
-            let own = own.into_iter().enumerate().map(|(at, listener)| {
-                let shared = if at < in_clear { &clear } else { &secure };
-                (listener, Arc::clone(shared))
+            let own = own.into_iter().enumerate().map(|(place, listener)| {
+                let shared = if place < in_clear { &clear } else { &secure };
+                let admission = Admission::of_gate(place, &client_address);
+                (listener, Arc::clone(shared), admission)
             });
-            let own = own.collect();
-            let places = places.clone();
+            let own = entrance.listening.count(own.collect());
+            let entrance = entrance.clone();
+            let pulse = health.pulse(number);
             running.thread(format!("worker-{number}"), move |stages| {
-                work(own, worker, places, stages)
+                work(own, worker, entrance, pulse, stages)
             })?;
         }
         let worker = app.worker();
         let control = shared(&worker, Door::Issuer, tls.issuer.as_ref());
-        running.thread("control".into(), move |stages| {
-            control_loop(
+        let issuer = issuer_listener.map(|listener| (listener, Arc::clone(&control), Admission::Callers));
+        let issuer = entrance.listening.count(issuer.into_iter().collect());
+        let pulse = health.pulse(workers);
+        running.thread("control".into(), move |stages| async move {
+            let certificates = background.tls.admin.clone();
+            tokio::spawn(admin::run(
                 admin_listener,
-                issuer_listener,
-                control,
                 health,
-                background,
-                places,
-                stages,
-            )
+                certificates,
+                control.tls_timeout,
+            ));
+            tokio::spawn(background.tls.keep_current());
+            for source in background.key_sources {
+                tokio::spawn(source.run(background.clock.clone()));
+            }
+            work(issuer, worker, entrance, pulse, stages).await;
         })?;
         Ok(running)
     }
@@ -218,10 +226,6 @@ impl Server {
 fn url(address: SocketAddr, secure: bool) -> String {
     let scheme = if secure { "https" } else { "http" };
     format!("{scheme}://{address}")
-}
-
-fn named<T>(address: SocketAddr, result: io::Result<T>) -> io::Result<T> {
-    result.map_err(|error| io::Error::new(error.kind(), format!("can't listen on {address}: {error}")))
 }
 
 fn connect_readings(metrics: &Metrics, access: &Arc<AccessLog>, origin: &Arc<OriginStats>) {
@@ -271,15 +275,25 @@ fn read_key_ages(metrics: &Metrics, sources: &[JwksSource], clock: &Clock) {
     }));
 }
 
+/// Tells the name of a key set that was never loaded.
+fn keys_that_lack(sources: &[JwksSource]) -> admin::Lacking {
+    let rings: Vec<_> = sources.iter().map(|source| Arc::clone(&source.ring)).collect();
+    Box::new(move || {
+        let lacking = rings.iter().find(|ring| ring.load().is_none())?;
+        Some(lacking.name().to_owned())
+    })
+}
+
 /// A worker: accepts and serves until the stage says otherwise and its connections have ended.
 async fn work(
-    listeners: Vec<(std::net::TcpListener, Arc<Shared>)>,
+    listeners: Vec<(std::net::TcpListener, Arc<Shared>, Admission)>,
     worker: Arc<Worker>,
-    places: Places,
+    entrance: Entrance,
+    pulse: Arc<AtomicU64>,
     mut stages: watch::Receiver<Stage>,
 ) {
-    for (listener, shared) in listeners {
-        tokio::spawn(accept(listener, shared, places.clone()));
+    for (listener, shared, admission) in listeners {
+        tokio::spawn(accept(listener, shared, entrance.clone(), admission));
     }
     let tended = Arc::clone(&worker);
     tokio::spawn(async move {
@@ -287,7 +301,10 @@ async fn work(
         let mut tend = tokio::time::interval(TEND_EVERY);
         loop {
             tokio::select! {
-                _ = tick.tick() => tended.recorder().lines.flush(),
+                _ = tick.tick() => {
+                    pulse.fetch_add(1, Ordering::Relaxed);
+                    tended.recorder().lines.flush();
+                }
                 _ = tend.tick() => tended.tend(),
             }
         }
@@ -301,31 +318,6 @@ struct Background {
     key_sources: Vec<JwksSource>,
     clock: Clock,
     tls: TlsListeners,
-}
-
-async fn control_loop(
-    admin_listener: std::net::TcpListener,
-    issuer_listener: Option<std::net::TcpListener>,
-    shared: Arc<Shared>,
-    health: Arc<Health>,
-    background: Background,
-    places: Places,
-    stages: watch::Receiver<Stage>,
-) {
-    let certificates = background.tls.admin.clone();
-    tokio::spawn(admin::run(
-        admin_listener,
-        health,
-        certificates,
-        shared.tls_timeout,
-    ));
-    tokio::spawn(background.tls.keep_current());
-    for source in background.key_sources {
-        tokio::spawn(source.run(background.clock.clone()));
-    }
-    let worker = Arc::clone(&shared.worker);
-    let issuer = issuer_listener.map(|listener| (listener, shared));
-    work(issuer.into_iter().collect(), worker, places, stages).await;
 }
 
 impl Running {
@@ -366,9 +358,18 @@ impl Running {
         &self.tls
     }
 
-    /// Lets `/readyz` say 200.
+    /// Waits until the threads accept, and lets `/readyz` say 200.
     pub fn ready(&self) {
+        let watch = crate::clock::Stopwatch::start();
+        while !self.health.listening.is_whole() && watch.elapsed() < START {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         self.health.ready.store(true, Ordering::Release);
+    }
+
+    /// How often each thread has come round, for a watchdog: one that stands still does not go on.
+    pub fn pulses(&self) -> Vec<u64> {
+        self.health.pulses()
     }
 
     /// Tasks that panicked so far.
@@ -379,7 +380,7 @@ impl Running {
     /// Drains: `/readyz` says 503 for the drain delay while connections are still accepted, then no more are, requests
     /// end and bodies run on up to the drain timeout; what is left is cut.
     pub fn stop(mut self) {
-        self.health.ready.store(false, Ordering::Release);
+        self.health.draining.store(true, Ordering::Release);
         std::thread::sleep(self.settings.drain_delay);
         let _ = self.stage.send(Stage::Draining);
         let watch = crate::clock::Stopwatch::start();

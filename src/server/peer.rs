@@ -1,5 +1,5 @@
-//! Who the client is: the peer of the connection, or the rightmost untrusted hop of one configured header, from trusted
-//! proxies alone. Every other header of that kind is ignored.
+//! Who the client is: the peer of the connection (or whom its PROXY header named, read before), or the rightmost untrusted
+//! hop of one configured header, from trusted proxies alone. Every other header of that kind is ignored.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,10 +20,10 @@ pub(super) fn client(rule: &ClientAddressRule, peer: SocketAddr, headers: &Heade
         address: peer,
         known: true,
     };
-    let ClientAddressRule::Header { header, trusted } = rule else {
+    let ClientAddressRule::Header { header, .. } = rule else {
         return itself;
     };
-    let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+    let is_trusted = |address: IpAddr| rule.trusts(address);
     if !is_trusted(peer) {
         return itself;
     }

@@ -1,7 +1,7 @@
 //! What the configuration says of listeners, waits and limits. Plain data, checked by `config`; nothing here has a
 //! default of its own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -40,6 +40,8 @@ pub struct ServerSettings {
     pub drain_timeout: Duration,
     /// Connections at a time, over all workers.
     pub max_connections: usize,
+    /// Connections at a time from one address at the gate, over all workers; `None` is any number.
+    pub max_connections_per_address: Option<std::num::NonZeroU32>,
     /// The largest request head, in bytes.
     pub max_head: usize,
     /// Verified tokens kept per worker; 0 keeps none.
@@ -58,6 +60,31 @@ pub enum ClientAddressRule {
         /// Networks of the proxies that may send it; at least one.
         trusted: Vec<IpNet>,
     },
+    /// The PROXY protocol, on the listeners that demand it; on others the peer of the connection.
+    Proxy(ProxyProtocol),
+}
+
+impl ClientAddressRule {
+    /// Whether the address is that of a load balancer, which brings many clients.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Peer => false,
+            Self::Header { trusted, .. } | Self::Proxy(ProxyProtocol { trusted, .. }) => {
+                trusted.iter().any(|net| net.contains(&address))
+            }
+        }
+    }
+}
+
+/// Where a PROXY header is demanded, and of whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// The gate's listeners that demand it, by their place in `Listeners::gate`; at least one.
+    pub listeners: Vec<usize>,
+    /// Networks of the load balancers that may connect there; at least one.
+    pub trusted: Vec<IpNet>,
+    /// How long a header may take.
+    pub timeout: Duration,
 }
 
 /// A header that names clients.

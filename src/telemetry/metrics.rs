@@ -36,6 +36,16 @@ pub enum ConnectionError {
     Cut,
     /// The place for another connection was lacking.
     Refused,
+    /// The client's address has as many connections as it may.
+    RefusedAddress,
+    /// Somebody else than a load balancer connected where a PROXY header is demanded.
+    ProxyUntrusted,
+    /// A load balancer sent no PROXY header.
+    ProxyMissing,
+    /// A load balancer sent a broken PROXY header.
+    ProxyBad,
+    /// A PROXY header was not there in time.
+    ProxyTimeout,
     /// Frames or resets beyond measure (HTTP/2).
     Flood,
     /// No TLS handshake within its time.
@@ -53,13 +63,18 @@ pub enum ConnectionError {
 }
 
 impl ConnectionError {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 18] = [
         Self::Parse,
         Self::Timeout,
         Self::Incomplete,
         Self::Io,
         Self::Cut,
         Self::Refused,
+        Self::RefusedAddress,
+        Self::ProxyUntrusted,
+        Self::ProxyMissing,
+        Self::ProxyBad,
+        Self::ProxyTimeout,
         Self::Flood,
         Self::TlsTimeout,
         Self::TlsIo,
@@ -78,6 +93,11 @@ impl ConnectionError {
             Self::Io => "io",
             Self::Cut => "cut",
             Self::Refused => "refused",
+            Self::RefusedAddress => "refused_address",
+            Self::ProxyUntrusted => "proxy_untrusted",
+            Self::ProxyMissing => "proxy_missing",
+            Self::ProxyBad => "proxy_bad",
+            Self::ProxyTimeout => "proxy_timeout",
             Self::Flood => "flood",
             Self::TlsTimeout => "tls_timeout",
             Self::TlsIo => "tls_io",

@@ -31,11 +31,14 @@ mod origin_http;
 mod origin_nginx;
 
 // Operation, and real clients.
+mod balancers;
 mod browser;
 mod clients;
 mod http2;
+mod limits;
 mod memory;
 mod second_looks;
+mod systemd;
 mod telemetry;
 mod tls;
 mod tls_clients;

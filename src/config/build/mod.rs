@@ -18,6 +18,7 @@ mod keys;
 mod links;
 mod mapping;
 mod origins;
+mod proxy_protocol;
 mod routes;
 mod server;
 mod tls;

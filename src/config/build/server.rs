@@ -1,8 +1,11 @@
 //! `demo`, `[server]`, `[admin]`, `[log]`, and the public URLs.
 
-use http::Uri;
+use std::num::NonZeroU32;
 
-use super::{DAY, Place, in_range, raw, seconds};
+use http::Uri;
+use ipnet::IpNet;
+
+use super::{DAY, Place, in_range, proxy_protocol, raw, seconds};
 use crate::config::problems::Problems;
 use crate::server::settings::{ClientAddressRule, Listeners, ServerSettings};
 use crate::telemetry::settings::{AccessSink, LogSettings};
@@ -34,7 +37,7 @@ pub(super) fn build(file: &raw::File, place: &Place, problems: &mut Problems) ->
     Served {
         listeners: listeners(file, problems),
         settings: settings(server, problems),
-        client_address: client_address(server, problems),
+        client_address: client_address(file, server, problems),
         log: LogSettings {
             format: file.log.format,
             access: match &file.log.access {
@@ -185,35 +188,48 @@ fn settings(server: &raw::Server, problems: &mut Problems) -> ServerSettings {
             problems,
         ),
         max_connections: server.max_connections,
+        max_connections_per_address: NonZeroU32::new(server.max_connections_per_address),
         max_head: usize::try_from(max_head).unwrap_or(usize::MAX),
         token_cache: server.token_cache,
     }
 }
 
-fn client_address(server: &raw::Server, problems: &mut Problems) -> Option<ClientAddressRule> {
+fn client_address(
+    file: &raw::File,
+    server: &raw::Server,
+    problems: &mut Problems,
+) -> Option<ClientAddressRule> {
+    if let Some(rule) = &server.proxy_protocol {
+        return proxy_protocol::build(file, server, rule, problems).map(ClientAddressRule::Proxy);
+    }
     let Some(rule) = &server.client_address else {
         return Some(ClientAddressRule::Peer);
     };
-    let trusted = rule.trusted.clone()?;
-    let at = "server.client_address.trusted";
-    if trusted.is_empty() {
-        problems.error(
-            at,
-            "is empty",
-            "name the networks of your load balancers, or take out [server.client_address]",
-        );
-    }
-    if let Some(all) = trusted.iter().find(|net| net.prefix_len() == 0) {
-        problems.error(
-            at,
-            format!("{all} trusts everybody"),
-            "any client could claim any address; name the load balancers only",
-        );
-    }
+    let trusted = trusted("server.client_address", rule.trusted.as_deref()?, problems);
     Some(ClientAddressRule::Header {
         header: rule.header?,
         trusted,
     })
+}
+
+/// The networks of load balancers: at least one, and not everybody.
+pub(super) fn trusted(table: &str, networks: &[IpNet], problems: &mut Problems) -> Vec<IpNet> {
+    let at = format!("{table}.trusted");
+    if networks.is_empty() {
+        problems.error(
+            &at,
+            "is empty",
+            format!("name the networks of your load balancers, or take out [{table}]"),
+        );
+    }
+    if let Some(all) = networks.iter().find(|net| net.prefix_len() == 0) {
+        problems.error(
+            &at,
+            format!("{all} trusts everybody"),
+            "any client could claim any address; name the load balancers only",
+        );
+    }
+    networks.to_vec()
 }
 
 /// Reads `https://media.example.com`: scheme and host, nothing behind them.

@@ -50,6 +50,11 @@ impl Server {
         self.running.stop();
     }
 
+    /// Where the gate listens besides.
+    pub(crate) fn other_gate(&self) -> SocketAddr {
+        self.running.gate()[1]
+    }
+
     /// Where the issuer listens.
     pub(crate) fn issuer(&self) -> Option<SocketAddr> {
         self.running.issuer()

@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 use super::wait::{Deadline, SOON};
 
 /// The public host of every test's gate.
@@ -182,7 +184,29 @@ pub(crate) struct Client {
 impl Client {
     /// Connects to a gate.
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, SOON).expect("connect");
+        Self::over(TcpStream::connect_timeout(&address, SOON).expect("connect"))
+    }
+
+    /// Connects from this address: all of 127.0.0.0/8 is this machine.
+    pub(crate) fn connect_from(source: &str, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("socket");
+        let source = SocketAddr::new(source.parse().expect("an address"), 0);
+        socket.bind(&source.into()).expect("bind");
+        socket.connect_timeout(&address.into(), SOON).expect("connect");
+        Self::over(socket.into())
+    }
+
+    /// Connects as over a phone's network: small segments and a small window, so that what is not read soon fills the way.
+    pub(crate) fn connect_slow(address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("socket");
+        socket.set_tcp_mss(1400).expect("segments");
+        socket.set_recv_buffer_size(8 * 1024).expect("window");
+        socket.connect_timeout(&address.into(), SOON).expect("connect");
+        Self::over(socket.into())
+    }
+
+    /// Over a connection that is there.
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("nodelay");
         stream.set_write_timeout(Some(SOON)).expect("write timeout");
         Self {

@@ -25,9 +25,11 @@ pub(crate) const NOW: i64 = 1_767_225_600;
 pub(crate) struct Setup {
     dir: TempDir,
     now: i64,
+    listen: String,
     server: String,
     clear: bool,
     admin: String,
+    server_table: Option<String>,
     log_format: &'static str,
     refresh: Option<Duration>,
     toml: String,
@@ -41,9 +43,11 @@ impl Setup {
         let setup = Self {
             dir: TempDir::new().expect("a folder"),
             now: NOW,
+            listen: "127.0.0.1:0".into(),
             server: String::new(),
             clear: true,
             admin: String::new(),
+            server_table: None,
             log_format: "json",
             refresh: None,
             toml: toml.as_ref().to_owned(),
@@ -80,6 +84,19 @@ impl Setup {
         self
     }
 
+    /// With these tables in the place of `[server]`, and of `[admin]` where it is among them.
+    pub(crate) fn tables(mut self, toml: &str) -> Self {
+        self.server_table = Some(toml.to_owned());
+        self
+    }
+
+    /// Listens here, too.
+    pub(crate) fn listen(mut self, also: &str) -> Self {
+        self.listen.push_str("\", \"");
+        self.listen.push_str(also);
+        self
+    }
+
     /// Takes the client's address from `X-Forwarded-For`, which loopback may send.
     pub(crate) fn behind_a_proxy(self) -> Self {
         self.server("client_address = { header = \"x-forwarded-for\", trusted = [\"127.0.0.0/8\"] }")
@@ -110,22 +127,30 @@ impl Setup {
 
     /// Writes the configuration and tells where.
     pub(crate) fn write(&self) -> PathBuf {
-        self.write_with("127.0.0.1:0", "127.0.0.1:0", "{dir}/access.log")
+        self.write_with(&self.listen, "127.0.0.1:0", "{dir}/access.log")
     }
 
     /// As `write`, with these listeners and this access log.
     pub(crate) fn write_with(&self, gate: &str, admin: &str, access: &str) -> PathBuf {
-        let listen = if self.clear {
-            format!("listen = [\"{gate}\"]\n")
-        } else {
-            String::new()
-        };
-        let mut toml = format!(
-            "state = \"{{dir}}/state\"\n\
-             [server]\n{listen}public_url = \"http://{HOST}\"\nworkers = 1\n{}\
-             [admin]\nlisten = \"{admin}\"\n{}\
-             [log]\nformat = \"{}\"\naccess = \"{access}\"\nlevel = \"debug\"\n",
-            self.server, self.admin, self.log_format
+        let server = self.server_table.clone().unwrap_or_else(|| {
+            let listen = if self.clear {
+                format!("listen = [\"{gate}\"]\n")
+            } else {
+                String::new()
+            };
+            format!(
+                "[server]\n{listen}public_url = \"http://{HOST}\"\nworkers = 1\n{}",
+                self.server
+            )
+        });
+        let mut toml = format!("state = \"{{dir}}/state\"\n{server}\n");
+        if !server.contains("[admin]") {
+            let _ = write!(toml, "[admin]\nlisten = \"{admin}\"\n{}", self.admin);
+        }
+        let _ = write!(
+            toml,
+            "[log]\nformat = \"{}\"\naccess = \"{access}\"\nlevel = \"debug\"\n",
+            self.log_format
         );
         for name in ["media", "download", "callers"] {
             if !self.toml.contains(&format!("[keys.{name}]"))
@@ -214,6 +239,11 @@ impl Gate {
     /// Drains it, as SIGTERM does.
     pub(crate) fn drain(mut self) {
         self.server.take().expect("running").drain();
+    }
+
+    /// Where else the gate listens.
+    pub(crate) fn other_address(&self) -> SocketAddr {
+        self.running().other_gate()
     }
 
     /// Where the issuer listens.

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,10 +51,15 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a command with both outputs captured.
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// As `start`, with this as standard input.
+    pub(crate) fn start_with(mut command: Command, stdin: Stdio) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -70,6 +76,19 @@ impl Running {
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.id().to_string()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill");
+    }
+
+    /// Waits until it has ended, and tells with which code.
+    pub(crate) fn code(&mut self) -> Option<i32> {
+        wait::until("it ends", || self.child.try_wait().expect("wait")).code()
     }
 
     /// Fails with its output when it has ended.
@@ -143,6 +162,17 @@ pub(crate) fn free_port() -> u16 {
         .port()
 }
 
+/// Addresses for programs that can't bind port 0 and tell, on an address of this machine that nothing else of these tests
+/// uses: a port that was free a moment ago can't be taken by a neighbour meanwhile.
+pub(crate) fn own_addresses<const N: usize>() -> [SocketAddr; N] {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let process = u8::try_from(std::process::id() % 128).expect("small");
+    let address = [127, 64 + process, NEXT.fetch_add(1, Ordering::Relaxed), 1];
+    // Held until all are known, so that they differ.
+    let held = [(); N].map(|()| TcpListener::bind(SocketAddr::from((address, 0))).expect("a free port"));
+    held.map(|listener| listener.local_addr().expect("an address"))
+}
+
 /// Waits until something accepts connections there.
 pub(crate) fn wait_for_port(address: SocketAddr, running: &mut Running) {
     wait::until_true(&format!("{address} accepts connections"), || {
@@ -168,6 +198,11 @@ impl Binary {
     pub(crate) fn start(setup: Setup) -> Self {
         let gate = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Self::start_at(setup, gate, admin)
+    }
+
+    /// The same at these addresses.
+    pub(crate) fn start_at(setup: Setup, gate: SocketAddr, admin: SocketAddr) -> Self {
         let path = setup.write_with(&gate.to_string(), &admin.to_string(), "off");
         let mut command = Command::new(env!("CARGO_BIN_EXE_mediagate"));
         command
