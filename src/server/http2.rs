@@ -48,18 +48,33 @@ const MAX_LOCAL_RESETS: usize = 256;
 /// Requests that a client may abandon at once, and how many more with every second: seeking in a video abandons one.
 const ABANDONED_AT_ONCE: f64 = 200.0;
 const ABANDONED_PER_SECOND: f64 = 5.0;
-/// How long a connection without requests may take to end after GOAWAY, when none was ever sent on it.
+/// How long a connection without requests may take to end after GOAWAY, when none was ever sent on it; and how long a
+/// client may be silent after our end before its connection is closed.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// The longest time without a sign of life before one is asked for by PING.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 
-/// Serves the connection to its end.
+/// Serves the connection to its end, and waits for the client's.
 pub(super) async fn serve<I>(
     shared: Arc<Shared>,
     io: I,
     progress: Arc<Progress>,
     peer: std::net::SocketAddr,
 ) -> Ended
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut stage = shared.stage.clone();
+    let limit = shared.waits.stall;
+    let ended = run(shared, io, Arc::clone(&progress), peer).await;
+    tokio::select! {
+        () = progress.part(GOODBYE, limit) => {}
+        _ = stage.wait_for(|stage| *stage == Stage::Ended) => {}
+    }
+    ended
+}
+
+async fn run<I>(shared: Arc<Shared>, io: I, progress: Arc<Progress>, peer: std::net::SocketAddr) -> Ended
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -4,11 +4,12 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::Socket;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -38,6 +39,8 @@ pub(super) struct Progress {
     ended: AtomicU64,
     /// Whether a body broke off.
     cut: AtomicBool,
+    /// The socket of a connection over HTTP/2 that was shut down and not closed yet.
+    parting: Mutex<Option<Socket>>,
 }
 
 /// A request that is being answered; its drop ends it.
@@ -52,6 +55,7 @@ impl Progress {
             busy: AtomicUsize::new(0),
             ended: zero(0),
             cut: AtomicBool::new(false),
+            parting: Mutex::default(),
         })
     }
 
@@ -70,6 +74,20 @@ impl Progress {
     /// Whether a request is being answered.
     pub(super) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// Reads what a client still sends after our end of an HTTP/2 connection, until it closes, is silent for `silence`,
+    /// or takes longer than `limit`. Closing before would answer its next WINDOW_UPDATE with a reset, which throws
+    /// away what it has not read yet (RFC 9112 §9.6 tells of the same danger).
+    pub(super) async fn part(&self, silence: Duration, limit: Duration) {
+        let parting = self.parting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let stream = parting.and_then(|socket| TcpStream::from_std(socket.into()).ok());
+        let Some(mut stream) = stream else { return };
+        let mut nothing = [0; 4096];
+        let _ = tokio::time::timeout(limit, async {
+            while let Ok(Ok(1..)) = tokio::time::timeout(silence, stream.read(&mut nothing)).await {}
+        })
+        .await;
     }
 
     /// When the last request ended; `None` before the first.
@@ -129,6 +147,8 @@ pub(super) struct ClientSocket {
     stream: TcpStream,
     waits: Waits,
     heads: Heads,
+    /// Whether our side was ended in order.
+    is_shut: bool,
     ahead: Option<Ahead>,
     progress: Arc<Progress>,
     /// Requests when `since` was set.
@@ -148,6 +168,7 @@ impl ClientSocket {
             stream,
             waits,
             heads: Heads::Here,
+            is_shut: false,
             ahead: None,
             progress,
             requests: 0,
@@ -249,6 +270,14 @@ impl Drop for ClientSocket {
         if self.progress.cut.load(Ordering::Relaxed) {
             let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
+        if self.is_shut && self.heads == Heads::Elsewhere {
+            let socket = socket2::SockRef::from(&self.stream).try_clone().ok();
+            *self
+                .progress
+                .parting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = socket;
+        }
     }
 }
 
@@ -325,6 +354,7 @@ impl AsyncWrite for ClientSocket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        this.is_shut = true;
         Poll::Ready(Ok(()))
     }
 }

@@ -34,15 +34,15 @@ pub(super) fn read(certificate: &[u8]) -> Option<Validity> {
     })
 }
 
-/// The content of a value with this tag, and what follows.
-fn expect(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+/// The content of a value of this kind, and what follows.
+fn expect(kind: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (found, content, rest) = value(der)?;
-    (found == tag).then_some((content, rest))
+    (found == kind).then_some((content, rest))
 }
 
-/// Tag and content of the first value, and what follows (X.690 §8.1, definite lengths).
+/// Kind and content of the first value, and what follows (X.690 §8.1, definite lengths).
 fn value(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
+    let (&kind, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = if first < 0x80 {
         (usize::from(first), rest)
@@ -58,7 +58,7 @@ fn value(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         (length, rest)
     };
     let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
+    Some((kind, content, rest))
 }
 
 /// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`.
