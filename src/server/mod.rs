@@ -25,7 +25,7 @@ use crate::telemetry::settings::LogSettings;
 mod admin;
 mod connection;
 mod listen;
-mod peer;
+pub mod peer;
 pub mod settings;
 mod socket;
 

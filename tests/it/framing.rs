@@ -1,0 +1,625 @@
+//! Messages that two programs could frame in two ways (`tests/framing/rows.txt`), over a raw socket: each is refused or
+//! has one meaning, what follows it on the connection is answered as itself or not at all, and the origin never sees a
+//! second request, two framings, or anything that was meant for us alone.
+
+use std::panic::AssertUnwindSafe;
+
+use crate::support::client::{HOST, head};
+use crate::support::origin::Seen;
+use crate::support::{Client, End, Gate, Origin, Response, Script, Setup, Token, conf};
+
+/// What must come of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// One request with this body, and the connection goes on.
+    Once(Vec<u8>),
+    /// One request with this body, and the connection ends.
+    Last(Vec<u8>),
+    /// Nothing reaches the origin.
+    Refused,
+    /// Nothing reaches the origin, and what follows is not answered.
+    Nothing,
+    /// Either.
+    Safe,
+}
+
+/// One message of the table.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) want: Want,
+    text: &'static str,
+}
+
+/// The whole table.
+pub(crate) fn rows() -> Vec<Row> {
+    let row = |line: &'static str| {
+        let mut fields = line.splitn(3, " | ");
+        let [name, want, text] = std::array::from_fn(|_| fields.next().unwrap_or_default());
+        let (word, body) = want.trim().split_once(' ').unwrap_or((want.trim(), ""));
+        let want = match word {
+            "once" => Want::Once(body.into()),
+            "last" => Want::Last(body.into()),
+            "refused" => Want::Refused,
+            "nothing" => Want::Nothing,
+            "safe" => Want::Safe,
+            _ => panic!("no such result: {line}"),
+        };
+        Row {
+            name: name.trim(),
+            want,
+            text,
+        }
+    };
+    let lines = include_str!("../framing/rows.txt").lines();
+    let rows: Vec<Row> = lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(row)
+        .collect();
+    let mut names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert!(names.len() == rows.len() && rows.len() >= 60);
+    rows
+}
+
+impl Row {
+    /// The bytes, for this target and this request that must never run.
+    pub(crate) fn bytes(&self, target: &str, smuggled: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut rest = self.text;
+        while let Some(first) = rest.chars().next() {
+            rest = &rest[first.len_utf8()..];
+            match first {
+                '\\' => {
+                    let (byte, length) = match rest.as_bytes()[0] {
+                        b'r' => (b'\r', 1),
+                        b'n' => (b'\n', 1),
+                        b't' => (b'\t', 1),
+                        b'0' => (0, 1),
+                        b'x' => (u8::from_str_radix(&rest[1..3], 16).unwrap(), 3),
+                        other => (other, 1),
+                    };
+                    bytes.push(byte);
+                    rest = &rest[length..];
+                }
+                '{' => {
+                    let (name, after) = rest.split_once('}').unwrap();
+                    rest = after;
+                    let text = match name {
+                        "P" => format!("POST {target} HTTP/1.1\r\nHost: {HOST}\r\n"),
+                        "G" => format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\n"),
+                        "T" => target.to_owned(),
+                        "H" => HOST.to_owned(),
+                        "S" => smuggled.to_owned(),
+                        "S#" => smuggled.len().to_string(),
+                        "Sx" => format!("{:x}", smuggled.len()),
+                        _ => {
+                            let (letter, count) = name.split_once('*').unwrap();
+                            letter.repeat(count.parse().unwrap())
+                        }
+                    };
+                    bytes.extend_from_slice(text.as_bytes());
+                }
+                _ => bytes.extend_from_slice(first.to_string().as_bytes()),
+            }
+        }
+        bytes
+    }
+
+    /// Whether a body is meant to come with it.
+    pub(crate) fn writes(&self) -> bool {
+        self.text.starts_with("{P}") || self.text.starts_with("POST")
+    }
+}
+
+fn token() -> Token {
+    Token::whole().claim("methods", serde_json::json!(["GET", "POST"]))
+}
+
+/// Two routes: `/get` reads, `/up` takes uploads too.
+pub(crate) fn routes() -> String {
+    conf::route_with("get", "/get", "")
+        + &conf::route_with(
+            "up",
+            "/up",
+            "methods = [\"GET\", \"POST\"]\nmax_upload = \"1MiB\"",
+        )
+}
+
+/// The three targets of a row on a route, and what the origin sees of them.
+pub(crate) struct Targets {
+    pub(crate) row: String,
+    pub(crate) probe: String,
+    pub(crate) smuggled: String,
+}
+
+impl Targets {
+    pub(crate) fn of(route: &str, name: &str) -> Self {
+        let path = |what: &str| format!("/{route}/{what}/{name}");
+        Self {
+            row: path("row"),
+            probe: path("probe"),
+            smuggled: path("smuggled"),
+        }
+    }
+
+    /// The request that must never run.
+    fn hidden(&self) -> String {
+        head("GET", &token().at(&self.smuggled), &[])
+    }
+
+    /// The message of a row, and behind it in the same write a request of its own.
+    pub(crate) fn message(&self, row: &Row) -> Vec<u8> {
+        let mut bytes = row.bytes(&token().at(&self.row), &self.hidden());
+        let probe = head("GET", &token().at(&self.probe), &[("Connection", "close")]);
+        bytes.extend_from_slice(probe.as_bytes());
+        bytes
+    }
+}
+
+/// All final answers on a connection, to its end.
+pub(crate) fn answers(client: &mut Client, row: Option<&Row>) -> Vec<Response> {
+    let mut answers = Vec::new();
+    loop {
+        let to_head = answers.is_empty() && row.is_some_and(|row| row.text.starts_with("HEAD"));
+        let next = if to_head {
+            client.try_read_head_answer()
+        } else {
+            client.try_read()
+        };
+        match next {
+            Ok(answer) if answer.status / 100 == 1 => {}
+            Ok(answer) => {
+                // The answer to a CONNECT or a HEAD that went through would have no body; none of these does.
+                let ended = answer.end != End::Complete;
+                answers.push(answer);
+                if ended {
+                    return answers;
+                }
+            }
+            Err(_) => return answers,
+        }
+    }
+}
+
+/// What must hold of every request that reaches an origin.
+pub(crate) fn check_request(name: &str, seen: &Seen) {
+    let end = seen
+        .raw
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .unwrap();
+    let text = std::str::from_utf8(&seen.raw[..end]).unwrap_or_else(|_| panic!("{name}: not text: {seen:?}"));
+    let mut count = [0; 3];
+    for (number, line) in text.split("\r\n").enumerate() {
+        assert!(
+            !line.contains(['\r', '\n', '\0']),
+            "{name}: a bare line end: {seen:?}"
+        );
+        if number == 0 {
+            assert_eq!(line.split(' ').count(), 3, "{name}: {seen:?}");
+            continue;
+        }
+        let (field, value) = line
+            .split_once(':')
+            .unwrap_or_else(|| panic!("{name}: {line:?}: {seen:?}"));
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        assert!(
+            !field.is_empty() && field.bytes().all(is_token),
+            "{name}: {line:?}"
+        );
+        match field.to_ascii_lowercase().as_str() {
+            "host" => count[0] += 1,
+            "content-length" => {
+                count[1] += 1;
+                assert!(
+                    value.trim().bytes().all(|byte| byte.is_ascii_digit()),
+                    "{name}: {line:?}"
+                );
+            }
+            "transfer-encoding" => {
+                count[2] += 1;
+                assert_eq!(value.trim(), "chunked", "{name}");
+            }
+            ours @ ("expect" | "upgrade" | "trailer" | "te" | "http2-settings" | "keep-alive" | "x-a"
+            | "x-t") => {
+                panic!("{name}: {ours} was passed on: {seen:?}")
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(count[0], 1, "{name}: one Host: {seen:?}");
+    assert!(
+        count[1] + count[2] <= 1,
+        "{name}: two framings at the origin: {seen:?}"
+    );
+}
+
+/// The body of a request, without its chunks. Fails on extensions and trailers.
+pub(crate) fn body_of(name: &str, seen: &Seen) -> Vec<u8> {
+    if seen.header("transfer-encoding").is_none() {
+        return seen.body.clone();
+    }
+    let mut rest = &seen.body[..];
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|window| window == b"\r\n").unwrap();
+        let size = std::str::from_utf8(&rest[..end]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("{name}: {seen:?}"));
+        rest = &rest[end + 2..];
+        if size == 0 {
+            assert_eq!(rest, b"\r\n", "{name}: a trailer: {seen:?}");
+            return body;
+        }
+        body.extend_from_slice(&rest[..size]);
+        assert_eq!(&rest[size..size + 2], b"\r\n", "{name}: {seen:?}");
+        rest = &rest[size + 2..];
+    }
+}
+
+/// What must hold whatever a row is: nobody gets what was meant for another, and nothing hidden runs.
+pub(crate) fn check_safety(row: &Row, targets: &Targets, answers: &[Response], seen: &[Seen]) {
+    let name = row.name;
+    let about = |target: &str| format!("origin says {target}");
+    assert!(
+        answers.len() <= 2,
+        "{name}: three answers for two requests: {answers:?}"
+    );
+    for (number, answer) in answers.iter().enumerate() {
+        let text = answer.text();
+        if let Some(what) = text.strip_prefix("origin says ") {
+            let own = if number == 0 { &targets.row } else { &targets.probe };
+            assert_eq!(
+                what.split('?').next(),
+                Some(own.as_str()),
+                "{name}: somebody else's answer: {answers:?}"
+            );
+        }
+        assert!(
+            !text.contains(&about(&targets.smuggled)),
+            "{name}: a hidden request was answered"
+        );
+    }
+    let of = |target: &str| seen.iter().filter(|one| one.target == target).count();
+    assert_eq!(of(&targets.smuggled), 0, "{name}: a hidden request ran");
+    assert!(
+        of(&targets.row) <= 1 && of(&targets.probe) <= 1,
+        "{name}: a request ran twice"
+    );
+    assert_eq!(
+        of(&targets.row) + of(&targets.probe),
+        seen.len(),
+        "{name}: nobody sent this: {seen:?}"
+    );
+    for one in seen {
+        check_request(name, one);
+    }
+}
+
+/// What must come of a row on a gate that a client talks to directly.
+fn check_result(row: &Row, targets: &Targets, answers: &[Response], seen: &[Seen]) {
+    let name = row.name;
+    let ran = seen.iter().find(|one| one.target == targets.row);
+    let probed = answers.get(1).is_some_and(|answer| answer.status == 200);
+    let first = answers.first().map(|answer| answer.status);
+    match &row.want {
+        Want::Once(body) | Want::Last(body) => {
+            let ran = ran.unwrap_or_else(|| panic!("{name}: refused: {answers:?}"));
+            let body = if body == b"{S}" {
+                targets.hidden().into_bytes()
+            } else {
+                body.clone()
+            };
+            assert_eq!(body_of(name, ran), body, "{name}: another body");
+            assert_eq!(first, Some(200), "{name}: {answers:?}");
+            assert_eq!(probed, matches!(row.want, Want::Once(_)), "{name}: {answers:?}");
+        }
+        Want::Refused | Want::Nothing => {
+            assert!(ran.is_none(), "{name}: let through: {seen:?}");
+            assert!(
+                first.is_none_or(|status| (400..=599).contains(&status)),
+                "{name}: {answers:?}"
+            );
+            let nothing = row.want == Want::Nothing;
+            assert!(
+                !nothing || (answers.len() <= 1 && seen.is_empty()),
+                "{name}: went on: {answers:?}"
+            );
+        }
+        Want::Safe => {}
+    }
+    // A request that was taken is answered, and one that was not is not half answered.
+    assert!(ran.is_none() || first.is_some(), "{name}: no answer");
+}
+
+fn gate() -> (Origin, Gate) {
+    let origin = Origin::start();
+    let gate = Setup::new(conf::impatient(origin.address(), "2s") + &routes())
+        .server("header_timeout = \"1s\"\nidle_timeout = \"1s\"")
+        .start();
+    (origin, gate)
+}
+
+fn run(route: &str, rows: &[Row]) {
+    let (origin, gate) = gate();
+    let mut wrong = Vec::new();
+    for row in rows {
+        let targets = Targets::of(route, row.name);
+        let before = origin.seen().len();
+        let judged = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let mut client = gate.connect();
+            client.send(targets.message(row));
+            let answers = answers(&mut client, Some(row));
+            let seen = &origin.seen()[before..];
+            check_safety(row, &targets, &answers, seen);
+            if route == "up" || !row.writes() {
+                check_result(row, &targets, &answers, seen);
+            } else {
+                assert!(
+                    seen.iter().all(|one| one.target != targets.row),
+                    "{}: written",
+                    row.name
+                );
+            }
+        }));
+        if judged.is_err() {
+            wrong.push(row.name);
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}: {wrong:?}", wrong.len(), rows.len());
+    for bytes in origin.received() {
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains("forged") && !text.contains("evil.example") && !text.contains("6.6.6.6"));
+    }
+}
+
+#[test]
+fn p25_p28_no_message_has_two_meanings_where_files_are_read() {
+    run("get", &rows());
+}
+
+#[test]
+fn p25_p28_no_message_has_two_meanings_where_files_are_written() {
+    run("up", &rows());
+}
+
+/// Bodies that are still to come when a request is answered: small, larger than any buffer, endless, in chunks.
+fn early_bodies(hidden: &str) -> Vec<(&'static str, String, Vec<u8>)> {
+    let small = hidden.as_bytes().to_vec();
+    let mut large = vec![b'x'; 3 << 20];
+    large.extend_from_slice(hidden.as_bytes());
+    let chunked = [
+        format!("{:x}\r\n", small.len()).as_bytes(),
+        &small,
+        b"\r\n0\r\n\r\n",
+    ]
+    .concat();
+    let endless: Vec<u8> = [&b"10000\r\n"[..], &[b'x'; 0x10000], b"\r\n"].concat().repeat(30);
+    vec![
+        ("small", format!("Content-Length: {}\r\n", small.len()), small),
+        ("large", format!("Content-Length: {}\r\n", large.len()), large),
+        ("chunked", "Transfer-Encoding: chunked\r\n".into(), chunked),
+        ("endless", "Transfer-Encoding: chunked\r\n".into(), endless),
+    ]
+}
+
+#[test]
+fn p26_a_body_behind_an_early_answer_never_becomes_a_request() {
+    let (origin, gate) = gate();
+    let token = token();
+    let narrow = Token::opening(&["/elsewhere/**"]).claim("methods", serde_json::json!(["GET", "POST"]));
+    let hidden = head("GET", &token.at("/get/hidden"), &[]);
+    for (what, line, status) in [
+        (
+            "no token",
+            format!("POST /up/a HTTP/1.1\r\nHost: {HOST}\r\n"),
+            401,
+        ),
+        (
+            "another scope",
+            format!("POST {} HTTP/1.1\r\nHost: {HOST}\r\n", narrow.at("/up/a")),
+            403,
+        ),
+        (
+            "no such route",
+            format!("POST /nowhere HTTP/1.1\r\nHost: {HOST}\r\n"),
+            404,
+        ),
+        (
+            "another method",
+            format!("POST {} HTTP/1.1\r\nHost: {HOST}\r\n", token.at("/get/a")),
+            405,
+        ),
+        (
+            "a bad path",
+            format!("POST {} HTTP/1.1\r\nHost: {HOST}\r\n", token.at("/up/%2e%2e/a")),
+            400,
+        ),
+        (
+            "a part",
+            format!(
+                "POST {} HTTP/1.1\r\nHost: {HOST}\r\nContent-Range: bytes 0-1/9\r\n",
+                token.at("/up/a")
+            ),
+            400,
+        ),
+        (
+            "no token, reading",
+            format!("GET /get/a HTTP/1.1\r\nHost: {HOST}\r\n"),
+            401,
+        ),
+        (
+            "told to wait",
+            format!("POST /up/a HTTP/1.1\r\nHost: {HOST}\r\nExpect: 100-continue\r\n"),
+            401,
+        ),
+    ] {
+        for (kind, framing, body) in early_bodies(&hidden) {
+            let mut client = gate.connect();
+            client.send([line.as_bytes(), framing.as_bytes(), b"\r\n"].concat());
+            client.send(&body);
+            client.send(head("GET", &token.at("/get/probe"), &[("Connection", "close")]));
+            let answers = answers(&mut client, None);
+            // A reset may swallow even the answer; a second answer is the probe's.
+            assert!(answers.len() <= 2, "{what}, {kind}: {answers:?}");
+            if let Some(first) = answers.first() {
+                assert_eq!(first.status, status, "{what}, {kind}: {first:?}");
+            }
+            if let Some(second) = answers.get(1) {
+                assert_eq!(second.text(), "origin says /get/probe", "{what}, {kind}");
+            }
+            if kind == "small" {
+                assert!(!answers.is_empty(), "{what}: no answer");
+            }
+        }
+    }
+    let seen = origin.seen();
+    assert!(seen.iter().all(|one| one.target == "/get/probe"), "{seen:?}");
+}
+
+#[test]
+fn p26_a_body_that_is_too_large_is_refused_and_never_becomes_a_request() {
+    let (origin, gate) = gate();
+    let token = token();
+    let hidden = head("GET", &token.at("/get/hidden"), &[]);
+    for (kind, framing, body) in early_bodies(&hidden) {
+        let mut client = gate.connect();
+        client.send(format!(
+            "POST {} HTTP/1.1\r\nHost: {HOST}\r\n{framing}\r\n",
+            token.at("/up/a")
+        ));
+        client.send(&body);
+        client.send(head("GET", &token.at("/get/probe"), &[("Connection", "close")]));
+        let answers = answers(&mut client, None);
+        if let Some(second) = answers.get(1) {
+            assert_eq!(second.text(), "origin says /get/probe", "{kind}");
+        }
+        if let (Some(first), "large" | "endless") = (answers.first(), kind) {
+            assert_eq!(first.status, 413, "{kind}: {first:?}");
+        }
+    }
+    let seen = origin.seen();
+    assert!(seen.iter().all(|one| one.target != "/get/hidden"), "{seen:?}");
+    assert_eq!(
+        seen.iter().filter(|one| one.target == "/up/a").count(),
+        2,
+        "the small ones: {seen:?}"
+    );
+}
+
+#[test]
+fn p26_an_origin_that_answers_early_leaves_no_half_request_behind() {
+    let (origin, gate) = gate();
+    // The head is answered before the body was read; what is left of it must not reach the next request's origin.
+    for status in ["403 Forbidden", "200 OK", "413 Content Too Large"] {
+        origin.on(
+            "/up/early",
+            Script::answer(status, &[("Content-Type", "text/plain")], "early"),
+        );
+    }
+    let token = token();
+    for _ in 0..3 {
+        let mut client = gate.connect();
+        client.send(head(
+            "POST",
+            &token.at("/up/early"),
+            &[("Content-Length", "1000")],
+        ));
+        client.send(vec![b'x'; 1000]);
+        client.send(head("GET", &token.at("/get/probe"), &[("Connection", "close")]));
+        let answers = answers(&mut client, None);
+        if let Some(second) = answers.get(1) {
+            assert_eq!(second.text(), "origin says /get/probe");
+        }
+        assert_eq!(
+            gate.get(&token.at("/get/other"), &[]).expect(200).text(),
+            "origin says /get/other"
+        );
+    }
+    for one in origin.seen() {
+        check_request("early", &one);
+        assert!(
+            ["/up/early", "/get/probe", "/get/other"].contains(&one.target.as_str()),
+            "{one:?}"
+        );
+    }
+}
+
+#[test]
+fn p27_no_connection_is_ever_upgraded() {
+    let origin = Origin::start();
+    let switched = Script::new()
+        .head(
+            "101 Switching Protocols",
+            &[("Connection", "Upgrade"), ("Upgrade", "websocket")],
+        )
+        .send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled");
+    origin.on("/switched", switched);
+    let gate = Gate::start(conf::impatient(origin.address(), "2s") + &conf::route());
+    let token = Token::whole();
+    let upgrade = [
+        ("Connection", "Upgrade, HTTP2-Settings"),
+        ("Upgrade", "websocket, h2c"),
+        ("HTTP2-Settings", "AAMAAABkAAQAAP__"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Version", "13"),
+    ];
+    // What comes before a 101 is the next request, whoever may have hoped that it is a tunnel's.
+    let mut client = gate.connect();
+    client.send(head("GET", &token.at("/a"), &upgrade));
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    client.send(head("GET", &token.at("/hidden"), &[]));
+    let all = answers(&mut client, None);
+    assert_eq!(
+        all.first().map(|answer| answer.text()).as_deref(),
+        Some("origin says /a")
+    );
+    assert!(all.iter().skip(1).all(|answer| answer.status >= 400), "{all:?}");
+    let seen = origin.only();
+    check_request("upgrade", &seen);
+    for name in [
+        "upgrade",
+        "http2-settings",
+        "sec-websocket-key",
+        "sec-websocket-version",
+    ] {
+        assert_eq!(seen.header(name), None, "{seen:?}");
+    }
+    // An origin that switches although nobody asked is not believed.
+    gate.get(&token.at("/switched"), &upgrade)
+        .refused(502, "origin_invalid");
+    gate.get(&token.at("/after"), &[]).expect(200);
+}
+
+#[test]
+fn p27_connect_opens_no_tunnel_and_what_follows_is_no_ones() {
+    let (origin, gate) = gate();
+    let token = Token::whole();
+    for target in [
+        format!("{HOST}:443"),
+        "127.0.0.1:1".to_owned(),
+        origin.address().to_string(),
+        token.at("/get/a"),
+    ] {
+        let mut client = gate.connect();
+        client.send(format!("CONNECT {target} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+        client.send(head(
+            "GET",
+            &token.at("/get/tunnelled"),
+            &[("Connection", "close")],
+        ));
+        let answers = answers(&mut client, None);
+        let first = answers.first().unwrap_or_else(|| panic!("{target}: no answer"));
+        assert!([400, 405].contains(&first.status), "{target}: {first:?}");
+        // hyper may go on with the connection; then the rest is an ordinary request to us, never a tunnel's bytes.
+        if let Some(second) = answers.get(1) {
+            assert_eq!(second.text(), "origin says /get/tunnelled", "{target}");
+        }
+    }
+    for one in origin.seen() {
+        assert_eq!(
+            (one.method.as_str(), one.target.as_str()),
+            ("GET", "/get/tunnelled")
+        );
+    }
+}
