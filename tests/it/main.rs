@@ -19,6 +19,7 @@ mod vectors;
 mod attacks_http;
 mod attacks_paths;
 mod attacks_tokens;
+mod chains;
 mod framing;
 mod leaks;
 
