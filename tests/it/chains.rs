@@ -16,28 +16,42 @@ use crate::support::{Client, Gate, Origin, Setup, Token, conf, wait};
 const PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin";
 
 /// A real proxy, and where it listens.
-struct Proxy {
+pub(crate) struct Proxy {
     _running: Running,
     _dir: TempDir,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 /// nginx that keeps its connections to what is behind it, and streams what it gets.
 fn nginx(behind: SocketAddr) -> Proxy {
+    nginx_with(behind, "", "proxy_request_buffering off; proxy_buffering off;")
+}
+
+/// nginx as a shared cache whose key is the path alone, and which keeps what it may for as long as it may.
+pub(crate) fn caching_nginx(behind: SocketAddr) -> Proxy {
+    nginx_with(
+        behind,
+        "proxy_cache_path {own}/cache keys_zone=shared:1m;",
+        "proxy_cache shared; proxy_cache_key $uri; proxy_cache_valid any 10m;",
+    )
+}
+
+fn nginx_with(behind: SocketAddr, globally: &str, there: &str) -> Proxy {
     let dir = TempDir::new().unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let own = dir.path().display();
+    let own = dir.path().display().to_string();
+    let globally = globally.replace("{own}", &own);
     let config = format!(
         "daemon off; master_process off; pid {own}/nginx.pid; error_log {own}/error.log;\n\
          events {{ worker_connections 64; }}\n\
          http {{ access_log off; underscores_in_headers on; ignore_invalid_headers off;\n\
            large_client_header_buffers 8 64k; client_header_timeout 1s; client_body_timeout 1s;\n\
            client_body_temp_path {own}/t1; proxy_temp_path {own}/t2; fastcgi_temp_path {own}/t3;\n\
-           uwsgi_temp_path {own}/t4; scgi_temp_path {own}/t5;\n\
+           uwsgi_temp_path {own}/t4; scgi_temp_path {own}/t5; {globally}\n\
            upstream behind {{ server {behind}; keepalive 4; }}\n\
-           server {{ listen {address}; keepalive_timeout 1s; location / {{ proxy_pass http://behind;\n\
+           server {{ listen {address}; keepalive_timeout 1s; location / {{ proxy_pass http://behind; {there}\n\
              proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $http_host;\n\
-             proxy_request_buffering off; proxy_buffering off; proxy_read_timeout 3s; }} }} }}\n"
+             proxy_read_timeout 3s; }} }} }}\n"
     );
     let path = dir.path().join("nginx.conf");
     fs::write(&path, config).unwrap();
@@ -53,13 +67,22 @@ fn nginx(behind: SocketAddr) -> Proxy {
 
 /// HAProxy that shares its connections to what is behind it among all clients.
 fn haproxy(behind: SocketAddr) -> Proxy {
+    haproxy_with(behind, "")
+}
+
+/// HAProxy that passes on what it should have refused.
+fn lenient_haproxy(behind: SocketAddr) -> Proxy {
+    haproxy_with(behind, "  option accept-invalid-http-request\n")
+}
+
+fn haproxy_with(behind: SocketAddr, manners: &str) -> Proxy {
     let dir = TempDir::new().unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let config = format!(
         "global\n  nbthread 1\n  maxconn 200\n  tune.bufsize 65536\n\
          defaults\n  mode http\n  timeout connect 2s\n  timeout client 2s\n  timeout server 3s\n\
          \x20 timeout http-request 1s\n  timeout http-keep-alive 1s\n\
-         frontend front\n  bind {address}\n  default_backend back\n\
+         frontend front\n  bind {address}\n{manners}  default_backend back\n\
          backend back\n  http-reuse always\n  server one {behind}\n"
     );
     let path = dir.path().join("haproxy.cfg");
@@ -153,6 +176,15 @@ fn p25_haproxy_in_front_and_the_gate_agree_on_every_framing() {
     let origin = Origin::start();
     let gate = gate(origin.address());
     let front = haproxy(gate.address());
+    run(front.address, Reader::Front, &origin, "up");
+    run(front.address, Reader::Front, &origin, "get");
+}
+
+#[test]
+fn p25_a_front_that_lets_bad_messages_through_and_the_gate_agree_on_every_framing() {
+    let origin = Origin::start();
+    let gate = gate(origin.address());
+    let front = lenient_haproxy(gate.address());
     run(front.address, Reader::Front, &origin, "up");
     run(front.address, Reader::Front, &origin, "get");
 }

@@ -17,11 +17,13 @@ mod vectors;
 
 // Attacks.
 mod attacks_http;
+mod attacks_operator;
 mod attacks_paths;
 mod attacks_tokens;
 mod chains;
 mod framing;
 mod leaks;
+mod no_cache;
 
 // Issuer and keys.
 mod issuer;
