@@ -5,6 +5,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -37,6 +38,26 @@ pub(crate) fn caching_nginx(behind: SocketAddr) -> Proxy {
 }
 
 fn nginx_with(behind: SocketAddr, globally: &str, there: &str) -> Proxy {
+    let upstream = format!("upstream behind {{ server {behind}; keepalive 4; }} {globally}");
+    let location = format!(
+        "proxy_pass http://behind; proxy_http_version 1.1; proxy_set_header Connection \"\";\n\
+         proxy_set_header Host $http_host; proxy_read_timeout 3s; {there}"
+    );
+    nginx_that(&upstream, &format!("location / {{ {location} }}"))
+}
+
+/// nginx that serves the files of a folder, compressed where that helps, and a redirect.
+pub(crate) fn nginx_root(root: &Path) -> Proxy {
+    let types = "types { video/mp4 mp4; text/plain txt; text/html html; application/pdf pdf; }\n\
+                 gzip on; gzip_min_length 100; gzip_vary on; gzip_types text/plain;";
+    let server = format!(
+        "root {}; location /moved {{ return 302 /a.txt; }}",
+        root.display()
+    );
+    nginx_that(types, &server)
+}
+
+fn nginx_that(globally: &str, server: &str) -> Proxy {
     let dir = TempDir::new().unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let own = dir.path().display().to_string();
@@ -48,10 +69,7 @@ fn nginx_with(behind: SocketAddr, globally: &str, there: &str) -> Proxy {
            large_client_header_buffers 8 64k; client_header_timeout 1s; client_body_timeout 1s;\n\
            client_body_temp_path {own}/t1; proxy_temp_path {own}/t2; fastcgi_temp_path {own}/t3;\n\
            uwsgi_temp_path {own}/t4; scgi_temp_path {own}/t5; {globally}\n\
-           upstream behind {{ server {behind}; keepalive 4; }}\n\
-           server {{ listen {address}; keepalive_timeout 1s; location / {{ proxy_pass http://behind; {there}\n\
-             proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $http_host;\n\
-             proxy_read_timeout 3s; }} }} }}\n"
+           server {{ listen {address}; keepalive_timeout 1s; {server} }} }}\n"
     );
     let path = dir.path().join("nginx.conf");
     fs::write(&path, config).unwrap();

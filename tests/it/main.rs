@@ -33,6 +33,7 @@ mod keys;
 mod origin_folder;
 mod origin_http;
 mod origin_nginx;
+mod redbot;
 
 // Operation, and real clients.
 mod browser;
