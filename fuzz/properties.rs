@@ -160,7 +160,9 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     let mut at = 0;
     let mut decoded = Vec::new();
     while at < bytes.len() {
-        let digits = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        let digits = text
+            .get(at + 1..at + 3)
+            .filter(|digits| bytes[at] == b'%' && digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(byte) => {
                 decoded.push(byte);

@@ -40,4 +40,5 @@ mod browser;
 mod clients;
 mod memory;
 mod second_looks;
+mod slow;
 mod telemetry;
