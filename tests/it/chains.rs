@@ -10,7 +10,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::framing::{Reader, Targets, answers, body_of, check_request, check_safety, routes, rows};
+use crate::support::framing::{Reader, Targets, answers, body_of, check_request, check_safety, routes, rows};
 use crate::support::program::{Running, free_port, wait_for_port};
 use crate::support::{Client, Gate, Origin, Setup, Token, conf, wait};
 

@@ -4,6 +4,7 @@
 pub(crate) mod adapter;
 pub(crate) mod client;
 pub(crate) mod conf;
+pub(crate) mod framing;
 pub(crate) mod gate;
 pub(crate) mod mint;
 pub(crate) mod origin;
