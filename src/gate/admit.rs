@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use http::request::Parts;
-use http::{Method, Version, header};
+use http::{HeaderMap, Method, Version, header};
 
 use super::refusal::{Code, Refusal, Stop};
 use crate::token::Methods;
@@ -58,6 +58,7 @@ pub fn admit(head: &Parts, max_head: usize) -> Result<Admitted<'_>, Stop> {
             "the path does not start with a slash",
         ));
     }
+    check_framing(&head.headers)?;
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => Some(host.as_bytes()),
@@ -88,6 +89,20 @@ pub fn admit(head: &Parts, max_head: usize) -> Result<Admitted<'_>, Stop> {
         raw_path,
         raw_query,
     })
+}
+
+/// One transfer coding, `chunked`, or none. Another one below it would be lost on the way to the origin, and lists are
+/// what servers read in different ways (RFC 9112 §6.1).
+fn check_framing(headers: &HeaderMap) -> Result<(), Stop> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Stop::refused(
+            Code::BadRequest,
+            "the body has a transfer coding other than chunked",
+        )),
+    }
 }
 
 /// `Host` without its port, lower case (RFC 9110 §7.2). Brackets of an IPv6 address stay.

@@ -40,6 +40,7 @@ static PASSED: [HeaderName; 14] = [
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
 /// What scripts of other origins may read of an answer: enough to seek and to resume.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
@@ -300,6 +301,10 @@ pub fn refuse(exchange: &Exchange, stop: &Stop) -> Response<Body> {
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     headers.insert(header::REFERRER_POLICY, NO_REFERRER);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    if code == Code::BadRequest {
+        // Two readings of one message: nothing that follows it can be trusted to be a request (RFC 9112 §11.2).
+        headers.insert(header::CONNECTION, CLOSE);
+    }
     if let Some(kind) = kind {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         if exchange.reader == Reader::Person {

@@ -33,6 +33,10 @@ use crate::gate::admit::MAX_URI_BYTES;
 use crate::gate::record::Recorded;
 use crate::telemetry::metrics::ConnectionError;
 
+/// What the kernel takes of an answer beyond what the client lets it send. Without it a reader who takes nothing makes us
+/// read and copy megabytes ahead, and a thousand of them keep everybody else waiting.
+const MAX_UNSENT: u32 = 1024 * 1024;
+
 /// Which door a listener leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Door {
@@ -88,6 +92,7 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     counters.connected();
     // Heads and small bodies leave at once; large bodies fill their segments anyway.
     let _ = stream.set_nodelay(true);
+    let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(MAX_UNSENT);
     let progress = Progress::new();
     let socket = ClientSocket::new(stream, shared.waits, Arc::clone(&progress));
     let ended = match &shared.tls {
@@ -111,7 +116,7 @@ async fn clear(
     if shared.http2 {
         let opening = unless_ended(shared, socket.opening()).await;
         match opening {
-            None => return Ok(()),
+            None | Some(Ok(Opening::Nothing)) => return Ok(()),
             Some(Err(error)) => return Err(io_kind(&error)),
             Some(Ok(Opening::Http2)) => {
                 socket.leave_heads();

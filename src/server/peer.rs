@@ -14,7 +14,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const MAX_HOPS: usize = 32;
 
 /// The client of a request.
-pub(super) fn client(rule: &ClientAddressRule, peer: SocketAddr, headers: &HeaderMap) -> Client {
+pub fn client(rule: &ClientAddressRule, peer: SocketAddr, headers: &HeaderMap) -> Client {
     let peer = peer.ip().to_canonical();
     let itself = Client {
         address: peer,

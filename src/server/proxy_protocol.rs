@@ -20,7 +20,7 @@ const V2_FIXED: usize = 16;
 
 /// What a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub enum Source {
     /// The connection is the load balancer's own, such as a health check: v1 `UNKNOWN`, v2 `LOCAL`.
     Peer,
     /// It was made for this client.
@@ -29,7 +29,7 @@ pub(super) enum Source {
 
 /// Why there is no header to believe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// What came first is no PROXY header, or nothing came.
     Missing,
     /// It is one, and broken.
@@ -44,7 +44,7 @@ pub(super) enum Fault {
 
 /// What is known from the first bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     /// All of them belong to a header that is not whole yet.
     Part,
     /// So many of them are the header.
@@ -52,7 +52,10 @@ pub(super) enum Step {
 }
 
 /// Reads the first bytes of a connection.
-pub(super) fn parse(bytes: &[u8]) -> Result<Step, Fault> {
+///
+/// # Errors
+/// `Missing` or `Bad`, as soon as no more bytes can mend it.
+pub fn parse(bytes: &[u8]) -> Result<Step, Fault> {
     let begins = |version: &[u8]| {
         let both = bytes.len().min(version.len());
         bytes[..both] == version[..both]

@@ -119,6 +119,8 @@ pub(super) enum Opening {
     Http2,
     /// Anything else: HTTP/1.1, or what its parser will refuse.
     Other,
+    /// Not a byte in time.
+    Nothing,
 }
 
 /// The preface of an HTTP/2 connection (RFC 9113 §3.4).
@@ -183,8 +185,15 @@ impl ClientSocket {
     pub(super) async fn opening(&mut self) -> io::Result<Opening> {
         let mut first = Vec::with_capacity(FIRST_LOOK);
         let opening = loop {
+            let ended = match self.read_buf(&mut first).await {
+                Ok(count) => count == 0,
+                // Who never said a word, as browsers do with connections that they open in advance, does no wrong.
+                Err(error) if first.is_empty() && error.kind() == io::ErrorKind::TimedOut => {
+                    break Opening::Nothing;
+                }
+                Err(error) => return Err(error),
+            };
             // At the end of the stream it is the parser that judges what there was.
-            let ended = self.read_buf(&mut first).await? == 0;
             if first.starts_with(PREFACE) {
                 break Opening::Http2;
             }

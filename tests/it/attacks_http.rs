@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use crate::support::client::head;
 use crate::support::origin::pattern;
 use crate::support::{Client, End, Gate, Origin, Script, Setup, Token, conf, wait};
 
@@ -11,66 +10,6 @@ fn gate() -> (Origin, Gate) {
     let origin = Origin::start();
     let gate = Gate::start(conf::http(origin.address()) + &conf::route());
     (origin, gate)
-}
-
-#[test]
-fn p25_ambiguous_framing_never_hides_a_request() {
-    let origin = Origin::start();
-    let more = "methods = [\"GET\", \"POST\"]\nmax_upload = \"1MiB\"";
-    let gate = Setup::new(conf::http(origin.address()) + &conf::route_with("files", "/", more))
-        .server("header_timeout = \"1s\"\nidle_timeout = \"1s\"")
-        .start();
-    let token = Token::whole().claim("methods", serde_json::json!(["GET", "POST"]));
-    let smuggled = head("GET", &token.at("/smuggled"), &[]);
-    let chunked = format!("0\r\n\r\n{smuggled}");
-    let long = chunked.len().to_string();
-    for headers in [
-        &[
-            ("Content-Length", long.as_str()),
-            ("Transfer-Encoding", "chunked"),
-        ][..],
-        &[
-            ("Transfer-Encoding", "chunked"),
-            ("Content-Length", long.as_str()),
-        ],
-        &[("Content-Length", long.as_str()), ("Content-Length", "0")],
-        &[("Content-Length", "+5")],
-        &[("Content-Length", "5, 5")],
-        &[("Content-Length", "5,6")],
-        &[("Content-Length", "")],
-        &[("Content-Length", "0x5")],
-        &[("Content-Length", "-1")],
-        &[("Content-Length", "5 5")],
-        &[("Transfer-Encoding", "xchunked")],
-        &[("Transfer-Encoding", "chunked, identity")],
-        &[("Transfer-Encoding", "identity")],
-        &[
-            ("Transfer-Encoding", "chunked"),
-            ("Transfer-Encoding", "identity"),
-        ],
-        &[("Transfer-Encoding ", "chunked")],
-        &[("Transfer-Encoding", "\u{b}chunked")],
-    ] {
-        let before = origin.seen().len();
-        let mut client = gate.connect();
-        client.request("POST", &token.at("/post"), headers);
-        client.send(&chunked);
-        client.send(head("GET", "/probe", &[("Connection", "close")]));
-        let (bytes, _) = client.read_to_end();
-        let answers = String::from_utf8_lossy(&bytes);
-        assert!(
-            !answers.contains("origin says /smuggled"),
-            "{headers:?}: {answers}"
-        );
-        for seen in &origin.seen()[before..] {
-            assert_eq!(seen.target, "/post", "{headers:?}: {seen:?}");
-            assert!(
-                seen.header("content-length").is_none() || seen.header("transfer-encoding").is_none(),
-                "both framings reached the origin: {seen:?}"
-            );
-        }
-        assert!(origin.seen().len() <= before + 1, "{headers:?}");
-    }
 }
 
 #[test]

@@ -17,9 +17,13 @@ mod vectors;
 
 // Attacks.
 mod attacks_http;
+mod attacks_operator;
 mod attacks_paths;
 mod attacks_tokens;
+mod chains;
+mod framing;
 mod leaks;
+mod no_cache;
 
 // Issuer and keys.
 mod issuer;
@@ -29,6 +33,7 @@ mod keys;
 mod origin_folder;
 mod origin_http;
 mod origin_nginx;
+mod redbot;
 
 // Operation, and real clients.
 mod balancers;
@@ -38,6 +43,7 @@ mod http2;
 mod limits;
 mod memory;
 mod second_looks;
+mod slow;
 mod systemd;
 mod telemetry;
 mod tls;

@@ -431,6 +431,17 @@ fn a_head_request_is_refused_with_the_same_head_and_no_body() {
             .collect();
         let answer = client.exchange("HEAD", &case.target, &headers);
         assert_eq!(answer.status, case.status, "{}: {answer:?}", case.what);
+        if case.code == "bad_request" {
+            // What follows a request with two readings is nobody's.
+            assert_eq!(
+                answer.header("connection"),
+                Some("close"),
+                "{}: {answer:?}",
+                case.what
+            );
+            assert!(client.is_closed(), "{}", case.what);
+            continue;
+        }
         let next = client.exchange("HEAD", &case.target, &headers);
         assert_eq!(
             next.status, case.status,

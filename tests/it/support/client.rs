@@ -287,6 +287,11 @@ impl Client {
         self.read_answer(false)
     }
 
+    /// As `try_read`, for the answer to a HEAD.
+    pub(crate) fn try_read_head_answer(&mut self) -> Result<Response, End> {
+        self.read_answer(true)
+    }
+
     /// Reads only the head of an answer; the body is left on the connection.
     pub(crate) fn read_only_head(&mut self) -> Response {
         let deadline = Deadline::after(self.patience);

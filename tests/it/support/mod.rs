@@ -5,6 +5,7 @@ pub(crate) mod adapter;
 pub(crate) mod client;
 pub(crate) mod conf;
 pub(crate) mod document;
+pub(crate) mod framing;
 pub(crate) mod gate;
 pub(crate) mod h2;
 pub(crate) mod mint;

@@ -406,11 +406,10 @@ impl Connection {
         };
         let length = if one("transfer-encoding").is_some() {
             loop {
-                if let Some(at) = find(&self.buffer[end..], b"0\r\n\r\n") {
-                    break at + 5;
-                }
-                if !self.more()? {
-                    return Ok(None);
+                match chunks(&self.buffer[end..]) {
+                    Some(length) => break length?,
+                    None if !self.more()? => return Ok(None),
+                    None => {}
                 }
             }
         } else {
@@ -534,6 +533,28 @@ fn serve_file(file: &File, seen: &Seen) -> Script {
         without_body(script, body.len())
     } else {
         script
+    }
+}
+
+/// How long a body in chunks is, trailers included; nothing while it is not all there.
+fn chunks(body: &[u8]) -> Option<io::Result<usize>> {
+    let mut at = 0;
+    loop {
+        let line = find(&body[at..], b"\r\n")?;
+        let size = String::from_utf8_lossy(&body[at..at + line]).into_owned();
+        let Ok(size) = usize::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16) else {
+            return Some(Err(io::ErrorKind::InvalidData.into()));
+        };
+        at += line + 2;
+        if size == 0 {
+            // Trailers, up to an empty line.
+            let end = find(&body[at - 2..], b"\r\n\r\n")?;
+            return Some(Ok(at + end + 2));
+        }
+        at += size + 2;
+        if at > body.len() {
+            return None;
+        }
     }
 }
 

@@ -91,6 +91,11 @@ impl Running {
         wait::until("it ends", || self.child.try_wait().expect("wait")).code()
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("wait").is_some()
+    }
+
     /// Fails with its output when it has ended.
     pub(crate) fn assert_running(&mut self) {
         if let Some(status) = self.child.try_wait().expect("wait") {
