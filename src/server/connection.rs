@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::parting::{Parting, Step};
 use super::peer;
 use super::settings::ClientAddressRule;
 use super::socket::{ClientSocket, InFlight, Progress, Waits};
@@ -64,16 +65,18 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     // Heads and small bodies leave at once; large bodies fill their segments anyway.
     let _ = stream.set_nodelay(true);
     let progress = Progress::new();
+    let parting = Parting::new();
     let socket = ClientSocket::new(stream, shared.waits, Arc::clone(&progress));
     let service = service_fn(|request: Request<Incoming>| {
         let in_flight = progress.begin();
         let client = peer::client(&shared.client_address, peer, request.headers());
-        let shared = &shared;
+        let (shared, parting) = (&shared, &parting);
         async move {
-            let response: Response<Recorded> = match shared.door {
+            let mut response: Response<Recorded> = match shared.door {
                 Door::Gate => shared.worker.gate(client, request).await,
                 Door::Issuer => shared.worker.issuer(client, request).await,
             };
+            parting.mark(&mut response);
             Ok::<_, Infallible>(response.map(|body| Tracked { body, in_flight }))
         }
     });
@@ -86,12 +89,13 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     let mut stage = shared.stage.clone();
     let result = loop {
         tokio::select! {
+            biased; // What can be read is read before the connection is closed as idle.
             result = connection.as_mut() => break result,
-            // The sender is gone only when the process ends.
-            _ = stage.changed() => match *stage.borrow_and_update() {
-                Stage::Serving => {}
-                Stage::Draining => connection.as_mut().graceful_shutdown(),
-                Stage::Ended => return,
+            step = parting.step(&mut stage, &progress) => match step {
+                // A connection without a request is none that hyper would close.
+                Step::Close if progress.is_unused() => return,
+                Step::Close => connection.as_mut().graceful_shutdown(),
+                Step::Cut => return,
             },
         }
     };

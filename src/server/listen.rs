@@ -4,11 +4,14 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
 
 use super::connection::{Shared, Stage, serve};
+use super::doors::until;
 use crate::telemetry::metrics::ConnectionError;
 
 /// Connections that the kernel holds until they are accepted.
@@ -59,6 +62,11 @@ impl Places {
         }
     }
 
+    /// Whether none is taken.
+    pub(super) fn are_free(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) == 0
+    }
+
     fn take(&self) -> Option<Place> {
         if self.taken.fetch_add(1, Ordering::Relaxed) >= self.all {
             self.taken.fetch_sub(1, Ordering::Relaxed);
@@ -82,7 +90,11 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, places: P
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stage.wait_for(|stage| *stage != Stage::Serving) => return Ok(()),
+            // Who waits in the queue has been told by the kernel that we are there.
+            _ = until(&mut stage, |stage| *stage != Stage::Serving) => match waiting(&listener).await {
+                Some(accepted) => accepted,
+                None => return Ok(()),
+            },
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -112,4 +124,13 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, places: P
             }
         }
     }
+}
+
+/// A connection that waits to be accepted, if there is one.
+async fn waiting(listener: &tokio::net::TcpListener) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+    std::future::poll_fn(|cx| match listener.poll_accept(cx) {
+        Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }

@@ -1,42 +1,56 @@
 //! The server: listeners, one thread with one runtime per worker, one control thread for the issuer, the admin port and
-//! what runs in the background. `Server::start` binds everything
-//! before it returns; `Running::stop` drains.
+//! what runs in the background. `Server::prepare` binds everything before it returns, `Running::accept` opens the doors,
+//! `Running::reload` swaps what requests are judged by, `Running::stop` drains.
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::app::{App, Services, Snapshot, Worker};
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::gate::refusal::Code;
-use crate::keysource::{JwksSource, KeySourceStats};
+use crate::keysource::JwksSource;
 use crate::origin::OriginStats;
 use crate::telemetry::access::{self, AccessLog};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::settings::LogSettings;
 
 mod admin;
+mod background;
 mod connection;
+pub mod control;
+mod doors;
 mod listen;
+mod parting;
 mod peer;
 pub mod settings;
 mod socket;
+pub mod takeover;
 
 use admin::Health;
+use background::{KeyAges, keep_keys};
 use connection::{Door, Shared, Stage};
-use listen::{Places, Port, accept, bind};
+use control::wire;
+use doors::{AcceptSwitch, Accepting, Sockets};
+use listen::{Places, Port, accept};
 use settings::{ClientAddressRule, Listeners, ServerSettings};
 use socket::Waits;
+use takeover::Socket;
 
 /// Threads of a worker that may wait for files at a time.
 const BLOCKING_THREADS: usize = 32;
+
+/// Between two looks at whether the last connection has ended.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long a pause waits for the workers; one that is busy for longer stops when it comes to it.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// What a server is started with.
 pub struct Setup {
@@ -58,27 +72,55 @@ pub struct Setup {
     pub clock: Clock,
 }
 
+/// What a reload brings. What is not here is fixed at the start.
+pub struct Reload {
+    /// What requests are judged by from now on; those that run live on the one they began with.
+    pub snapshot: Snapshot,
+    /// The routes' names, by number. A name keeps its number.
+    pub routes: Vec<(usize, Box<str>)>,
+    /// Key sets to keep current. One with the ring of a running source goes on undisturbed.
+    pub key_sources: Vec<JwksSource>,
+}
+
 /// A server that runs. Its drop cuts what is left; `stop` lets it end.
 pub struct Running {
+    /// As they are bound; emptied by a drain.
+    sockets: Vec<Socket>,
     gate: Vec<SocketAddr>,
     issuer: Option<SocketAddr>,
     admin: SocketAddr,
+    app: Arc<App>,
+    key_ages: KeyAges,
+    key_lists: mpsc::UnboundedSender<Vec<JwksSource>>,
+    accepting: AcceptSwitch,
     health: Arc<Health>,
     stage: watch::Sender<Stage>,
     threads: Vec<JoinHandle<()>>,
     settings: ServerSettings,
     metrics: Arc<Metrics>,
+    places: Places,
 }
 
 /// The server.
 pub struct Server;
 
 impl Server {
-    /// Binds and starts the threads. Requests are served from then on; `/readyz` says so after `Running::ready`.
+    /// Binds, starts the threads, and accepts. Requests are served from then on; `/readyz` says so after
+    /// `Running::ready`.
     ///
     /// # Errors
     /// When an address is taken or can't be bound, a thread can't be started, or the access log can't be opened.
     pub fn start(setup: Setup) -> io::Result<Running> {
+        let running = Self::prepare(setup, Vec::new())?;
+        running.accept();
+        Ok(running)
+    }
+
+    /// All of it but accepting, on the sockets that were handed over where their addresses are wanted.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn prepare(setup: Setup, handed: Vec<Socket>) -> io::Result<Running> {
         let Setup {
             listeners,
             settings,
@@ -89,27 +131,26 @@ impl Server {
             key_sources,
             clock,
         } = setup;
+        let mut sockets = Sockets::new(handed);
         // The admin port is bound first and alone: a second instance fails here, before it takes a share of the requests.
-        let admin_listener = named(listeners.admin, bind(listeners.admin, Port::Alone))?;
-        let issuer_listener = listeners
-            .issuer
-            .map(|address| named(address, bind(address, Port::Alone)))
-            .transpose()?;
+        let admin = sockets.at(wire::Door::Admin, listeners.admin, Port::Alone, 1)?;
+        let issuer = match listeners.issuer {
+            Some(address) => sockets.at(wire::Door::Issuer, address, Port::Alone, 1)?,
+            None => Vec::new(),
+        };
         let workers = match settings.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
-        let mut gate = listeners.gate.clone();
-        let mut gate_listeners: Vec<Vec<std::net::TcpListener>> = Vec::new();
-        for _ in 0..workers {
-            let mut own = Vec::new();
-            for address in &mut gate {
-                let listener = named(*address, bind(*address, Port::Shared))?;
-                // With port 0 the first worker's port is everybody's.
-                *address = listener.local_addr()?;
-                own.push(listener);
+        let mut gate: Vec<Vec<Arc<TcpListener>>> = vec![Vec::new(); workers];
+        for address in &listeners.gate {
+            let heaps = sockets.at(wire::Door::Gate, *address, Port::Shared, workers)?;
+            for (own, mut heap) in gate.iter_mut().zip(heaps) {
+                own.append(&mut heap);
             }
-            gate_listeners.push(own);
+        }
+        for address in sockets.close_unused() {
+            tracing::warn!(%address, "is no longer listened on");
         }
 
         let codes = Code::ALL.iter().map(|code| code.as_str()).collect();
@@ -117,13 +158,13 @@ impl Server {
         let access = AccessLog::start(&log.access, log.format)?;
         let origin_stats = Arc::new(OriginStats::default());
         connect_readings(&metrics, &access, &origin_stats);
-        read_key_ages(&metrics, &key_sources, &clock);
-        let background = Background {
-            key_sources,
-            clock: clock.clone(),
-        };
+        let key_ages = KeyAges::default();
+        key_ages.connect(&metrics, &clock);
+        key_ages.show(&key_sources);
+        let (key_lists, lists) = mpsc::unbounded_channel();
+        let _ = key_lists.send(key_sources);
         let services = Services {
-            clock,
+            clock: clock.clone(),
             metrics: Arc::clone(&metrics),
             access,
             origin_stats,
@@ -152,45 +193,61 @@ impl Server {
                 stage: stages.clone(),
             })
         };
+        let addresses = |door| {
+            let mut all: Vec<SocketAddr> = Vec::new();
+            for socket in sockets.all.iter().filter(|socket| socket.door == door) {
+                if !all.contains(&socket.address) {
+                    all.push(socket.address);
+                }
+            }
+            all
+        };
 
         let mut running = Running {
-            gate,
-            issuer: issuer_listener
-                .as_ref()
-                .map(|listener| listener.local_addr())
-                .transpose()?,
-            admin: admin_listener.local_addr()?,
+            gate: addresses(wire::Door::Gate),
+            issuer: addresses(wire::Door::Issuer).first().copied(),
+            admin: addresses(wire::Door::Admin)[0],
+            sockets: sockets.all,
+            app: Arc::clone(&app),
+            key_ages,
+            key_lists,
+            accepting: AcceptSwitch::new(),
             health: Arc::clone(&health),
             stage,
             threads: Vec::new(),
             settings: settings.clone(),
             metrics,
+            places: places.clone(),
         };
-        for (number, own) in gate_listeners.into_iter().enumerate() {
+        for (number, own) in gate.into_iter().enumerate() {
             let shared = shared(app.worker(), Door::Gate);
             let places = places.clone();
-            running.thread(format!("worker-{number}"), move |stages| {
-                work(own, shared, places, stages)
+            running.thread(format!("worker-{number}"), move |stages, accepting| {
+                work(own, shared, places, stages, accepting)
             })?;
         }
         let control = shared(app.worker(), Door::Issuer);
-        running.thread("control".into(), move |stages| {
-            control_loop(
-                admin_listener,
-                issuer_listener,
+        running.thread("control".into(), move |stages, accepting| async move {
+            let admin = accepting.clone().run(
+                admin.into_iter().flatten().collect(),
+                stages.clone(),
+                // Health and metrics are told to the last.
+                |stage| stage == Stage::Ended,
+                move |listener| admin::run(listener, Arc::clone(&health)),
+            );
+            tokio::spawn(admin);
+            tokio::spawn(keep_keys(lists, clock));
+            work(
+                issuer.into_iter().flatten().collect(),
                 control,
-                health,
-                background,
                 places,
                 stages,
+                accepting,
             )
+            .await;
         })?;
         Ok(running)
     }
-}
-
-fn named<T>(address: SocketAddr, result: io::Result<T>) -> io::Result<T> {
-    result.map_err(|error| io::Error::new(error.kind(), format!("can't listen on {address}: {error}")))
 }
 
 fn connect_readings(metrics: &Metrics, access: &Arc<AccessLog>, origin: &Arc<OriginStats>) {
@@ -213,43 +270,21 @@ fn connect_readings(metrics: &Metrics, access: &Arc<AccessLog>, origin: &Arc<Ori
     }));
 }
 
-/// The ages of fetched key sets; a set that was never fetched is as old as the process and more: infinite.
-fn read_key_ages(metrics: &Metrics, sources: &[JwksSource], clock: &Clock) {
-    let sets: Vec<_> = sources
-        .iter()
-        .map(|source| (source.ring.name().to_owned(), Arc::clone(&source.stats)))
-        .collect();
-    let clock = clock.clone();
-    metrics.read_key_ages(Box::new(move || {
-        let now = clock.now().millis();
-        let age = |last: i64| {
-            if last == 0 {
-                f64::INFINITY
-            } else {
-                (now - last).max(0) as f64 / 1000.0
-            }
-        };
-        let reading = |(name, stats): &(String, Arc<KeySourceStats>)| {
-            (
-                "keys",
-                name.clone(),
-                age(stats.last_success.load(Ordering::Relaxed)),
-            )
-        };
-        sets.iter().map(reading).collect()
-    }));
-}
-
 /// A worker: accepts and serves until the stage says otherwise and its connections have ended.
 async fn work(
-    listeners: Vec<std::net::TcpListener>,
+    sockets: Vec<Arc<TcpListener>>,
     shared: Arc<Shared>,
     places: Places,
     mut stages: watch::Receiver<Stage>,
+    accepting: Accepting,
 ) {
-    for listener in listeners {
-        tokio::spawn(accept(listener, Arc::clone(&shared), places.clone()));
-    }
+    let served = Arc::clone(&shared);
+    tokio::spawn(accepting.run(
+        sockets,
+        stages.clone(),
+        |stage| stage != Stage::Serving,
+        move |listener| accept(listener, Arc::clone(&served), places.clone()),
+    ));
     let flushed = Arc::clone(&shared);
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(access::TICK);
@@ -260,28 +295,6 @@ async fn work(
     });
     let _ = stages.wait_for(|stage| *stage == Stage::Ended).await;
     shared.worker.recorder().lines.flush();
-}
-
-/// What runs beside the requests.
-struct Background {
-    key_sources: Vec<JwksSource>,
-    clock: Clock,
-}
-
-async fn control_loop(
-    admin_listener: std::net::TcpListener,
-    issuer_listener: Option<std::net::TcpListener>,
-    shared: Arc<Shared>,
-    health: Arc<Health>,
-    background: Background,
-    places: Places,
-    stages: watch::Receiver<Stage>,
-) {
-    tokio::spawn(admin::run(admin_listener, health));
-    for source in background.key_sources {
-        tokio::spawn(source.run(background.clock.clone()));
-    }
-    work(issuer_listener.into_iter().collect(), shared, places, stages).await;
 }
 
 impl Running {
@@ -300,9 +313,53 @@ impl Running {
         self.admin
     }
 
+    /// All listening sockets, to be handed over.
+    pub fn sockets(&self) -> &[Socket] {
+        &self.sockets
+    }
+
+    /// Accepts connections from now on.
+    pub fn accept(&self) {
+        self.accepting.set(true);
+    }
+
+    /// Accepts no more. The sockets listen on, and what connects waits; connections that are there are served.
+    pub fn pause(&self) {
+        self.accepting.set(false);
+        let watch = Stopwatch::start();
+        while self.accepting.accepting() > 0 && watch.elapsed() < PAUSE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Lets `/readyz` say 200.
     pub fn ready(&self) {
         self.health.ready.store(true, Ordering::Release);
+    }
+
+    /// Lets `/readyz` say 503.
+    pub fn unready(&self) {
+        self.health.ready.store(false, Ordering::Release);
+    }
+
+    /// Puts a new configuration in the place of the old, in one step. Counters, the caches of verified tokens, pools and
+    /// whatever the new one has taken over of the old (rings, origins, the issuer's throttle) live on.
+    pub fn reload(&self, reload: Reload) {
+        let Reload {
+            snapshot,
+            routes,
+            key_sources,
+        } = reload;
+        self.metrics.name_routes(routes);
+        self.app.swap(snapshot);
+        self.key_ages.show(&key_sources);
+        let _ = self.key_lists.send(key_sources);
+        self.metrics.reloaded(true);
+    }
+
+    /// A reload failed: nothing has changed, but it is counted.
+    pub fn reload_failed(&self) {
+        self.metrics.reloaded(false);
     }
 
     /// Tasks that panicked so far.
@@ -310,17 +367,35 @@ impl Running {
         self.metrics.panics()
     }
 
+    /// How the server was set up to drain: for how long it still accepts, and for how long bodies may run on then.
+    pub fn drain_times(&self) -> (Duration, Duration) {
+        (self.settings.drain_delay, self.settings.drain_timeout)
+    }
+
+    /// Closes the listening sockets once their queues are empty. Answers say that the connection ends, idle connections
+    /// end after a moment, bodies run on. Nothing is fetched in the background any more.
+    pub fn drain(&mut self) {
+        let _ = self.key_lists.send(Vec::new());
+        self.sockets.clear();
+        let _ = self.stage.send(Stage::Draining);
+    }
+
+    /// Whether all connections have ended.
+    pub fn is_idle(&self) -> bool {
+        self.metrics.connections() <= 0 && self.places.are_free() && self.accepting.accepting() <= 1
+    }
+
     /// Drains: `/readyz` says 503 for the drain delay while connections are still accepted, then no more are, requests
     /// end and bodies run on up to the drain timeout; what is left is cut.
     pub fn stop(mut self) {
-        self.health.ready.store(false, Ordering::Release);
-        std::thread::sleep(self.settings.drain_delay);
-        let _ = self.stage.send(Stage::Draining);
-        let watch = crate::clock::Stopwatch::start();
-        while self.metrics.connections() > 0 && watch.elapsed() < self.settings.drain_timeout {
-            std::thread::sleep(Duration::from_millis(20));
+        let (delay, timeout) = self.drain_times();
+        self.unready();
+        std::thread::sleep(delay);
+        self.drain();
+        let watch = Stopwatch::start();
+        while !self.is_idle() && watch.elapsed() < timeout {
+            std::thread::sleep(LOOK);
         }
-        self.end();
     }
 
     fn end(&mut self) {
@@ -336,7 +411,7 @@ impl Running {
     fn thread<F>(
         &mut self,
         name: String,
-        main: impl FnOnce(watch::Receiver<Stage>) -> F + Send + 'static,
+        main: impl FnOnce(watch::Receiver<Stage>, Accepting) -> F + Send + 'static,
     ) -> io::Result<()>
     where
         F: Future<Output = ()>,
@@ -346,9 +421,10 @@ impl Running {
             .max_blocking_threads(BLOCKING_THREADS)
             .build()?;
         let stages = self.stage.subscribe();
+        let accepting = self.accepting.watch();
         self.threads
             .push(std::thread::Builder::new().name(name).spawn(move || {
-                runtime.block_on(main(stages));
+                runtime.block_on(main(stages, accepting));
                 // Files that are being read on other threads are not waited for.
                 runtime.shutdown_background();
             })?);

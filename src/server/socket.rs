@@ -37,6 +37,8 @@ pub(super) struct Progress {
     ended: AtomicU64,
     /// Whether a body broke off.
     cut: AtomicBool,
+    /// Whether a part of a head has come.
+    reading: AtomicBool,
 }
 
 /// A request that is being answered; its drop ends it.
@@ -51,6 +53,7 @@ impl Progress {
             busy: AtomicBool::new(false),
             ended: zero(0),
             cut: AtomicBool::new(false),
+            reading: AtomicBool::new(false),
         })
     }
 
@@ -58,12 +61,25 @@ impl Progress {
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.busy.store(true, Ordering::Relaxed);
+        self.reading.store(false, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
 
     /// A body broke off: the connection must not end as if it were whole.
     pub(super) fn cut(&self) {
         self.cut.store(true, Ordering::Relaxed);
+    }
+
+    /// For how long no request has been on its way; `None` where one is.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        let ended = self.start + Duration::from_millis(self.ended.load(Ordering::Relaxed));
+        let is_idle = !self.is_busy() && !self.reading.load(Ordering::Relaxed);
+        is_idle.then(|| ended.elapsed())
+    }
+
+    /// Whether no request came at all.
+    pub(super) fn is_unused(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) == 0
     }
 
     fn is_busy(&self) -> bool {
@@ -189,6 +205,7 @@ impl AsyncRead for ClientSocket {
             Poll::Ready(result) => {
                 if buffer.filled().len() > before && !this.head_begun && !this.progress.is_busy() {
                     this.head_begun = true;
+                    this.progress.reading.store(true, Ordering::Relaxed);
                     this.since = Instant::now();
                 }
                 Poll::Ready(result)
