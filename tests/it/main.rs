@@ -33,6 +33,9 @@ mod origin_nginx;
 // Operation, and real clients.
 mod browser;
 mod clients;
+mod drain;
 mod memory;
+mod reload;
 mod second_looks;
+mod takeover;
 mod telemetry;

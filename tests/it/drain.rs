@@ -1,0 +1,133 @@
+//! The end of a server: requests that were on their way are answered, connections end as clients must expect, and
+//! nothing waits longer than it may.
+
+use crate::support::origin::Signal;
+use crate::support::program::Binary;
+use crate::support::{Client, End, Origin, Script, Setup, Token, conf, wait};
+
+fn token(path: &str) -> String {
+    let now = mediagate::clock::Clock::system().now().secs();
+    Token::whole().claim("iat", now).expires(now + 3600).at(path)
+}
+
+fn start(origin: &Origin, times: &str) -> Binary {
+    Binary::start(Setup::new(conf::http(origin.address()) + &conf::route()).server(times))
+}
+
+fn until_closed(binary: &Binary) {
+    wait::until_true("the gate's port is closed", || {
+        std::net::TcpStream::connect(binary.gate).is_err()
+    });
+}
+
+#[test]
+fn a_kept_connection_gets_its_next_answer_and_is_told_that_it_is_the_last() {
+    let origin = Origin::start();
+    let mut binary = start(&origin, "drain_delay = \"0s\"\ndrain_timeout = \"60s\"");
+    let mut client = Client::connect(binary.gate);
+    assert_eq!(
+        client.get(&token("/a"), &[]).expect(200).header("connection"),
+        None
+    );
+    binary.signal("TERM");
+    until_closed(&binary);
+    let answer = client.get(&token("/a"), &[]).expect(200);
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(client.is_closed());
+    assert_eq!(binary.running.code(), Some(0));
+}
+
+#[test]
+fn idle_connections_and_those_that_never_asked_end_orderly_and_hold_nothing_up() {
+    let origin = Origin::start();
+    let mut binary = start(&origin, "drain_delay = \"0s\"\ndrain_timeout = \"5m\"");
+    let mut idle = Client::connect(binary.gate);
+    idle.get(&token("/a"), &[]).expect(200);
+    let mut unused = Client::connect(binary.gate);
+    binary.signal("TERM");
+    // An end, not a reset.
+    assert_eq!(idle.read_to_end(), (Vec::new(), End::Cut));
+    assert_eq!(unused.read_to_end(), (Vec::new(), End::Cut));
+    assert_eq!(binary.running.code(), Some(0));
+}
+
+#[test]
+fn a_body_runs_to_its_end_and_the_next_request_of_its_connection_is_answered_too() {
+    let origin = Origin::start();
+    let go_on = Signal::default();
+    origin.on(
+        "/slow",
+        Script::new()
+            .head("200 OK", &[("Content-Length", "10")])
+            .send("first")
+            .wait(&go_on)
+            .send("other"),
+    );
+    let mut binary = start(&origin, "drain_delay = \"0s\"\ndrain_timeout = \"60s\"");
+    let mut client = Client::connect(binary.gate);
+    client.request("GET", &token("/slow"), &[]);
+    client.read_only_head();
+    binary.signal("TERM");
+    until_closed(&binary);
+    go_on.raise();
+    assert_eq!(client.read_bytes(10), b"firstother");
+    // Its head had gone before the drain began: it could not say that it was the last.
+    let answer = client.get(&token("/a"), &[]).expect(200);
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(binary.running.code(), Some(0));
+}
+
+#[test]
+fn a_request_that_was_half_sent_is_answered() {
+    let origin = Origin::start();
+    let mut binary = start(&origin, "drain_delay = \"0s\"\ndrain_timeout = \"60s\"");
+    let mut client = Client::connect(binary.gate);
+    client.get(&token("/a"), &[]).expect(200);
+    client.send(format!("GET {} HTTP/1.1\r\nHo", token("/b")));
+    binary.signal("TERM");
+    until_closed(&binary);
+    wait::pause(
+        std::time::Duration::from_millis(1500),
+        "longer than an idle connection lives",
+    );
+    client.send(format!("st: {}\r\n\r\n", crate::support::client::HOST));
+    let answer = client.read().expect(200);
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(binary.running.code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let origin = Origin::start();
+    let stall = Script::new()
+        .head("200 OK", &[("Content-Length", "10")])
+        .send("x")
+        .stall();
+    origin.on("/slow", stall);
+    for delay in ["5m", "0s"] {
+        let mut binary = start(
+            &origin,
+            &format!("drain_delay = \"{delay}\"\ndrain_timeout = \"1h\""),
+        );
+        let mut client = Client::connect(binary.gate);
+        client.request("GET", &token("/slow"), &[]);
+        client.read_only_head();
+        binary.signal("TERM");
+        wait::until_true("it is draining", || {
+            Client::connect(binary.admin)
+                .any_header()
+                .get("/readyz", &[])
+                .status
+                == 503
+        });
+        if delay == "5m" {
+            Client::connect(binary.gate).get(&token("/a"), &[]).expect(200);
+        } else {
+            until_closed(&binary);
+        }
+        binary.running.assert_running();
+        binary.signal("INT");
+        assert_eq!(binary.running.code(), Some(0));
+        assert!(client.read_bytes(10).len() < 10, "the body is cut");
+    }
+}
