@@ -229,9 +229,12 @@ fn a_new_process_that_dies_or_hangs_half_way_gives_the_old_one_everything_back()
     for hangs in [false, true] {
         let wire = half_way(&binary);
         // Nobody accepts now; who connects waits in the queue. Who is connected is served.
+        let seen = origin.seen().len();
         let mut waiting = Client::connect(binary.gate);
         waiting.request("GET", &token("/a"), &[]);
         kept.get(&token("/a"), &[]).expect(200);
+        kept.get(&token("/a"), &[]).expect(200);
+        assert_eq!(origin.seen().len(), seen + 2, "somebody accepted");
         if !hangs {
             drop(wire);
             assert_eq!(waiting.read().status, 200);
