@@ -4,10 +4,9 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 
 use super::connection::{Shared, Stage, serve};
@@ -91,7 +90,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, places: P
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             // Who waits in the queue has been told by the kernel that we are there.
-            _ = until(&mut stage, |stage| *stage != Stage::Serving) => match waiting(&listener).await {
+            _ = until(&mut stage, |stage| *stage != Stage::Serving) => match waiting(&listener) {
                 Some(accepted) => accepted,
                 None => return Ok(()),
             },
@@ -126,11 +125,35 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, places: P
     }
 }
 
-/// A connection that waits to be accepted, if there is one.
-async fn waiting(listener: &tokio::net::TcpListener) -> Option<io::Result<(TcpStream, SocketAddr)>> {
-    std::future::poll_fn(|cx| match listener.poll_accept(cx) {
-        Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
+/// A connection that waits to be accepted, if there is one. Asks the kernel: the runtime may not have heard of it yet.
+fn waiting(listener: &tokio::net::TcpListener) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+    let (socket, peer) = match SockRef::from(listener).accept() {
+        Ok(accepted) => accepted,
+        Err(_) => return None,
+    };
+    let stream = socket
+        .set_nonblocking(true)
+        .and_then(|()| TcpStream::from_std(socket.into()));
+    Some(stream.and_then(|stream| Ok((stream, peer.as_socket().ok_or(io::ErrorKind::InvalidData)?))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_is_taken_in_one_by_one() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), Port::Alone).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(waiting(&listener).is_none());
+        let clients: Vec<_> = (0..3)
+            .map(|_| std::net::TcpStream::connect(address).unwrap())
+            .collect();
+        for client in &clients {
+            let (_, peer) = waiting(&listener).unwrap().unwrap();
+            assert_eq!(peer, client.local_addr().unwrap());
+        }
+        assert!(waiting(&listener).is_none());
+    }
 }

@@ -36,6 +36,8 @@ const PREPARATION: Duration = Duration::from_secs(60);
 const CHANGE: Duration = Duration::from_secs(5);
 /// How long the lock is tried for: the kernel may close a dead process's connection before its files.
 const LOCK: Duration = Duration::from_secs(3);
+/// More sockets than any server has.
+const MAX_ALL: usize = 65_536;
 /// Between two tries.
 const TRY_AGAIN: Duration = Duration::from_millis(5);
 
@@ -159,23 +161,8 @@ impl Successor {
     pub fn ask(folder: &Path) -> Result<Self, TakeoverError> {
         let mut wire = control::connect(folder, PREPARATION).map_err(TakeoverError::Unreachable)?;
         wire.send(&Message::Command(Command::Takeover), &[])?;
-        let mut sockets = Vec::new();
-        loop {
-            let (passed, is_last, descriptors) = match wire.receive()? {
-                (Message::Sockets { sockets, last }, descriptors) => (sockets, last, descriptors),
-                (Message::Refused(why), _) => return Err(TakeoverError::Refused(why)),
-                _ => return Err(TakeoverError::Protocol),
-            };
-            if passed.len() != descriptors.len() {
-                return Err(TakeoverError::Protocol);
-            }
-            for (named, descriptor) in passed.into_iter().zip(descriptors) {
-                sockets.push(checked(named.door, TcpListener::from(descriptor))?);
-            }
-            if is_last {
-                return Ok(Self { wire, sockets });
-            }
-        }
+        let sockets = receive_all(&mut wire)?;
+        Ok(Self { wire, sockets })
     }
 
     /// Everything but accepting has begun: waits for the old process to let go, and takes the lock.
@@ -194,6 +181,26 @@ impl Successor {
     pub fn serving(mut self) {
         // Where it does not hear it, it finds the lock taken.
         let _ = self.wire.send(&Message::Serving, &[]);
+    }
+}
+
+fn receive_all(wire: &mut Wire) -> Result<Vec<Socket>, TakeoverError> {
+    let mut sockets = Vec::new();
+    loop {
+        let (passed, is_last, descriptors) = match wire.receive()? {
+            (Message::Sockets { sockets, last }, descriptors) => (sockets, last, descriptors),
+            (Message::Refused(why), _) => return Err(TakeoverError::Refused(why)),
+            _ => return Err(TakeoverError::Protocol),
+        };
+        if passed.is_empty() || passed.len() != descriptors.len() || sockets.len() >= MAX_ALL {
+            return Err(TakeoverError::Protocol);
+        }
+        for (named, descriptor) in passed.into_iter().zip(descriptors) {
+            sockets.push(checked(named.door, TcpListener::from(descriptor))?);
+        }
+        if is_last {
+            return Ok(sockets);
+        }
     }
 }
 
@@ -219,5 +226,80 @@ fn take(folder: &Path) -> Result<StateLock, LockError> {
             Err(LockError::Held(_)) if watch.elapsed() < LOCK => std::thread::sleep(TRY_AGAIN),
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn pair() -> (Wire, Wire) {
+        let (one, other) = UnixStream::pair().unwrap();
+        let patience = Duration::from_secs(20);
+        (
+            Wire::new(one, patience).unwrap(),
+            Wire::new(other, patience).unwrap(),
+        )
+    }
+
+    fn socket() -> Socket {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Socket {
+            door: Door::Gate,
+            address: listener.local_addr().unwrap(),
+            listener: Arc::new(listener),
+        }
+    }
+
+    #[test]
+    fn more_sockets_than_a_frame_holds_all_arrive_in_order() {
+        let (mut old, mut new) = pair();
+        let kinds = [socket(), socket(), socket()];
+        let many: Vec<Socket> = kinds.iter().cycle().take(2 * MAX_SOCKETS + 1).cloned().collect();
+        let wanted: Vec<SocketAddr> = many.iter().map(|socket| socket.address).collect();
+        let offering = std::thread::spawn(move || offer(&mut old, many));
+        let sockets = receive_all(&mut new).unwrap();
+        new.send(&Message::Ready, &[]).unwrap();
+        offering.join().unwrap().unwrap();
+        let got: Vec<SocketAddr> = sockets.iter().map(|socket| socket.address).collect();
+        assert_eq!(got, wanted);
+    }
+
+    #[test]
+    fn what_does_not_listen_or_was_not_sent_is_refused() {
+        let named = |count: u16| Message::Sockets {
+            sockets: (0..count)
+                .map(|at| Listening {
+                    door: Door::Gate,
+                    address: SocketAddr::from(([127, 0, 0, 1], at)),
+                })
+                .collect(),
+            last: true,
+        };
+        let socket = socket();
+        let stream = std::net::TcpStream::connect(socket.address).unwrap();
+        let other = socket.listener.as_fd();
+        for (message, descriptors) in [
+            (named(2), vec![other]),
+            (named(0), vec![other]),
+            (named(1), vec![stream.as_fd()]),
+            (Message::Yours, vec![]),
+        ] {
+            let (mut old, mut new) = pair();
+            old.send(&message, &descriptors).unwrap();
+            assert!(
+                matches!(receive_all(&mut new), Err(TakeoverError::Protocol)),
+                "{message:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_new_process_that_leaves_before_it_is_ready_changes_nothing() {
+        let (mut old, new) = pair();
+        drop(new);
+        assert!(offer(&mut old, vec![socket()]).is_err());
     }
 }
