@@ -13,6 +13,9 @@ use super::control::wire::Door;
 use super::listen::{Port, bind};
 use super::takeover::Socket;
 
+/// A socket, and the place of its listener among those of its door.
+pub(super) type Placed = (usize, Arc<TcpListener>);
+
 /// The sockets of a server, as they were bound or handed over.
 pub(super) struct Sockets {
     /// Handed over and not yet used.
@@ -29,16 +32,16 @@ impl Sockets {
         }
     }
 
-    /// The sockets at this address, in one heap per worker. Each that was handed over is used, since each has a queue of
+    /// The sockets at this address, the listener at this place of its door, in one heap per worker. Each that was handed over is used, since each has a queue of
     /// its own; where there are fewer than workers, several accept from one. No socket is bound beside handed ones: what
     /// would connect to it were lost if this process did not come to accept.
     pub(super) fn at(
         &mut self,
         door: Door,
-        address: SocketAddr,
+        (place, address): (usize, SocketAddr),
         port: Port,
         workers: usize,
-    ) -> io::Result<Vec<Vec<Arc<TcpListener>>>> {
+    ) -> io::Result<Vec<Vec<Placed>>> {
         let mut found: Vec<Socket> = Vec::new();
         self.handed.retain(|socket| {
             let fits = match (address.port(), found.first()) {
@@ -78,7 +81,7 @@ impl Sockets {
                     .iter()
                     .enumerate()
                     .filter(own)
-                    .map(|(_, socket)| Arc::clone(&socket.listener))
+                    .map(|(_, socket)| (place, Arc::clone(&socket.listener)))
                     .collect()
             })
             .collect();
@@ -133,14 +136,14 @@ impl AcceptSwitch {
 }
 
 impl Accepting {
-    /// Runs `accept` on a copy of each socket while the server accepts. Ends, and closes the sockets, at a stage that
-    /// `ends`; the running acceptors see that by themselves.
+    /// Runs `accept` on a copy of each socket while the server accepts, with the place of its listener in the
+    /// configuration. Ends, and closes the sockets, at a stage that `ends`; the running acceptors see that by themselves.
     pub(super) async fn run<F>(
         mut self,
-        sockets: Vec<Arc<TcpListener>>,
+        sockets: Vec<Placed>,
         mut stage: watch::Receiver<Stage>,
         ends: fn(Stage) -> bool,
-        accept: impl Fn(TcpListener) -> F,
+        accept: impl Fn(usize, TcpListener) -> F,
     ) where
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
@@ -151,9 +154,9 @@ impl Accepting {
             }
             let one = Count::new(&self.accept);
             let mut acceptors = Vec::with_capacity(sockets.len());
-            for socket in &sockets {
+            for (place, socket) in &sockets {
                 match socket.try_clone() {
-                    Ok(copy) => acceptors.push(tokio::spawn(accept(copy))),
+                    Ok(copy) => acceptors.push(tokio::spawn(accept(*place, copy))),
                     Err(error) => tracing::error!(%error, "a socket can't be accepted from"),
                 }
             }
@@ -219,17 +222,20 @@ mod tests {
                 ..socket(Door::Gate)
             })
             .collect();
-        let place = |one: &Arc<TcpListener>| {
+        let number = |(place, one): &Placed| {
+            assert_eq!(*place, 4);
             all.iter()
                 .position(|socket| Arc::ptr_eq(&socket.listener, one))
                 .unwrap()
         };
         let mut sockets = Sockets::new(all.clone());
-        let heaps = sockets.at(Door::Gate, address, Port::Shared, workers).unwrap();
+        let heaps = sockets
+            .at(Door::Gate, (4, address), Port::Shared, workers)
+            .unwrap();
         assert_eq!(sockets.all.len(), handed, "none was bound beside them");
         heaps
             .iter()
-            .map(|heap| heap.iter().map(place).collect())
+            .map(|heap| heap.iter().map(number).collect())
             .collect()
     }
 
@@ -253,8 +259,8 @@ mod tests {
         let (was_issuer, other) = (socket(Door::Issuer), socket(Door::Gate));
         let address = was_issuer.address;
         let mut sockets = Sockets::new(vec![was_issuer.clone(), other.clone()]);
-        let heaps = sockets.at(Door::Gate, address, Port::Shared, 1).unwrap();
-        assert!(Arc::ptr_eq(&heaps[0][0], &was_issuer.listener));
+        let heaps = sockets.at(Door::Gate, (4, address), Port::Shared, 1).unwrap();
+        assert!(Arc::ptr_eq(&heaps[0][0].1, &was_issuer.listener));
         assert_eq!(sockets.all[0].door, Door::Gate);
         assert_eq!(sockets.close_unused(), [other.address]);
     }
@@ -263,7 +269,7 @@ mod tests {
     fn a_fresh_address_is_bound_once_per_worker_on_one_port() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut sockets = Sockets::new(Vec::new());
-        let heaps = sockets.at(Door::Gate, any, Port::Shared, 3).unwrap();
+        let heaps = sockets.at(Door::Gate, (4, any), Port::Shared, 3).unwrap();
         assert_eq!(heaps.len(), 3);
         assert!(
             sockets

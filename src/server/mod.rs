@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -38,7 +38,7 @@ use admin::Health;
 use background::{KeyAges, keep_keys};
 use connection::{Door, Shared, Stage};
 use control::wire;
-use doors::{AcceptSwitch, Accepting, Sockets};
+use doors::{AcceptSwitch, Accepting, Placed, Sockets};
 use listen::{Places, Port, accept};
 use settings::{ClientAddressRule, Listeners, ServerSettings};
 use socket::Waits;
@@ -133,18 +133,18 @@ impl Server {
         } = setup;
         let mut sockets = Sockets::new(handed);
         // The admin port is bound first and alone: a second instance fails here, before it takes a share of the requests.
-        let admin = sockets.at(wire::Door::Admin, listeners.admin, Port::Alone, 1)?;
+        let admin = sockets.at(wire::Door::Admin, (0, listeners.admin), Port::Alone, 1)?;
         let issuer = match listeners.issuer {
-            Some(address) => sockets.at(wire::Door::Issuer, address, Port::Alone, 1)?,
+            Some(address) => sockets.at(wire::Door::Issuer, (0, address), Port::Alone, 1)?,
             None => Vec::new(),
         };
         let workers = match settings.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
-        let mut gate: Vec<Vec<Arc<TcpListener>>> = vec![Vec::new(); workers];
-        for address in &listeners.gate {
-            let heaps = sockets.at(wire::Door::Gate, *address, Port::Shared, workers)?;
+        let mut gate: Vec<Vec<Placed>> = vec![Vec::new(); workers];
+        for (place, address) in listeners.gate.iter().enumerate() {
+            let heaps = sockets.at(wire::Door::Gate, (place, *address), Port::Shared, workers)?;
             for (own, mut heap) in gate.iter_mut().zip(heaps) {
                 own.append(&mut heap);
             }
@@ -233,7 +233,7 @@ impl Server {
                 stages.clone(),
                 // Health and metrics are told to the last.
                 |stage| stage == Stage::Ended,
-                move |listener| admin::run(listener, Arc::clone(&health)),
+                move |_, listener| admin::run(listener, Arc::clone(&health)),
             );
             tokio::spawn(admin);
             tokio::spawn(keep_keys(lists, clock));
@@ -272,7 +272,7 @@ fn connect_readings(metrics: &Metrics, access: &Arc<AccessLog>, origin: &Arc<Ori
 
 /// A worker: accepts and serves until the stage says otherwise and its connections have ended.
 async fn work(
-    sockets: Vec<Arc<TcpListener>>,
+    sockets: Vec<Placed>,
     shared: Arc<Shared>,
     places: Places,
     mut stages: watch::Receiver<Stage>,
@@ -283,7 +283,7 @@ async fn work(
         sockets,
         stages.clone(),
         |stage| stage != Stage::Serving,
-        move |listener| accept(listener, Arc::clone(&served), places.clone()),
+        move |_, listener| accept(listener, Arc::clone(&served), places.clone()),
     ));
     let flushed = Arc::clone(&shared);
     tokio::spawn(async move {
