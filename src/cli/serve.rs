@@ -102,16 +102,18 @@ pub(super) fn serve(path: &Path, flags: &Flags) -> Result<(), Failed> {
     let (handovers, ready) = mpsc::channel(1);
     let desk = Desk::new(running.sockets().to_vec(), handovers);
     let control = bind_control(&runtime, &state)?;
+    let reloader = Reloader::start(path.to_owned(), files, kept)?;
     announce(&running, &banner).map_err(Failed::other)?;
     running.ready();
     running.accept();
+    // From here on nothing fails: there is nobody to fall back to.
     if let Some(successor) = successor {
         successor.serving();
     }
     tell(Phase::Ready);
     let serving = Serving {
         running,
-        reloader: Reloader::start(path.to_owned(), files, kept)?,
+        reloader,
         fixed,
         lock,
         state,

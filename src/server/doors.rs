@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -12,6 +13,9 @@ use super::connection::Stage;
 use super::control::wire::Door;
 use super::listen::{Port, bind};
 use super::takeover::Socket;
+
+/// After there was no descriptor left for a socket.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// A socket, and the place of its listener among those of its door.
 pub(super) type Placed = (usize, Arc<TcpListener>);
@@ -143,7 +147,7 @@ impl Accepting {
         sockets: Vec<Placed>,
         mut stage: watch::Receiver<Stage>,
         ends: fn(Stage) -> bool,
-        accept: impl Fn(usize, TcpListener) -> F,
+        accept: impl Fn(usize, TcpListener) -> F + Clone + Send + 'static,
     ) where
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
@@ -153,13 +157,16 @@ impl Accepting {
                 _ = until(&mut stage, |stage| ends(*stage)) => return,
             }
             let one = Count::new(&self.accept);
-            let mut acceptors = Vec::with_capacity(sockets.len());
-            for (place, socket) in &sockets {
-                match socket.try_clone() {
-                    Ok(copy) => acceptors.push(tokio::spawn(accept(*place, copy))),
-                    Err(error) => tracing::error!(%error, "a socket can't be accepted from"),
-                }
-            }
+            let acceptors: Vec<_> = sockets
+                .iter()
+                .map(|(place, socket)| {
+                    let (place, socket, accept) = (*place, Arc::clone(socket), accept.clone());
+                    tokio::spawn(async move {
+                        let copy = copy_of(&socket).await;
+                        accept(place, copy).await
+                    })
+                })
+                .collect();
             tokio::select! {
                 _ = until(&mut self.wanted, |on| !*on) => {}
                 _ = until(&mut stage, |stage| ends(*stage)) => {
@@ -176,6 +183,17 @@ impl Accepting {
             }
             drop(one);
         }
+    }
+}
+
+/// Another descriptor of a socket, as soon as there is room for one.
+async fn copy_of(socket: &TcpListener) -> TcpListener {
+    loop {
+        match socket.try_clone() {
+            Ok(copy) => return copy,
+            Err(error) => tracing::error!(%error, "a socket can't be accepted from; trying again"),
+        }
+        tokio::time::sleep(TRY_AGAIN).await;
     }
 }
 

@@ -120,6 +120,7 @@ pub fn hand_over(
     resume: impl FnOnce(),
 ) -> Outcome {
     pause();
+    // Whoever comes to hold more of the state than the lock lets go of it here, before the lock.
     *lock = None;
     let answer = wire
         .set_patience(CHANGE)

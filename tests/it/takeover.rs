@@ -315,6 +315,38 @@ fn a_new_process_that_is_killed_at_any_moment_costs_no_request() {
     Client::connect(gate).get(&token("/a"), &[]).expect(200);
 }
 
+/// Where the issuer listens, by what was printed.
+fn issuer(process: &Running) -> SocketAddr {
+    wait::until("the issuer's address is printed", || {
+        let text = process.stdout.text();
+        let rest = text.split("issuer http://").nth(1)?;
+        rest.split(',').next()?.parse().ok()
+    })
+}
+
+#[test]
+fn the_issuers_socket_is_handed_over_too_also_where_its_port_was_any_free_one() {
+    let origin = Origin::start();
+    let toml = conf::http(origin.address())
+        + &conf::route_with("files", "/", "mount = [\"native\"]")
+        + &conf::fynn_route()
+        + &conf::issuer(conf::RULE);
+    let mut binary = Binary::start(Setup::new(toml));
+    let address = issuer(&binary.running);
+    let ask = || {
+        Client::connect(address)
+            .any_header()
+            .get("/.well-known/jwks.json", &[])
+            .status
+    };
+    assert_eq!(ask(), 200);
+    let new = succeed(&binary);
+    let mut old = std::mem::replace(&mut binary.running, new);
+    assert_eq!(old.code(), Some(0));
+    assert_eq!(issuer(&binary.running), address);
+    assert_eq!(ask(), 200);
+}
+
 #[test]
 fn a_takeover_where_nobody_serves_is_a_start() {
     let (files, origin) = (tempfile::tempdir().unwrap(), Origin::start());
