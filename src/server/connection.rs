@@ -92,8 +92,6 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
             biased; // What can be read is read before the connection is closed as idle.
             result = connection.as_mut() => break result,
             step = parting.step(&mut stage, &progress) => match step {
-                // A connection without a request is none that hyper would close.
-                Step::Close if progress.is_unused() => return,
                 Step::Close => connection.as_mut().graceful_shutdown(),
                 Step::Cut => return,
             },

@@ -77,11 +77,6 @@ impl Progress {
         is_idle.then(|| ended.elapsed())
     }
 
-    /// Whether no request came at all.
-    pub(super) fn is_unused(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) == 0
-    }
-
     fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed)
     }

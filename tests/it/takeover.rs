@@ -39,6 +39,8 @@ fn setup(files: &Path, origin: &Origin) -> Setup {
     Setup::new(
         folder + &zeros + &conf::http(origin.address()) + &route("folder") + &route("zeros") + &conf::route(),
     )
+    // A takeover gives bodies all the time they need.
+    .server("drain_delay = \"0s\"\ndrain_timeout = \"0s\"")
 }
 
 fn state(binary: &Binary) -> PathBuf {
@@ -278,26 +280,15 @@ fn a_new_process_that_is_killed_at_any_moment_costs_no_request() {
     let (files, origin) = (tempfile::tempdir().unwrap(), Origin::start());
     let mut binary = Binary::start(setup(files.path(), &origin));
     let gate = binary.gate;
-    let mut killed = 0;
-    for millis in (0..).step_by(7) {
+    let mut survived = 0;
+    for millis in (0..).step_by(9).take(15) {
         let mut new = binary.another(&["--takeover"]);
         wait::pause(
             Duration::from_millis(millis),
             "it is killed at some moment of its start",
         );
-        let serves = serving(&state(&binary)) == Some(new.id());
-        if serves || new.stdout.text().contains("mediagate: gate") {
-            // It may have been given everything: then it is the one to be asked.
-            wait::until_true("it serves", || serving(&state(&binary)) == Some(new.id()));
-            new.assert_running();
-            assert_eq!(binary.running.code(), Some(0));
-            binary.running = new;
-            break;
-        }
         new.signal("KILL");
-        killed += 1;
-        let mut ended = || new.ended();
-        wait::until("it is dead", &mut ended);
+        wait::until("it is dead", || new.ended());
         let old_ended = wait::until("the old one serves or has ended", || {
             match binary.running.ended() {
                 Some(_) => Some(true),
@@ -306,12 +297,16 @@ fn a_new_process_that_is_killed_at_any_moment_costs_no_request() {
         });
         if old_ended {
             // Killed after it had confirmed: a crash of the only server, which is another matter.
-            binary.running = binary.another(&[]);
-            wait::until_true("it is up again", || TcpStream::connect(gate).is_ok());
+            let again = succeed_plainly(&binary);
+            binary.running = again;
+        } else {
+            survived += 1;
         }
         Client::connect(gate).get(&token("/a"), &[]).expect(200);
     }
-    assert!(killed >= 3, "only {killed} were killed");
+    assert!(survived > 0, "none was killed in time");
+    let new = succeed(&binary);
+    binary.running = new;
     Client::connect(gate).get(&token("/a"), &[]).expect(200);
 }
 
