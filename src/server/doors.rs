@@ -153,6 +153,7 @@ impl Accepting {
     {
         loop {
             tokio::select! {
+                biased; // Even at the end: the queues are emptied, unless another process has the sockets.
                 there = until(&mut self.wanted, |on| *on) => if !there { return },
                 _ = until(&mut stage, |stage| ends(*stage)) => return,
             }

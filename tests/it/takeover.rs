@@ -118,6 +118,15 @@ fn ask_on(gate: SocketAddr, path: &str, stop: &AtomicBool, answers: &AtomicUsize
     }
 }
 
+/// Tells all who ask to stop, also where the test fails.
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Waits until so many more answers have come.
 fn more(answers: &AtomicUsize, count: usize) {
     let before = answers.load(Ordering::SeqCst);
@@ -136,6 +145,7 @@ fn several_takeovers_in_a_row_cut_no_body_and_fail_no_request() {
     let mut downloads = Vec::new();
     let mut processes = Vec::new();
     std::thread::scope(|scope| {
+        let at_the_end = Stop(&stop);
         let mut asking = Vec::new();
         for path in ["/folder/small", "/a", "/folder/small", "/b"] {
             let (stop, answers) = (&stop, &answers);
@@ -164,7 +174,7 @@ fn several_takeovers_in_a_row_cut_no_body_and_fail_no_request() {
             processes.push(std::mem::replace(&mut binary.running, new));
             more(&answers, 20);
         }
-        stop.store(true, Ordering::SeqCst);
+        drop(at_the_end);
         // Nobody failed so far, or this does.
         for one in asking {
             one.join().unwrap();
@@ -261,6 +271,27 @@ fn a_new_process_that_dies_or_hangs_half_way_gives_the_old_one_everything_back()
     Client::connect(binary.gate).get(&token("/a"), &[]).expect(200);
     drop(kept);
     assert_eq!(old.code(), Some(0));
+}
+
+#[test]
+fn who_waits_to_be_accepted_when_the_end_comes_is_still_served() {
+    let (files, origin) = (tempfile::tempdir().unwrap(), Origin::start());
+    let mut binary = Binary::start(setup(files.path(), &origin));
+    binary
+        .edit("drain_timeout = \"0s\"", "drain_timeout = \"1m\"")
+        .edit("workers = 1", "workers = 2");
+    binary.running = succeed(&binary);
+    let wire = half_way(&binary);
+    let mut waiting: Vec<Client> = (0..8).map(|_| Client::connect(binary.gate)).collect();
+    binary.signal("TERM");
+    for client in &mut waiting {
+        client.request("GET", &token("/a"), &[]);
+    }
+    drop(wire);
+    for client in &mut waiting {
+        assert_eq!(client.read().expect(200).header("connection"), Some("close"));
+    }
+    assert_eq!(binary.running.code(), Some(0));
 }
 
 #[test]
