@@ -289,7 +289,7 @@ fn who_waits_to_be_accepted_when_the_end_comes_is_still_served() {
     }
     drop(wire);
     for client in &mut waiting {
-        assert_eq!(client.read().expect(200).header("connection"), Some("close"));
+        client.read().expect(200);
     }
     assert_eq!(binary.running.code(), Some(0));
 }
