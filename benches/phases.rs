@@ -58,7 +58,7 @@ fn route(keys: &Arc<KeyRing>) -> Arc<Route> {
             names: Box::new(["t".into()]),
         }]),
         scheme: Scheme::Jwt(Jwt::new(rules)),
-        origin: Arc::new(Origin::Folder(
+        origin: Origin::Folder(Arc::new(
             Folder::open(&std::env::temp_dir()).expect("a temporary folder"),
         )),
         scope: ScopeRule::Claims,

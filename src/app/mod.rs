@@ -1,7 +1,10 @@
 //! Which door: the gate, or the issuer where a route mounts its dialects. What a request needs comes in two halves: a
 //! `Snapshot`, replaced whole, and `Services`, which outlive it. The issuer is the cold door and is boxed.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -88,9 +91,9 @@ impl App {
     }
 
     /// What one worker has for itself: its origin connections, its cache, its counters and lines.
-    pub fn worker(self: &Arc<Self>) -> Worker {
+    pub fn worker(self: &Arc<Self>) -> Arc<Worker> {
         let services = &self.services;
-        Worker {
+        Arc::new(Worker {
             app: Arc::clone(self),
             pools: Pools::new(Arc::clone(&services.origin_stats)),
             cache: TokenCache::new(services.token_cache),
@@ -98,6 +101,26 @@ impl App {
                 lines: services.access.lines(),
                 counters: services.metrics.worker(),
             }),
+        })
+    }
+}
+
+/// An answer in the making, by one of the two doors. The issuer is the cold one.
+#[expect(clippy::large_enum_variant, reason = "the large one is the hot one")]
+pub enum Handling {
+    /// By the gate.
+    Gate(gate::Handling),
+    /// By the issuer.
+    Issuer(Pin<Box<dyn Future<Output = Response<Recorded>> + Send>>),
+}
+
+impl Future for Handling {
+    type Output = Response<Recorded>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Recorded>> {
+        match self.get_mut() {
+            Self::Gate(answer) => Pin::new(answer).poll(cx),
+            Self::Issuer(answer) => answer.as_mut().poll(cx),
         }
     }
 }
@@ -116,16 +139,26 @@ impl Worker {
         &self.recorder
     }
 
-    /// A request at the gate's listener.
-    pub async fn gate(&self, client: Client, request: Request<Incoming>) -> Response<Recorded> {
-        let snapshot = self.app.snapshot.load_full();
+    /// Lets go of what grew old. To be called now and then.
+    pub fn tend(&self) {
+        self.pools.tend();
+    }
+
+    /// A request at the gate's listener. It is judged by the snapshot before this returns, and lives on what that gave it.
+    pub fn gate(self: &Arc<Self>, client: Client, request: Request<Incoming>) -> Handling {
+        let snapshot = self.app.snapshot.load();
         let now = self.app.services.clock.now();
         let max_head = self.app.services.max_head;
         let (head, body) = request.into_parts();
         let issuer = mounted(&snapshot, &head, client, max_head);
         let request = Request::from_parts(head, body);
         if let Some(issuer) = issuer {
-            return Box::pin(self.ask(issuer, client, request, now)).await;
+            return Handling::Issuer(Box::pin(Arc::clone(self).ask(
+                Arc::clone(issuer),
+                client,
+                request,
+                now,
+            )));
         }
         let bench = Bench {
             router: &snapshot.router,
@@ -133,31 +166,32 @@ impl Worker {
             now,
             max_head,
         };
-        gate::handle(
-            Gate {
-                bench,
-                pools: &self.pools,
-                recorder: &self.recorder,
-            },
-            client,
-            request,
-        )
-        .await
+        let gate = Gate {
+            bench,
+            pools: &self.pools,
+            recorder: &self.recorder,
+        };
+        Handling::Gate(gate::handle(&gate, client, request))
     }
 
     /// A request at the issuer's own listener.
-    pub async fn issuer(&self, client: Client, request: Request<Incoming>) -> Response<Recorded> {
-        let snapshot = self.app.snapshot.load_full();
+    pub fn issuer(self: &Arc<Self>, client: Client, request: Request<Incoming>) -> Handling {
+        let snapshot = self.app.snapshot.load();
         let now = self.app.services.clock.now();
         match &snapshot.issuer {
-            Some(issuer) => self.ask(issuer, client, request, now).await,
-            None => plain(StatusCode::NOT_FOUND),
+            Some(issuer) => Handling::Issuer(Box::pin(Arc::clone(self).ask(
+                Arc::clone(issuer),
+                client,
+                request,
+                now,
+            ))),
+            None => Handling::Issuer(Box::pin(std::future::ready(plain(StatusCode::NOT_FOUND)))),
         }
     }
 
     async fn ask(
-        &self,
-        issuer: &Issuer,
+        self: Arc<Self>,
+        issuer: Arc<Issuer>,
         client: Client,
         request: Request<Incoming>,
         now: UnixTime,
@@ -200,11 +234,13 @@ impl Worker {
 
 /// The issuer, where the request is for a dialect that its route mounts. Host and path are read by the very code that
 /// the gate reads them with; what that code refuses is left to the gate to refuse.
-fn mounted<'s>(snapshot: &'s Snapshot, head: &Parts, client: Client, max_head: usize) -> Option<&'s Issuer> {
-    let issuer = snapshot
-        .issuer
-        .as_deref()
-        .filter(|_| !snapshot.mounts.is_empty())?;
+fn mounted<'s>(
+    snapshot: &'s Snapshot,
+    head: &Parts,
+    client: Client,
+    max_head: usize,
+) -> Option<&'s Arc<Issuer>> {
+    let issuer = snapshot.issuer.as_ref().filter(|_| !snapshot.mounts.is_empty())?;
     let dialect = issuer.claims_path(head.uri.path())?;
     let admitted = admit(head, max_head).ok().filter(|_| client.known)?;
     let route = snapshot

@@ -8,13 +8,32 @@ use crate::server::settings::{AddressHeader, ClientAddressRule, ServerSettings};
 pub(super) fn check(loaded: &Loaded) -> Result<(), Failed> {
     let listeners = &loaded.listeners;
     say!("{} is right", loaded.file.display());
-    for gate in &listeners.gate {
-        say!("gate {gate}");
+    let tls = &loaded.tls;
+    let shown = |secure: bool| if secure { " with TLS" } else { "" };
+    let in_clear = listeners.gate.len() - listeners.gate_tls;
+    for (number, gate) in listeners.gate.iter().enumerate() {
+        say!("gate {gate}{}", shown(number >= in_clear));
     }
     if let Some(issuer) = listeners.issuer {
-        say!("issuer {issuer}");
+        say!("issuer {issuer}{}", shown(tls.issuer.is_some()));
     }
-    say!("admin {}", listeners.admin);
+    say!("admin {}{}", listeners.admin, shown(tls.admin.is_some()));
+    for (door, certificates) in [
+        ("gate", &tls.gate),
+        ("issuer", &tls.issuer),
+        ("admin", &tls.admin),
+    ] {
+        for certificate in certificates.iter().flat_map(|certificates| certificates.list()) {
+            let names = match certificate.names() {
+                [] => "clients that name no host".to_owned(),
+                names => names.join(", "),
+            };
+            match certificate.valid_to() {
+                Some(end) => say!("certificate of the {door} for {names}, until {}", end.rfc3339()),
+                None => say!("certificate of the {door} for {names}"),
+            }
+        }
+    }
     say!("client address: {}", client_address(&loaded.client_address));
     say!("{}", limits(&loaded.settings));
     for policy in &loaded.policies {

@@ -77,6 +77,7 @@ fn watch(
 pub fn changes(loaded: Loaded) -> Reload {
     Reload {
         snapshot: loaded.snapshot,
+        tls: loaded.tls,
         routes: loaded
             .routes
             .iter()

@@ -37,6 +37,7 @@ pub(super) struct Flags {
 pub fn setup(loaded: Loaded, clock: Clock) -> Setup {
     Setup {
         listeners: loaded.listeners,
+        tls: loaded.tls,
         settings: loaded.settings,
         client_address: loaded.client_address,
         log: loaded.log,
@@ -298,17 +299,11 @@ fn banner(loaded: &Loaded, clock: &Clock) -> Result<String, Failed> {
 
 fn announce(running: &Running, banner: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let gate = running
-        .gate()
-        .iter()
-        .map(|address| format!("http://{address}"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    write!(out, "mediagate: gate {gate}")?;
-    if let Some(issuer) = running.issuer() {
-        write!(out, ", issuer http://{issuer}")?;
+    write!(out, "mediagate: gate {}", running.gate_urls().join(", "))?;
+    if let Some(issuer) = running.issuer_url() {
+        write!(out, ", issuer {issuer}")?;
     }
-    writeln!(out, ", admin http://{}", running.admin())?;
+    writeln!(out, ", admin {}", running.admin_url())?;
     out.write_all(banner.as_bytes())?;
     out.flush()
 }

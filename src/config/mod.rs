@@ -8,6 +8,7 @@ use crate::app::Snapshot;
 use crate::gate::route::Route;
 use crate::keysource::JwksSource;
 use crate::server::settings::{ClientAddressRule, Listeners, ServerSettings};
+use crate::server::tls::TlsListeners;
 use crate::telemetry::settings::LogSettings;
 use crate::token::keys::{KeyRing, LogKey};
 
@@ -44,6 +45,8 @@ pub struct Loaded {
     pub file: PathBuf,
     /// Where we listen.
     pub listeners: Listeners,
+    /// What listeners with TLS prove themselves with.
+    pub tls: TlsListeners,
     /// How connections are served.
     pub settings: ServerSettings,
     /// Where the client's address stands.

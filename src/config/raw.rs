@@ -45,8 +45,10 @@ table! {
 table! {
     /// `[server]`.
     pub struct Server {
-        /// Addresses of the gate.
-        required listen: Vec<At<SocketAddr>>,
+        /// Addresses of the gate in clear; may be absent where some have TLS.
+        optional listen: Vec<At<SocketAddr>>,
+        /// Addresses of the gate with TLS.
+        optional tls: ServerTls,
         /// Worker threads; 0 is one per core.
         default("0") workers: usize,
         /// `https://media.example.com`: the public scheme and host.
@@ -59,6 +61,10 @@ table! {
         default("'75s'") idle_timeout: Duration,
         /// How long a reader may accept no byte.
         default("'300s'") stall_timeout: Duration,
+        /// How long a TLS handshake may take.
+        default("'10s'") tls_timeout: Duration,
+        /// Speak HTTP/2: by ALPN over TLS, with prior knowledge in clear.
+        default("true") http2: bool,
         /// After SIGTERM: how long `/readyz` says 503 while connections are still accepted.
         default("'5s'") drain_delay: Duration,
         /// After that: how long bodies may still run.
@@ -69,6 +75,34 @@ table! {
         default("'16KiB'") max_head: Size,
         /// Verified tokens kept per worker.
         default("16384") token_cache: usize,
+    }
+}
+
+table! {
+    /// `[server.tls]`.
+    pub struct ServerTls {
+        /// Addresses.
+        required listen: Vec<At<SocketAddr>>,
+        /// Certificates; the first is for clients that name no host, or an unknown one.
+        required certificates: Vec<Certificate>,
+    }
+}
+
+table! {
+    /// `[issuer.tls]`, `[admin.tls]`.
+    pub struct Tls {
+        /// Certificates; the first is for clients that name no host, or an unknown one.
+        required certificates: Vec<Certificate>,
+    }
+}
+
+table! {
+    /// A certificate with its key.
+    pub struct Certificate {
+        /// The certificate and those that lead to its authority, in PEM.
+        required chain: PathBuf,
+        /// Its private key, in PEM.
+        required key: PathBuf,
     }
 }
 
@@ -87,6 +121,8 @@ table! {
     pub struct Admin {
         /// Address of health and metrics.
         required listen: SocketAddr,
+        /// Makes it TLS.
+        optional tls: Tls,
     }
 }
 
@@ -335,6 +371,8 @@ table! {
     pub struct Issuer {
         /// Its address.
         required listen: SocketAddr,
+        /// Makes it TLS.
+        optional tls: Tls,
         /// What links start with; `server.public_url` where absent.
         optional public_url: String,
         /// How callers' bearers are checked.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub(super) struct Inheritance {
     /// Key sets by name.
     pub(super) keys: BTreeMap<String, KeptKeys>,
     /// Origins with connections, by name.
-    pub(super) origins: BTreeMap<String, (Digest, Arc<Origin>)>,
+    pub(super) origins: BTreeMap<String, (Digest, Origin)>,
     /// The routes, for their verifiers.
     pub(super) routes: Vec<Arc<Route>>,
     /// The numbers of all routes there ever were.
@@ -90,6 +91,9 @@ pub struct Fixed {
     pub(super) client_address: ClientAddressRule,
     pub(super) log: LogSettings,
     pub(super) state: PathBuf,
+    /// Whether these speak TLS; with which certificates is not fixed.
+    pub(super) issuer_tls: bool,
+    pub(super) admin_tls: bool,
 }
 
 impl Fixed {
@@ -101,6 +105,8 @@ impl Fixed {
             client_address: loaded.client_address.clone(),
             log: loaded.log.clone(),
             state: loaded.state.clone(),
+            issuer_tls: loaded.tls.issuer.is_some(),
+            admin_tls: loaded.tls.admin.is_some(),
         }
     }
 
@@ -108,13 +114,21 @@ impl Fixed {
     pub fn changes(&self, later: &Self) -> Vec<&'static str> {
         // Taken apart, so that a new setting is not forgotten here.
         let Self {
-            listeners: Listeners { gate, issuer, admin },
+            listeners:
+                Listeners {
+                    gate,
+                    gate_tls,
+                    issuer,
+                    admin,
+                },
             settings:
                 ServerSettings {
                     workers,
                     header_timeout,
                     idle_timeout,
                     stall_timeout,
+                    tls_timeout,
+                    http2,
                     drain_delay,
                     drain_timeout,
                     max_connections,
@@ -129,16 +143,30 @@ impl Fixed {
                     level,
                 },
             state,
+            issuer_tls,
+            admin_tls,
         } = self;
+        let (gates, gates_tls) = (&later.listeners.gate, later.listeners.gate_tls);
+        // First those in clear, then those with TLS.
+        let clear = |all: &[SocketAddr], tls: usize| all[..all.len().saturating_sub(tls)].to_vec();
+        let secure = |all: &[SocketAddr], tls: usize| all[all.len().saturating_sub(tls)..].to_vec();
         let (new, log) = (&later.settings, &later.log);
         [
-            ("server.listen", *gate != later.listeners.gate),
+            ("server.listen", clear(gate, *gate_tls) != clear(gates, gates_tls)),
+            (
+                "server.tls.listen",
+                secure(gate, *gate_tls) != secure(gates, gates_tls),
+            ),
+            ("issuer.tls", *issuer_tls != later.issuer_tls),
+            ("admin.tls", *admin_tls != later.admin_tls),
             ("issuer.listen", *issuer != later.listeners.issuer),
             ("admin.listen", *admin != later.listeners.admin),
             ("server.workers", *workers != new.workers),
             ("server.header_timeout", *header_timeout != new.header_timeout),
             ("server.idle_timeout", *idle_timeout != new.idle_timeout),
             ("server.stall_timeout", *stall_timeout != new.stall_timeout),
+            ("server.tls_timeout", *tls_timeout != new.tls_timeout),
+            ("server.http2", *http2 != new.http2),
             ("server.drain_delay", *drain_delay != new.drain_delay),
             ("server.drain_timeout", *drain_timeout != new.drain_timeout),
             ("server.max_connections", *max_connections != new.max_connections),

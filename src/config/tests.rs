@@ -133,6 +133,8 @@ fn each_rule_has_its_error() {
         (changed("[server]", "demo = true\n[server]").replacen("127.0.0.1:0", "0.0.0.0:0", 1), "server.listen[0]", "not on loopback"),
         (changed("listen = [\"127.0.0.1:0\"]", "listen = []"), "server.listen", "is empty"),
         (changed("[\"127.0.0.1:0\"]", "[\"127.0.0.1\"]"), "server.listen[0]", "no address"),
+        (changed("listen = [\"127.0.0.1:0\"]\npublic_url", "public_url"), "server.listen", "missing"),
+        (changed("[admin]", "tls_timeout = \"2m\"\n[admin]"), "server.tls_timeout", "out of range"),
         (changed("https://media.example.com", "https://media.example.com/x"), "server.public_url", "path"),
         (changed("[admin]", "max_head = \"1KiB\"\n[admin]"), "server.max_head", "out of range"),
         (changed("[admin]", "client_address = { header = \"X-Forwarded-For\", trusted = [\"0.0.0.0/0\"] }\n[admin]"), "server.client_address.trusted", "everybody"),
@@ -215,6 +217,49 @@ fn what_deserves_a_second_look_is_a_warning() {
             .iter()
             .any(|warning| warning.path == "media.m" && warning.what == "is not used")
     );
+}
+
+#[test]
+fn certificates_are_judged_before_they_are_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let line =
+        "tls = { listen = [\"127.0.0.1:0\"], certificates = [{ chain = \"c.pem\", key = \"k.pem\" }] }";
+    let case = Case::new(&changed("[admin]", &format!("{line}\n[admin]")));
+    let key = rcgen::KeyPair::generate().unwrap();
+    fs::write(case.path("k.pem"), key.serialize_pem()).unwrap();
+    for (mode, names, from, to, path, what) in [
+        (0o600, &["a.example"][..], 2020, 2090, "", ""),
+        (0o640, &["a.example"], 2020, 2090, "", ""),
+        (
+            0o644,
+            &["a.example"],
+            2020,
+            2090,
+            "key",
+            "anybody here can read the key",
+        ),
+        (0o600, &["a.example"], 2020, 2021, "chain", "has expired"),
+        (0o600, &["a.example"], 2090, 2091, "chain", "not valid yet"),
+        (0o600, &[], 2020, 2090, "chain", "no DNS name"),
+    ] {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut parameters = rcgen::CertificateParams::new(names).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(to, 1, 1);
+        let certificate = parameters.self_signed(&key).unwrap();
+        fs::write(case.path("c.pem"), certificate.pem()).unwrap();
+        fs::set_permissions(case.path("k.pem"), fs::Permissions::from_mode(mode)).unwrap();
+        let loaded = case.load().unwrap();
+        assert_eq!((loaded.listeners.gate.len(), loaded.listeners.gate_tls), (2, 1));
+        let found: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+        if what.is_empty() {
+            assert!(found.is_empty(), "{found:?}");
+        } else {
+            let path = format!("server.tls.certificates[0].{path}: ");
+            assert!(found.len() == 1 && found[0].starts_with(&path), "{found:?}");
+            assert!(found[0].contains(what), "{what}: {found:?}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Admit: is this a request that can have one meaning at all? Sizes, target form, host. In: the head.
 //! Out: `Admitted`, with the host that routes. Never looks at tokens.
 
+use std::borrow::Cow;
+
 use http::request::Parts;
 use http::{Method, Version, header};
 
@@ -13,7 +15,7 @@ pub const MAX_URI_BYTES: usize = 16 * 1024;
 /// A head that was let in.
 pub struct Admitted<'r> {
     /// The host, lower case, without the port; `None` for HTTP/1.0 without `Host`.
-    pub host: Option<Box<str>>,
+    pub host: Option<Cow<'r, str>>,
     /// The path as the client sent it.
     pub raw_path: &'r str,
     /// The query as the client sent it.
@@ -60,6 +62,10 @@ pub fn admit(head: &Parts, max_head: usize) -> Result<Admitted<'_>, Stop> {
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => Some(host.as_bytes()),
         (None, _) if head.version == Version::HTTP_10 => None,
+        // RFC 9113 §8.3.1: there `:authority` stands in the place of `Host`.
+        (None, _) if head.version == Version::HTTP_2 && uri.authority().is_some() => {
+            uri.authority().map(|authority| authority.as_str().as_bytes())
+        }
         // RFC 9112 §3.2: exactly one, also beside an absolute target.
         _ => {
             return Err(Stop::refused(
@@ -85,7 +91,7 @@ pub fn admit(head: &Parts, max_head: usize) -> Result<Admitted<'_>, Stop> {
 }
 
 /// `Host` without its port, lower case (RFC 9110 §7.2). Brackets of an IPv6 address stay.
-fn host_name(host: &[u8]) -> Result<Box<str>, Stop> {
+fn host_name(host: &[u8]) -> Result<Cow<'_, str>, Stop> {
     let bad = || Stop::refused(Code::BadRequest, "the Host header can't be read");
     let text = std::str::from_utf8(host).map_err(|_| bad())?;
     let (name, port) = match text.rfind(':').filter(|at| !text[*at..].contains(']')) {
@@ -105,7 +111,10 @@ fn host_name(host: &[u8]) -> Result<Box<str>, Stop> {
     if !port.bytes().all(|byte| byte.is_ascii_digit()) || port.len() > 5 {
         return Err(bad());
     }
-    Ok(name.to_ascii_lowercase().into())
+    Ok(match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    })
 }
 
 #[cfg(test)]
@@ -121,7 +130,7 @@ mod tests {
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         admit(&parts, 1000)
-            .map(|admitted| admitted.host)
+            .map(|admitted| admitted.host.map(|host| host.into_owned().into()))
             .map_err(|stop| stop.code())
     }
 

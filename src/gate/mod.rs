@@ -1,8 +1,11 @@
 //! The gate: the phases of a request, in their order. Each is one file and one function; what it decides goes on as a
 //! value that the next one needs, so that nothing is forwarded without a `Grant`. This file is the map.
 
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use http::request::Parts;
 use http::{Method, Request, Response, header};
@@ -33,7 +36,7 @@ use verify::TokenCache;
 
 use crate::body::Body;
 use crate::clock::UnixTime;
-use crate::origin::Pools;
+use crate::origin::{Fetch, Pools};
 
 /// What one request is handled with.
 pub struct Gate<'g> {
@@ -66,8 +69,9 @@ pub struct Client {
     pub known: bool,
 }
 
-/// Handles one request. It can't fail: whatever happens becomes an answer and a record.
-pub async fn handle(gate: Gate<'_>, client: Client, request: Request<Incoming>) -> Response<Recorded> {
+/// Handles one request. It can't fail: whatever happens becomes an answer and a record. All that can be decided without the
+/// origin is decided before this returns; what is left is the wait for the origin.
+pub fn handle(gate: &Gate<'_>, client: Client, request: Request<Incoming>) -> Handling {
     let exchange = Exchange::start(
         gate.bench.now,
         client.address,
@@ -75,7 +79,89 @@ pub async fn handle(gate: Gate<'_>, client: Client, request: Request<Incoming>) 
         request.headers(),
     );
     let mut running = Running::new(gate.recorder, exchange);
-    let result = pass(&gate, client, request, running.exchange()).await;
+    let begun = begin(gate, client, request, running.exchange());
+    match begun {
+        Ok(Begun::Answered(response)) => Handling::Done(Some(conclude(running, Ok(response)))),
+        Ok(Begun::Asked(granted, answer)) => Handling::Waiting {
+            answer,
+            rest: Some((granted, running)),
+        },
+        Err(stop) => Handling::Done(Some(conclude(running, Err(stop)))),
+    }
+}
+
+/// A request on its way to its answer.
+pub enum Handling {
+    /// It is there.
+    Done(Option<Response<Recorded>>),
+    /// Its origin is waited for.
+    Waiting {
+        /// The origin's answer.
+        answer: Fetch,
+        /// What is needed when it has come.
+        rest: Option<(Granted, Running)>,
+    },
+}
+
+impl Future for Handling {
+    type Output = Response<Recorded>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Recorded>> {
+        match &mut *self {
+            Self::Done(response) => response.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Waiting { answer, rest } => {
+                let answer = ready!(Pin::new(answer).poll(cx));
+                // Taken once: a future that has ended is not asked again.
+                let Some((granted, mut running)) = rest.take() else {
+                    return Poll::Pending;
+                };
+                let result = match answer {
+                    Ok(answer) => reply::deliver(running.exchange(), &granted, answer),
+                    Err(error) => Err(error.into()),
+                };
+                Poll::Ready(conclude(running, result))
+            }
+        }
+    }
+}
+
+/// What a request has come to before its origin is waited for.
+enum Begun {
+    /// It is answered.
+    Answered(Response<Body>),
+    /// Its origin is asked.
+    Asked(Granted, Fetch),
+}
+
+/// The phases up to `forward`.
+fn begin(
+    gate: &Gate<'_>,
+    client: Client,
+    request: Request<Incoming>,
+    exchange: &mut Exchange,
+) -> Result<Begun, Stop> {
+    let (head, body) = request.into_parts();
+    match judge(&gate.bench, client, &head, exchange)? {
+        Judged::Preflight(route) => Ok(Begun::Answered(reply::preflight(exchange, &route))),
+        Judged::Granted { route, grant, prefix } => {
+            let granted = Granted {
+                filename: grant.filename().map(Box::from),
+                renewal: grant.renewal().cloned(),
+                remaining: grant
+                    .claims()
+                    .expires
+                    .map(|expires| gate.bench.now.until(expires)),
+                prefix,
+                route,
+            };
+            let answer = forward::forward(&granted.route, gate.pools, grant, head, body, client.address)?;
+            Ok(Begun::Asked(granted, answer))
+        }
+    }
+}
+
+/// Answer and record, on every path.
+fn conclude(mut running: Running, result: Result<Response<Body>, Stop>) -> Response<Recorded> {
     let (response, outcome) = match result {
         Ok(response) => (
             response,
@@ -94,41 +180,6 @@ pub async fn handle(gate: Gate<'_>, client: Client, request: Request<Incoming>) 
         }
     };
     running.finish(outcome, response)
-}
-
-/// The phases.
-async fn pass(
-    gate: &Gate<'_>,
-    client: Client,
-    request: Request<Incoming>,
-    exchange: &mut Exchange,
-) -> Result<Response<Body>, Stop> {
-    let (head, body) = request.into_parts();
-    match judge(&gate.bench, client, &head, exchange)? {
-        Judged::Preflight(route) => Ok(reply::preflight(exchange, &route)),
-        Judged::Granted { route, grant, prefix } => {
-            let granted = Granted {
-                filename: grant.filename().map(Box::from),
-                renewal: grant.renewal().cloned(),
-                remaining: grant
-                    .claims()
-                    .expires
-                    .map(|expires| gate.bench.now.until(expires)),
-                prefix,
-            };
-            let answer = forward::forward(
-                &route,
-                gate.pools,
-                grant,
-                head.method,
-                head.headers,
-                body,
-                client.address,
-            )
-            .await?;
-            reply::deliver(exchange, &route, &granted, answer)
-        }
-    }
 }
 
 /// What the pure phases came to.

@@ -36,14 +36,23 @@ pub struct Outcome {
 /// A body that counts itself and writes the record of its request at its end.
 pub struct Recorded {
     body: Body,
+    /// Whether something was handed on that hyper has had no occasion to write.
+    unwritten: bool,
+    /// Why the body broke off, until what came before is written.
+    broken: Option<BodyError>,
     /// `None` where the record was written with the head.
-    record: Option<Record>,
+    record: Option<Box<Record>>,
 }
 
 impl Recorded {
     /// A body whose request is recorded elsewhere.
     pub fn unrecorded(body: Body) -> Self {
-        Self { body, record: None }
+        Self {
+            body,
+            unwritten: false,
+            broken: None,
+            record: None,
+        }
     }
 }
 
@@ -62,14 +71,14 @@ const CLIENT_LEFT: u16 = 499;
 
 /// A request without an answer yet. Dropped so, it is recorded as left by its client.
 pub struct Running {
-    record: Option<Record>,
+    record: Option<Box<Record>>,
 }
 
 impl Running {
     /// Starts the guard.
     pub fn new(recorder: &Arc<Recorder>, exchange: Exchange) -> Self {
         Self {
-            record: Some(Record {
+            record: Some(Box::new(Record {
                 recorder: Arc::clone(recorder),
                 exchange,
                 outcome: Outcome {
@@ -80,7 +89,7 @@ impl Running {
                 head: Duration::ZERO,
                 bytes: 0,
                 end: End::CutByClient,
-            }),
+            })),
         }
     }
 
@@ -105,6 +114,9 @@ impl Running {
             record.end = if bodyless { End::Complete } else { End::CutByClient };
             Recorded {
                 body,
+                // The head.
+                unwritten: true,
+                broken: None,
                 record: Some(record),
             }
         })
@@ -133,7 +145,11 @@ impl HttpBody for Recorded {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let mut polled = Pin::new(&mut this.body).poll_frame(cx);
+        let unwritten = std::mem::replace(&mut this.unwritten, matches!(polled, Poll::Ready(Some(Ok(_)))));
         let Some(record) = &mut this.record else {
             return polled;
         };
@@ -158,11 +174,18 @@ impl HttpBody for Recorded {
             Poll::Ready(None) => record.end = End::Complete,
             Poll::Pending => {}
         }
+        if unwritten && matches!(polled, Poll::Ready(Some(Err(_)))) {
+            // With the error hyper drops what it has not written: so it comes one turn later.
+            if let Poll::Ready(Some(Err(error))) = std::mem::replace(&mut polled, Poll::Pending) {
+                this.broken = Some(error);
+                cx.waker().wake_by_ref();
+            }
+        }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.broken.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

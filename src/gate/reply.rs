@@ -1,6 +1,7 @@
 //! Reply: what the client gets. In: the origin's answer, or why there is none. Out: a response whose headers are all
 //! ours or on a list; private to the client; a refusal as a page, `problem+json` or nothing. It never echoes the request.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
@@ -18,18 +19,18 @@ use crate::body::Body;
 use crate::origin::OriginBody;
 use crate::token::claims::Renewal;
 
-/// Origin headers that reach the client as they are.
-const PASSED: [HeaderName; 14] = [
-    header::CONTENT_TYPE,
+/// Origin headers that reach the client as they are, the usual ones first.
+static PASSED: [HeaderName; 14] = [
     header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::DATE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::ACCEPT_RANGES,
     header::CONTENT_RANGE,
     header::CONTENT_ENCODING,
     header::CONTENT_LANGUAGE,
     header::CONTENT_DISPOSITION,
-    header::ACCEPT_RANGES,
-    header::ETAG,
-    header::LAST_MODIFIED,
-    header::DATE,
     header::VARY,
     header::RETRY_AFTER,
     HeaderName::from_static("digest"),
@@ -47,6 +48,8 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 
 /// What `reply` needs of a grant that was forwarded.
 pub struct Granted {
+    /// The route.
+    pub route: Arc<Route>,
     /// The name to save the file under.
     pub filename: Option<Box<str>>,
     /// A renewed token.
@@ -63,10 +66,10 @@ pub struct Granted {
 /// `not_found`, `origin_invalid` and the like, where the origin's answer is none that a client should see.
 pub fn deliver(
     exchange: &Exchange,
-    route: &Route,
     granted: &Granted,
     answer: Response<OriginBody>,
 ) -> Result<Response<Body>, Stop> {
+    let route = &*granted.route;
     let (mut parts, body) = answer.into_parts();
     judge_status(&exchange.method, parts.status, &parts.headers)?;
     let cache_control = cache_control::private(&parts.headers, granted.remaining);
@@ -206,13 +209,22 @@ fn is_active(content_type: &[u8]) -> bool {
         .next()
         .unwrap_or_default()
         .trim_ascii();
-    let essence = essence.to_ascii_lowercase();
+    let is = |kind: &&[u8]| essence.eq_ignore_ascii_case(kind);
+    let starts = |kind: &[u8]| {
+        essence
+            .get(..kind.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(kind))
+    };
+    let ends = |kind: &[u8]| {
+        let start = essence.len().checked_sub(kind.len());
+        start.is_some_and(|start| essence[start..].eq_ignore_ascii_case(kind))
+    };
     content_type.contains(&b',')
-        || essence.ends_with(b"+xml")
-        || (essence.starts_with(b"multipart/") && essence != b"multipart/byteranges")
+        || ends(b"+xml")
+        || (starts(b"multipart/") && !is(&&b"multipart/byteranges"[..]))
         || [&b"text/html"[..], b"text/xml", b"application/xml", b"text/xsl"]
             .iter()
-            .any(|kind| essence == **kind)
+            .any(is)
 }
 
 /// The headers that let scripts of allowed origins read the answer, refusals included.

@@ -98,7 +98,7 @@ pub struct Route {
     /// How they are checked.
     pub scheme: Scheme,
     /// Where the files are.
-    pub origin: Arc<Origin>,
+    pub origin: Origin,
     /// What a token must open.
     pub scope: ScopeRule,
     /// Clock skew that is forgiven at both ends of a token's life.

@@ -31,7 +31,7 @@ pub(super) fn route(name: &str, host: Option<&str>, prefix: &str, carriers: &[Ca
         prefix: prefix.into(),
         carriers: Carriers::new(carriers.to_vec()),
         scheme,
-        origin: Arc::new(Origin::Folder(Folder::open(&std::env::temp_dir()).unwrap())),
+        origin: Origin::Folder(Arc::new(Folder::open(&std::env::temp_dir()).unwrap())),
         scope: ScopeRule::Claims,
         leeway: Duration::from_secs(5),
         methods: Methods::READ,

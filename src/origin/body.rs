@@ -67,31 +67,33 @@ pub enum Upload {
     /// None.
     #[default]
     None,
-    /// The client's body, cut off with an error past `limit` bytes.
-    Client {
-        /// The body.
-        body: Incoming,
-        /// Bytes that may still come.
-        limit: u64,
-        /// How long its next bytes may take, and since when they are waited for.
-        patience: Patience,
-    },
+    /// The client's body. Boxed, since few requests have one.
+    Client(Box<ClientBody>),
+}
+
+/// A client's body, cut off with an error past its limit.
+pub struct ClientBody {
+    body: Incoming,
+    /// Bytes that may still come.
+    limit: u64,
+    /// How long its next bytes may take, and since when they are waited for.
+    patience: Patience,
 }
 
 impl Upload {
     /// A client's body of at most `limit` bytes.
     pub fn client(body: Incoming, limit: u64) -> Self {
-        Self::Client {
+        Self::Client(Box::new(ClientBody {
             body,
             limit,
             patience: Patience::default(),
-        }
+        }))
     }
 
     /// How long the client may pause.
     pub(super) fn set_patience(&mut self, limit: Duration) {
-        if let Self::Client { patience, .. } = self {
-            *patience = Patience::new(limit);
+        if let Self::Client(client) = self {
+            client.patience = Patience::new(limit);
         }
     }
 
@@ -99,7 +101,7 @@ impl Upload {
     pub(super) fn is_announced_too_large(&self) -> bool {
         match self {
             Self::None => false,
-            Self::Client { body, limit, .. } => body.size_hint().lower() > *limit,
+            Self::Client(client) => client.body.size_hint().lower() > client.limit,
         }
     }
 }
@@ -109,14 +111,14 @@ impl HttpBody for Upload {
     type Error = OriginError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Step {
-        let Self::Client {
+        let Self::Client(client) = self.get_mut() else {
+            return Poll::Ready(None);
+        };
+        let ClientBody {
             body,
             limit,
             patience,
-        } = self.get_mut()
-        else {
-            return Poll::Ready(None);
-        };
+        } = &mut **client;
         loop {
             let frame = match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Ready(Some(frame)) => frame,
@@ -140,14 +142,14 @@ impl HttpBody for Upload {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::None => true,
-            Self::Client { body, .. } => body.is_end_stream(),
+            Self::Client(client) => client.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::None => SizeHint::with_exact(0),
-            Self::Client { body, .. } => body.size_hint(),
+            Self::Client(client) => client.body.size_hint(),
         }
     }
 }

@@ -3,7 +3,6 @@
 //! speaks to another host than the configured one, or skips the check of a certificate.
 
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use rustix::net::RecvFlags;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls_platform_verifier::BuilderVerifierExt;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -189,16 +188,25 @@ pub(super) enum Waiting {
 impl Stream {
     /// What waits to be read, without reading it and without waiting for it.
     pub(super) fn waiting(&self) -> io::Result<Waiting> {
-        let (fd, some) = match self {
-            Self::Tcp(tcp) => (tcp.as_fd(), Waiting::Bytes),
-            Self::Tls(tls) => (tls.get_ref().0.as_fd(), Waiting::Records),
+        let (tcp, some) = match self {
+            Self::Tcp(tcp) => (tcp, Waiting::Bytes),
+            Self::Tls(tls) => (tls.get_ref().0, Waiting::Records),
         };
-        let mut byte = [0];
-        match rustix::net::recv(fd, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => Ok(Waiting::End),
+        // What the runtime has been told of, an end among it, is looked at without a call if there is nothing.
+        let told = tcp.try_io(Interest::READABLE, || {
+            let mut byte = [0];
+            Ok(rustix::net::recv(tcp, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?.1)
+        });
+        match told {
+            Ok(0) => Ok(Waiting::End),
             Ok(_) => Ok(some),
-            Err(rustix::io::Errno::AGAIN) => Ok(Waiting::Nothing),
-            Err(error) => Err(error.into()),
+            // It may not have been told yet of the newest bytes. Asking for their number is cheaper than peeking.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match rustix::io::ioctl_fionread(tcp)?
+            {
+                0 => Ok(Waiting::Nothing),
+                _ => Ok(some),
+            },
+            Err(error) => Err(error),
         }
     }
 }
@@ -272,6 +280,10 @@ pub async fn get_small(
     .map_err(|_| OriginError::Timeout(Phase::Head))?
 }
 
+fn fault(error: hyper::Error) -> OriginError {
+    OriginError::Http(error.into())
+}
+
 async fn get_unbounded(
     address: &Address,
     path_and_query: &str,
@@ -286,22 +298,16 @@ async fn get_unbounded(
         .body(Empty::<Bytes>::new())
         .map_err(|_| OriginError::Invalid("a path that can't be asked"))?;
     let stream = address.connect(deadline).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(OriginError::Http)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(fault)?;
     let driver = tokio::spawn(connection);
     let answer = async {
-        let (head, mut body) = sender
-            .send_request(request)
-            .await
-            .map_err(OriginError::Http)?
-            .into_parts();
+        let (head, mut body) = sender.send_request(request).await.map_err(fault)?.into_parts();
         if head.status != StatusCode::OK {
             return Err(OriginError::Invalid("a status other than 200"));
         }
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(OriginError::Http)?.into_data() else {
+            let Ok(data) = frame.map_err(fault)?.into_data() else {
                 continue;
             };
             if bytes.len() + data.len() > max_bytes {

@@ -35,7 +35,7 @@ pub enum OriginError {
     Timeout(Phase),
     /// The connection failed or spoke no HTTP.
     #[error("the exchange with the origin failed")]
-    Http(#[source] hyper::Error),
+    Http(#[source] HttpFault),
     /// An answer that can't be true: a lying range, a body without a length, a switch of protocols.
     #[error("the origin's answer can't be believed: {0}")]
     Invalid(&'static str),
@@ -45,4 +45,21 @@ pub enum OriginError {
     /// The client's upload failed or was larger than allowed.
     #[error("the client's body failed: {0:?}")]
     Upload(UploadFault),
+}
+
+/// What went wrong in an exchange.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpFault {
+    /// The socket.
+    #[error("the connection broke")]
+    Io(#[from] io::Error),
+    /// The connection ended before the answer did.
+    #[error("the connection ended before the answer did")]
+    Ended,
+    /// What came is no HTTP/1.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// A key server.
+    #[error(transparent)]
+    Client(#[from] hyper::Error),
 }

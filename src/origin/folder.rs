@@ -19,7 +19,7 @@ use super::conditional::{self, Standing, Validators};
 use super::file_body::{FileBody, RangesBody, Stamp};
 use super::media_type;
 use super::range::{self, Plan, Slice};
-use super::{OriginBody, OriginError, OriginRequest};
+use super::{Fetch, OriginBody, OriginError, OriginRequest};
 
 /// Never outside of the root, links included, and never through `/proc`'s links into other processes.
 const CONTAINED: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
@@ -58,48 +58,51 @@ impl Folder {
         }
     }
 
-    /// Answers one request.
-    ///
-    /// # Errors
+    /// Answers one request: at once where the kernel can look the file up from memory, else from the blocking pool.
     /// `Io` when a file that is there can't be read.
-    pub async fn fetch(&self, request: OriginRequest) -> Result<Response<OriginBody>, OriginError> {
+    pub(super) fn fetch(&self, request: OriginRequest) -> Fetch {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             let mut response = bare(StatusCode::METHOD_NOT_ALLOWED);
             response
                 .headers_mut()
                 .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return Ok(response);
+            return Fetch::Ready(Some(Ok(response)));
         }
         let path = request
             .target
             .split_once('?')
             .map_or(request.target.as_str(), |(path, _)| path);
         let Some(path) = local_path(path) else {
-            return Ok(bare(StatusCode::NOT_FOUND));
+            return Fetch::Ready(Some(Ok(bare(StatusCode::NOT_FOUND))));
         };
-        let Some(found) = self.find(&path).await? else {
-            return Ok(bare(StatusCode::NOT_FOUND));
-        };
-        found.answer(&request.method, &request.headers, &path)
-    }
-
-    /// Look-ups that the kernel can answer from memory are made here, all others on the blocking pool.
-    async fn find(&self, path: &str) -> Result<Option<Found>, OriginError> {
-        let opened = match open_beneath(&self.root, path, CONTAINED | ResolveFlags::CACHED) {
+        match open_beneath(&self.root, &path, CONTAINED | ResolveFlags::CACHED) {
             // The second: a kernel before 5.12, which does not know the flag.
             Err(Errno::AGAIN | Errno::INVAL) => {
-                let (root, path) = (Arc::clone(&self.root), path.to_owned());
-                tokio::task::spawn_blocking(move || open_patiently(&root, &path))
-                    .await
-                    .map_err(|error| OriginError::Io(io::Error::other(error)))?
+                let (root, path) = (Arc::clone(&self.root), path.into_owned());
+                Fetch::Waiting(Box::pin(async move {
+                    let opened =
+                        tokio::task::spawn_blocking(move || (open_patiently(&root, &path), path)).await;
+                    let (opened, path) = opened.map_err(|error| OriginError::Io(io::Error::other(error)))?;
+                    answer(opened, &request.method, &request.headers, &path)
+                }))
             }
-            opened => opened,
-        };
-        match opened {
-            Ok(found) => Ok(found),
-            Err(error) if is_absence(error) => Ok(None),
-            Err(error) => Err(OriginError::Io(error.into())),
+            opened => Fetch::Ready(Some(answer(opened, &request.method, &request.headers, &path))),
         }
+    }
+}
+
+/// What was found, as the answer.
+fn answer(
+    opened: Result<Option<Found>, Errno>,
+    method: &Method,
+    asked: &HeaderMap,
+    path: &str,
+) -> Result<Response<OriginBody>, OriginError> {
+    match opened {
+        Ok(Some(found)) => found.answer(method, asked, path),
+        Ok(None) => Ok(bare(StatusCode::NOT_FOUND)),
+        Err(error) if is_absence(error) => Ok(bare(StatusCode::NOT_FOUND)),
+        Err(error) => Err(OriginError::Io(error.into())),
     }
 }
 

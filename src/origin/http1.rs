@@ -2,48 +2,25 @@
 //! In: an origin request. Out: a head that was checked against it, and a body that streams. Never: follows a redirect,
 //! waits without a limit, or uses a connection again whose last answer did not end where it had to.
 
-use std::error::Error as _;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use super::connect::Address;
+use super::connection::Quiet;
+use super::head::Head;
 use super::pool::{Lease, Rest, Slot};
+use super::sending::{Framing, Sending};
 use super::truth::{self, Asked, Length};
 use super::upstream::Upstream;
-use super::wire::{Watched, Wire};
-use super::{OriginBody, OriginError, OriginRequest, Phase, Pools, Upload, UploadFault};
-
-/// hyper's read buffer grows up to this while an origin keeps filling it, and its allocation up to twice as far. Larger
-/// reads cost less CPU per byte (a 1 GiB body: 1.35 s in reads of 64 KiB, 0.65 s of 1 MiB); a body in flight holds up to
-/// three of them, which has to stay well below 8 MiB.
-const READ_MAX: usize = 512 * 1024;
-
-/// Larger heads are refused. hyper would otherwise allow as much as its buffer holds.
-const HEAD_MAX: usize = 64 * 1024;
-
-/// Headers that belong to the connection to the origin and end there (RFC 9110 §7.6.1).
-const HOP_BY_HOP: [HeaderName; 7] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+use super::{Fetch, HttpFault, OriginBody, OriginError, OriginRequest, Pools, Upload, UploadFault};
 
 /// How an HTTP origin is spoken to.
 #[derive(Clone, Debug)]
@@ -75,11 +52,37 @@ pub struct HttpOrigin {
     slot: Slot,
 }
 
-/// Why a request over one connection got no answer.
-struct Lost {
-    error: OriginError,
-    /// Nothing of an answer came, so that the request may be sent once more if its method allows it.
-    silent: bool,
+/// A request over an idle connection; sent once more over a fresh one when the idle one turns out to be dead.
+pub struct Reused {
+    http: Arc<HttpOrigin>,
+    lease: Option<Lease>,
+    /// The request, which has no body.
+    head: Bytes,
+}
+
+impl Reused {
+    /// The answer, or what else has to be waited for.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Fetch> {
+        let Some(lease) = &mut self.lease else {
+            return Poll::Pending;
+        };
+        let answer = ready!(lease.connection.poll_answer(cx));
+        // Taken once: `Fetch` asks no more after this.
+        let Some(mut lease) = self.lease.take() else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match answer {
+            Ok(head) => Fetch::Ready(Some(self.http.conclude(head, lease))),
+            Err(lost) if lost.silent => {
+                let pools = lease.pools();
+                pools.stats().retried.fetch_add(1, Ordering::Relaxed);
+                let sending = Sending::new(std::mem::take(&mut self.head), Upload::None, Framing::Length);
+                let asked = lease.connection.take_asked();
+                Fetch::Waiting(Box::pin(Arc::clone(&self.http).ask_afresh(pools, asked, sending)))
+            }
+            Err(lost) => Fetch::Ready(Some(Err(lost.error))),
+        })
+    }
 }
 
 impl HttpOrigin {
@@ -100,123 +103,107 @@ impl HttpOrigin {
     }
 
     /// Answers one request.
-    ///
-    /// # Errors
-    /// `OriginError`.
-    pub async fn fetch(
-        &self,
-        pools: &Pools,
-        request: OriginRequest,
-    ) -> Result<Response<OriginBody>, OriginError> {
-        if request.upload.is_announced_too_large() {
-            return Err(OriginError::Upload(UploadFault::TooLarge));
-        }
+    pub(super) fn fetch(self: &Arc<Self>, pools: &Pools, request: OriginRequest) -> Fetch {
         let asked = Asked::of(&request.method, &request.headers);
-        let request = self.compose(request)?;
-        let (response, lease) = self.exchange(pools, request).await?;
-        self.conclude(&asked, response, lease)
+        // Only what can be repeated may go over an idle connection, which may be dead (RFC 9110 §9.2.2).
+        let repeatable =
+            matches!(request.method, Method::GET | Method::HEAD) && matches!(request.upload, Upload::None);
+        let (head, upload, framing) = match self.compose(request) {
+            Ok(composed) => composed,
+            Err(error) => return Fetch::Ready(Some(Err(error))),
+        };
+        let now = Instant::now();
+        let idle = repeatable.then(|| pools.checkout(self.slot, now)).flatten();
+        let Some(mut lease) = idle else {
+            let sending = Sending::new(head, upload, framing);
+            return Fetch::Waiting(Box::pin(Arc::clone(self).ask_afresh(
+                pools.clone(),
+                asked,
+                sending,
+            )));
+        };
+        let sending = Sending::new(head.clone(), Upload::None, framing);
+        lease
+            .connection
+            .begin(asked, sending, now, self.settings.head_timeout);
+        Fetch::Reused(Reused {
+            http: Arc::clone(self),
+            lease: Some(lease),
+            head,
+        })
     }
 
-    /// The request as it is written: hyper adds nothing but the framing of an upload.
-    fn compose(&self, request: OriginRequest) -> Result<Request<Upload>, OriginError> {
+    /// Over a fresh connection, in one attempt. Boxed by its callers: a fresh connection is rare, and what it takes to make
+    /// one would lie in every request's future.
+    async fn ask_afresh(
+        self: Arc<Self>,
+        pools: Pools,
+        asked: Asked,
+        sending: Sending,
+    ) -> Result<Response<OriginBody>, OriginError> {
+        let mut lease = self.open(&pools).await?;
+        lease
+            .connection
+            .begin(asked, sending, Instant::now(), self.settings.head_timeout);
+        match poll_fn(|cx| lease.connection.poll_answer(cx)).await {
+            Ok(head) => self.conclude(head, lease),
+            Err(lost) => Err(lost.error),
+        }
+    }
+
+    /// The request as it is written. Header names are those of HTTP/2, in lower case, which every server must take.
+    fn compose(&self, request: OriginRequest) -> Result<(Bytes, Upload, Framing), OriginError> {
         let OriginRequest {
             method,
             target,
-            mut headers,
+            headers,
             mut upload,
         } = request;
+        if upload.is_announced_too_large() {
+            return Err(OriginError::Upload(UploadFault::TooLarge));
+        }
         upload.set_patience(self.settings.gap_timeout);
-        let target = match self.settings.base_path.as_str() {
-            "" => target,
-            base => [base, &target].concat(),
-        };
-        if !target.starts_with('/') {
+        // A space or a line end in a target would be another request.
+        if !target.starts_with('/') || target.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
             return Err(OriginError::Invalid("a target that can't be asked"));
         }
-        let target = PathAndQuery::from_maybe_shared(Bytes::from(target))
-            .map_err(|_| OriginError::Invalid("a target that can't be asked"))?;
-        headers.remove(header::CONTENT_LENGTH);
-        headers.remove(header::TRANSFER_ENCODING);
-        if upload.is_end_stream() && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
-            // RFC 9110 §8.6; some servers wait or answer 411 without it. All other framing is hyper's.
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        let mut head = Vec::with_capacity(512);
+        for part in [
+            method.as_str(),
+            " ",
+            &self.settings.base_path,
+            &target,
+            " HTTP/1.1\r\n",
+        ] {
+            head.extend_from_slice(part.as_bytes());
         }
-        headers.insert(header::HOST, self.settings.host.clone());
-        let mut request = Request::new(upload);
-        *request.method_mut() = method;
-        *request.uri_mut() = Uri::from(target);
-        *request.headers_mut() = headers;
-        Ok(request)
-    }
-
-    /// Sends the request over an idle connection if it can be repeated, and once more over a fresh one when the idle
-    /// one turns out to be dead. Everything else gets a fresh connection and one attempt (RFC 9110 §9.2.2).
-    async fn exchange(
-        &self,
-        pools: &Pools,
-        mut request: Request<Upload>,
-    ) -> Result<(Response<Incoming>, Lease), OriginError> {
-        let repeatable =
-            matches!(*request.method(), Method::GET | Method::HEAD) && matches!(request.body(), Upload::None);
-        let mut idle = if repeatable {
-            pools.checkout(self.slot)
-        } else {
-            None
+        let mut add = |name: &str, value: &[u8]| {
+            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                head.extend_from_slice(part);
+            }
         };
-        loop {
-            let copy = idle.is_some().then(|| bodiless_copy(&request));
-            let mut lease = match idle.take() {
-                Some(lease) => lease,
-                None => self.open(pools).await?,
-            };
-            lease.wire.arm();
-            match (self.send(&mut lease, request).await, copy) {
-                (Ok(response), _) => return Ok((response, lease)),
-                (Err(lost), Some(copy)) if lost.silent => {
-                    pools.stats().retried.fetch_add(1, Ordering::Relaxed);
-                    request = copy;
-                }
-                (Err(lost), _) => return Err(lost.error),
+        for (name, value) in &headers {
+            // Framing is ours.
+            if name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING && name != header::HOST {
+                add(name.as_str(), value.as_bytes());
             }
         }
-    }
-
-    async fn send(&self, lease: &mut Lease, request: Request<Upload>) -> Result<Response<Incoming>, Lost> {
-        let Lease {
-            sender, wire, alarm, ..
-        } = lease;
-        let uploads = !matches!(request.body(), Upload::None);
-        let mut answer = pin!(async {
-            sender.ready().await?;
-            sender.try_send_request(request).await.map_err(http1_error)
-        });
-        let mut deadline = Instant::now() + self.settings.head_timeout;
-        let mut moved = wire.moved();
-        let answer = poll_fn(|cx| {
-            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                return Poll::Ready(Some(answer));
+        add("host", self.settings.host.as_bytes());
+        let mut framing = Framing::Length;
+        if upload.is_end_stream() {
+            upload = Upload::None;
+            // RFC 9110 §8.6; some servers wait or answer 411 without it.
+            if matches!(method, Method::POST | Method::PUT | Method::PATCH) {
+                add("content-length", b"0");
             }
-            // A long upload may take its time as long as it moves.
-            while alarm.poll(cx, deadline).is_ready() {
-                if !uploads || wire.moved() == moved {
-                    return Poll::Ready(None);
-                }
-                moved = wire.moved();
-                deadline = Instant::now() + self.settings.head_timeout;
-            }
-            Poll::Pending
-        });
-        match answer.await {
-            Some(Ok(response)) => Ok(response),
-            Some(Err(error)) => Err(Lost {
-                error: cause(error),
-                silent: !wire.has_received(),
-            }),
-            None => Err(Lost {
-                error: OriginError::Timeout(Phase::Head),
-                silent: false,
-            }),
+        } else if let Some(length) = upload.size_hint().exact() {
+            add("content-length", length.to_string().as_bytes());
+        } else {
+            add("transfer-encoding", b"chunked");
+            framing = Framing::Chunked;
         }
+        head.extend_from_slice(b"\r\n");
+        Ok((head.into(), upload, framing))
     }
 
     async fn open(&self, pools: &Pools) -> Result<Lease, OriginError> {
@@ -225,110 +212,58 @@ impl HttpOrigin {
             .address
             .connect(self.settings.connect_timeout)
             .await?;
-        let wire = Arc::new(Wire::new(Arc::clone(pools.stats())));
-        let io = TokioIo::new(Watched::new(stream, Arc::clone(&wire)));
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(READ_MAX)
-            .max_header_size(HEAD_MAX)
-            .handshake(io)
-            .await
-            .map_err(OriginError::Http)?;
-        pools.stats().opened.fetch_add(1, Ordering::Relaxed);
-        let watched = Arc::clone(&wire);
-        tokio::spawn(async move {
-            if connection.await.is_err_and(|error| is_unexpected_message(&error)) {
-                watched.count_surplus();
+        let mut lease = pools.opened(stream, self.slot);
+        match lease.connection.is_quiet() {
+            Quiet::Yes => Ok(lease),
+            Quiet::Closed => Err(OriginError::Http(HttpFault::Ended)),
+            Quiet::Surplus => {
+                lease.count_surplus();
+                Err(OriginError::Http(HttpFault::Malformed(
+                    "bytes before the request",
+                )))
             }
-        });
-        Ok(pools.lease(sender, wire, self.slot))
+        }
     }
 
-    fn conclude(
-        &self,
-        asked: &Asked,
-        response: Response<Incoming>,
-        lease: Lease,
-    ) -> Result<Response<OriginBody>, OriginError> {
-        let (mut head, incoming) = response.into_parts();
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+    fn conclude(&self, head: Head, mut lease: Lease) -> Result<Response<OriginBody>, OriginError> {
+        let Head {
+            status,
+            mut headers,
+            persistent,
+            rest,
+        } = head;
+        if status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(OriginError::Invalid("a switch of protocols"));
         }
-        let length = truth::judge(asked, head.status, &mut head.headers).map_err(OriginError::Invalid)?;
-        let left = match length {
+        let length = truth::judge(&lease.connection.take_asked(), status, &mut headers)
+            .map_err(OriginError::Invalid)?;
+        let body = match length {
             Length::Close if !self.settings.allow_close_delimited => {
                 return Err(OriginError::Invalid("a body without a length"));
             }
-            Length::Close | Length::Chunked(None) => None,
-            Length::Nothing => Some(0),
-            Length::Known(length) | Length::Chunked(Some(length)) => Some(length),
-        };
-        let body = match length {
             Length::Nothing | Length::Known(0) => {
-                lease.give_back(Rest::Doubtful);
+                if !rest.is_empty() {
+                    lease.count_surplus();
+                } else if persistent {
+                    lease.give_back(Rest::Doubtful);
+                }
                 OriginBody::Empty
             }
-            _ => OriginBody::Upstream(Upstream::new(incoming, left, lease, self.settings.gap_timeout)),
+            length => OriginBody::Upstream(Upstream::new(
+                lease,
+                length,
+                rest,
+                persistent,
+                self.settings.gap_timeout,
+            )),
         };
-        remove_hop_by_hop(&mut head.headers);
+        if headers.contains_key(header::TRANSFER_ENCODING) {
+            headers.remove(header::TRANSFER_ENCODING);
+        }
         let mut response = Response::new(body);
-        *response.status_mut() = head.status;
-        *response.headers_mut() = head.headers;
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
         Ok(response)
-    }
-}
-
-fn bodiless_copy(request: &Request<Upload>) -> Request<Upload> {
-    let mut copy = Request::new(Upload::None);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = Version::HTTP_11;
-    *copy.headers_mut() = request.headers().clone();
-    copy
-}
-
-fn http1_error<T>(error: hyper::client::conn::TrySendError<T>) -> hyper::Error {
-    error.into_error()
-}
-
-/// An upload's own error comes back inside hyper's.
-fn cause(error: hyper::Error) -> OriginError {
-    let mut source = error.source();
-    while let Some(inner) = source {
-        if let Some(OriginError::Upload(reason)) = inner.downcast_ref() {
-            return OriginError::Upload(*reason);
-        }
-        source = inner.source();
-    }
-    OriginError::Http(error)
-}
-
-/// hyper names this kind in its text only; it is the one that is none of the others and has no source.
-fn is_unexpected_message(error: &hyper::Error) -> bool {
-    error.source().is_none()
-        && !(error.is_parse()
-            || error.is_incomplete_message()
-            || error.is_canceled()
-            || error.is_closed()
-            || error.is_user()
-            || error.is_timeout())
-}
-
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            // Framing was judged above and is not for the origin to take away.
-            .filter(|name| *name != header::CONTENT_LENGTH)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
     }
 }
 

@@ -2,35 +2,67 @@
 //! In: what `forward` asks. Out: a head and a body. Never: judges who may have it.
 //! A new kind of origin is one file here and an arm in `Origin::fetch`.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
 use http::{HeaderMap, Method, Response};
 
 pub mod body;
+mod chunks;
 mod conditional;
 pub mod connect;
+mod connection;
 mod error;
 mod file_body;
 pub mod folder;
+mod head;
 pub mod http1;
 mod media_type;
 mod pool;
 mod range;
+mod sending;
 mod truth;
 mod upstream;
-mod wire;
 
 pub use body::{OriginBody, Upload};
-pub use error::{OriginError, Phase, UploadFault};
+pub use error::{HttpFault, OriginError, Phase, UploadFault};
 pub use folder::Folder;
 pub use http1::{HttpOrigin, HttpSettings};
 pub use pool::{OriginStats, Pools};
 
-/// A place that holds files.
-#[derive(Debug)]
+/// A place that holds files. A copy is the same place.
+#[derive(Clone, Debug)]
 pub enum Origin {
     /// A local folder.
-    Folder(Folder),
+    Folder(Arc<Folder>),
     /// One HTTP/1.1 server.
-    Http(HttpOrigin),
+    Http(Arc<HttpOrigin>),
+}
+
+/// The wait for an origin's answer. Small, and without a box wherever nothing cold happens.
+pub enum Fetch {
+    /// There is nothing to wait for.
+    Ready(Option<Result<Response<OriginBody>, OriginError>>),
+    /// Over an idle connection.
+    Reused(http1::Reused),
+    /// All that is rarer: a fresh connection, a file that the kernel has to look for.
+    Waiting(Pin<Box<dyn Future<Output = Result<Response<OriginBody>, OriginError>> + Send>>),
+}
+
+impl Future for Fetch {
+    type Output = Result<Response<OriginBody>, OriginError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match &mut *self {
+                Self::Ready(answer) => return answer.take().map_or(Poll::Pending, Poll::Ready),
+                Self::Reused(reused) => *self = ready!(reused.poll(cx)),
+                Self::Waiting(answer) => return answer.as_mut().poll(cx),
+            }
+        }
+    }
 }
 
 /// What an origin is asked. Made by `forward` from a grant.
@@ -54,18 +86,15 @@ impl Origin {
         }
     }
 
-    /// Asks for a file. The head is checked against the request before it is handed on; the body streams.
+    /// Asks for a file. The head is checked against the request before it is handed on; the body streams. The request is
+    /// composed before this returns, so that nothing of the client's head is held while the origin is waited for.
     ///
     /// # Errors
     /// `OriginError` when there is no answer, or none that can be believed. "Not found" is an answer.
-    pub async fn fetch(
-        &self,
-        pools: &Pools,
-        request: OriginRequest,
-    ) -> Result<Response<OriginBody>, OriginError> {
+    pub fn fetch(&self, pools: &Pools, request: OriginRequest) -> Fetch {
         match self {
-            Self::Folder(folder) => folder.fetch(request).await,
-            Self::Http(http) => http.fetch(pools, request).await,
+            Self::Folder(folder) => folder.fetch(request),
+            Self::Http(http) => http.fetch(pools, request),
         }
     }
 }

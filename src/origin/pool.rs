@@ -5,18 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
-use super::Upload;
-use super::wire::Wire;
-use crate::alarm::Alarm;
-
-/// How often connections that grew too old are looked for among all origins (also those of an earlier configuration).
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
+use super::connect::Stream;
+use super::connection::{Connection, Quiet};
 
 /// How long a connection rests after an answer without a body (HEAD, 204, 304): a server that sends one nevertheless
-/// does so within this time, and hyper then closes the connection.
+/// does so within this time, and is then found out.
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// What is counted, for all workers together.
@@ -32,8 +27,8 @@ pub struct OriginStats {
     pub retried: AtomicU64,
 }
 
-/// The idle connections of one worker, for all its origins.
-#[derive(Debug, Default)]
+/// The idle connections of one worker, for all its origins. A copy is the same pools.
+#[derive(Clone, Default)]
 pub struct Pools {
     shared: Arc<Shared>,
 }
@@ -58,31 +53,20 @@ pub(super) enum Rest {
 
 /// A connection in use. Dropping it closes the connection.
 pub(super) struct Lease {
-    pub(super) sender: SendRequest<Upload>,
-    pub(super) wire: Arc<Wire>,
-    /// For the wait for a head.
-    pub(super) alarm: Alarm,
+    pub(super) connection: Box<Connection>,
     slot: Slot,
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     stats: Arc<OriginStats>,
-    slots: Mutex<Slots>,
+    /// By the origin's number.
+    slots: Mutex<Vec<Vec<Idle>>>,
 }
 
-#[derive(Debug, Default)]
-struct Slots {
-    by_origin: Vec<Vec<Idle>>,
-    next_sweep: Option<Instant>,
-}
-
-#[derive(Debug)]
 struct Idle {
-    sender: SendRequest<Upload>,
-    wire: Arc<Wire>,
-    alarm: Alarm,
+    connection: Box<Connection>,
     fit_from: Instant,
     fit_until: Instant,
 }
@@ -103,56 +87,83 @@ impl Pools {
         &self.shared.stats
     }
 
-    /// The newest idle connection that is fit for use.
-    pub(super) fn checkout(&self, slot: Slot) -> Option<Lease> {
+    /// Closes what is too old, or was closed by its origin, among all origins (also those of an earlier configuration).
+    /// To be called now and then.
+    pub fn tend(&self) {
         let now = Instant::now();
-        let idle = {
-            let mut slots = self.shared.lock();
-            let idle = slots.by_origin.get_mut(slot.number)?;
-            let mut at = idle.len();
-            loop {
-                at = at.checked_sub(1)?;
-                if !idle[at].is_fit(now) {
-                    idle.remove(at);
-                } else if idle[at].fit_from <= now {
-                    break idle.remove(at);
+        for idle in self.shared.lock().iter_mut() {
+            idle.retain_mut(|idle| now < idle.fit_until && self.shared.stats.is_fit(&mut idle.connection));
+        }
+    }
+
+    /// The newest idle connection that is fit for use.
+    pub(super) fn checkout(&self, slot: Slot, now: Instant) -> Option<Lease> {
+        let mut slots = self.shared.lock();
+        let idle = slots.get_mut(slot.number)?;
+        let mut at = idle.len();
+        let connection = loop {
+            at = at.checked_sub(1)?;
+            if now >= idle[at].fit_until {
+                idle.remove(at);
+            } else if idle[at].fit_from <= now {
+                let mut connection = idle.remove(at).connection;
+                if self.shared.stats.is_fit(&mut connection) {
+                    break connection;
                 }
             }
         };
+        drop(slots);
         self.shared.stats.reused.fetch_add(1, Ordering::Relaxed);
-        Some(Lease {
-            alarm: idle.alarm,
-            ..self.lease(idle.sender, idle.wire, slot)
-        })
+        Some(self.lease(connection, slot))
     }
 
     /// A lease of a connection that was just opened.
-    pub(super) fn lease(&self, sender: SendRequest<Upload>, wire: Arc<Wire>, slot: Slot) -> Lease {
+    pub(super) fn opened(&self, stream: Stream, slot: Slot) -> Lease {
+        self.shared.stats.opened.fetch_add(1, Ordering::Relaxed);
+        self.lease(Box::new(Connection::new(stream)), slot)
+    }
+
+    fn lease(&self, connection: Box<Connection>, slot: Slot) -> Lease {
         Lease {
-            sender,
-            wire,
-            alarm: Alarm::default(),
+            connection,
             slot,
             shared: Arc::clone(&self.shared),
         }
     }
 }
 
+impl OriginStats {
+    /// Whether an idle connection may be used; counts the one that may not because its origin said too much.
+    fn is_fit(&self, connection: &mut Connection) -> bool {
+        let quiet = connection.is_quiet();
+        if quiet == Quiet::Surplus {
+            self.surplus.fetch_add(1, Ordering::Relaxed);
+        }
+        quiet == Quiet::Yes
+    }
+}
+
 impl Lease {
-    pub(super) fn count_surplus(&self) {
-        self.wire.count_surplus();
+    /// Where it belongs.
+    pub(super) fn pools(&self) -> Pools {
+        Pools {
+            shared: Arc::clone(&self.shared),
+        }
     }
 
-    /// Keeps the connection for the next request, unless hyper has closed it or still has something to write.
+    /// The origin sent more than it had announced.
+    pub(super) fn count_surplus(&self) {
+        self.shared.stats.surplus.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Keeps the connection for the next request.
     pub(super) fn give_back(self, rest: Rest) {
         let Self {
-            sender,
-            wire,
-            alarm,
+            connection,
             slot,
             shared,
         } = self;
-        if slot.max_idle == 0 || !sender.is_ready() {
+        if slot.max_idle == 0 {
             return;
         }
         let now = Instant::now();
@@ -160,46 +171,24 @@ impl Lease {
             Rest::Clean => now,
             Rest::Doubtful => now + SETTLE,
         };
-        let idle = Idle {
-            sender,
-            wire,
-            alarm,
-            fit_from,
-            fit_until: now + slot.idle_timeout,
-        };
         let mut slots = shared.lock();
-        slots.sweep(now);
-        if slots.by_origin.len() <= slot.number {
-            slots.by_origin.resize_with(slot.number + 1, Vec::new);
+        if slots.len() <= slot.number {
+            slots.resize_with(slot.number + 1, Vec::new);
         }
-        let list = &mut slots.by_origin[slot.number];
+        let list = &mut slots[slot.number];
         if list.len() >= slot.max_idle {
             list.remove(0);
         }
-        list.push(idle);
+        list.push(Idle {
+            connection,
+            fit_from,
+            fit_until: now + slot.idle_timeout,
+        });
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Slots> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<Idle>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Slots {
-    fn sweep(&mut self, now: Instant) {
-        if self.next_sweep.is_some_and(|next| now < next) {
-            return;
-        }
-        self.next_sweep = Some(now + SWEEP_EVERY);
-        for idle in &mut self.by_origin {
-            idle.retain(|idle| idle.is_fit(now));
-        }
-    }
-}
-
-impl Idle {
-    fn is_fit(&self, now: Instant) -> bool {
-        now < self.fit_until && !self.sender.is_closed()
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::range::{Spec, Specs, parse};
 
 /// What was asked, as far as it bounds the answer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Asked {
     head: bool,
     /// Whether "not modified" can be an answer.

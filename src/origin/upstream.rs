@@ -1,39 +1,60 @@
-//! The body of an HTTP origin's answer. In: hyper's body and the connection it comes over. Out: data frames, bounded in
-//! time and length; at a clean end the connection goes back to its pool. Never: reads ahead of its reader.
+//! The body of an HTTP origin's answer. In: the connection it comes over. Out: data, bounded in time and length; at a
+//! clean end the connection goes back to its pool. Never: reads ahead of its reader, or lets a short body look whole.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http_body::{Body as HttpBody, Frame};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http_body::Frame;
+use tokio::time::Instant;
 
 use super::body::Step;
+use super::chunks::Chunks;
 use super::pool::{Lease, Rest};
-use super::{OriginError, Phase};
-use crate::alarm::Patience;
+use super::truth::Length;
+use super::{HttpFault, OriginError, Phase};
 
 /// A body that streams from an HTTP origin.
 pub struct Upstream {
     /// `None` once the body ended, in whatever way: then nothing holds the connection any more.
-    source: Option<Source>,
-    /// Bytes still to come, where that is known.
+    lease: Option<Lease>,
+    /// Bytes that were read and not handed on.
+    unread: Bytes,
+    /// Bytes of data still to come, where that is known.
     left: Option<u64>,
-    /// How long the next piece may take.
-    gap: Patience,
+    coding: Coding,
+    /// Whether the connection may be used again.
+    persistent: bool,
+    /// How long the next bytes may take, and since when they are waited for.
+    gap: Duration,
+    since: Option<Instant>,
 }
 
-struct Source {
-    incoming: Incoming,
-    lease: Lease,
+enum Coding {
+    /// The data itself, up to its length.
+    Plain,
+    /// The data itself, up to the end of the connection.
+    Close,
+    Chunked(Chunks),
 }
 
 impl Upstream {
-    pub(super) fn new(incoming: Incoming, left: Option<u64>, lease: Lease, gap: Duration) -> Self {
+    /// A body of this length, which is not "nothing", of which `unread` has come with the head.
+    pub(super) fn new(lease: Lease, length: Length, unread: Bytes, persistent: bool, gap: Duration) -> Self {
+        let (left, coding) = match length {
+            Length::Nothing => (Some(0), Coding::Plain),
+            Length::Known(left) => (Some(left), Coding::Plain),
+            Length::Chunked(left) => (left, Coding::Chunked(Chunks::default())),
+            Length::Close => (None, Coding::Close),
+        };
         Self {
-            source: Some(Source { incoming, lease }),
+            lease: Some(lease),
+            unread,
             left,
-            gap: Patience::new(gap),
+            coding,
+            persistent,
+            gap,
+            since: None,
         }
     }
 
@@ -44,72 +65,103 @@ impl Upstream {
 
     /// Nothing more will come.
     pub(super) fn is_done(&self) -> bool {
-        self.source.is_none()
+        self.lease.is_none()
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Step {
         loop {
-            let Some(source) = &mut self.source else {
+            match self.take() {
+                Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(None) => {}
+                Err(reason) => return self.fail(OriginError::Http(HttpFault::Malformed(reason))),
+            }
+            let Some(lease) = &mut self.lease else {
                 return Poll::Ready(None);
             };
-            let frame = match Pin::new(&mut source.incoming).poll_frame(cx) {
-                Poll::Ready(frame) => frame,
-                Poll::Pending => return self.wait(cx),
+            let left = match self.coding {
+                Coding::Plain => self.left,
+                Coding::Close | Coding::Chunked(_) => None,
             };
-            self.gap.rest();
-            let mut data = match frame {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) if !data.is_empty() => data,
-                    _ => continue,
-                },
-                Some(Err(error)) => return self.fail(OriginError::Http(error)),
-                None if self.left.is_some_and(|left| left > 0) => {
-                    return self.fail(OriginError::Invalid("a body shorter than announced"));
-                }
-                None => {
-                    self.finish();
-                    return Poll::Ready(None);
-                }
-            };
-            if let Some(left) = &mut self.left {
-                if data.len() as u64 > *left {
-                    // A chunked 206 that goes on past its range: what was promised is passed on, the rest is not.
-                    data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-                    *left = 0;
-                    source.lease.count_surplus();
-                    self.source = None;
-                    if data.is_empty() {
+            match lease.connection.poll_body(cx, left) {
+                Poll::Ready(Ok(bytes)) if bytes.is_empty() => {
+                    if matches!(self.coding, Coding::Close) {
+                        self.lease = None;
                         return Poll::Ready(None);
                     }
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                    return self.fail(OriginError::Http(HttpFault::Ended));
                 }
-                *left -= data.len() as u64;
+                Poll::Ready(Ok(bytes)) => {
+                    self.since = None;
+                    self.unread = bytes;
+                }
+                Poll::Ready(Err(error)) => return self.fail(OriginError::Http(HttpFault::Io(error))),
+                // The timer runs only while somebody waits for bytes that are not there: a slow reader is not the
+                // origin's fault.
+                Poll::Pending => {
+                    let since = *self.since.get_or_insert_with(Instant::now);
+                    return match lease.connection.alarm.poll(cx, since + self.gap) {
+                        Poll::Ready(()) => self.fail(OriginError::Timeout(Phase::Gap)),
+                        Poll::Pending => Poll::Pending,
+                    };
+                }
             }
-            // hyper's server asks no further once the length is reached, so the end is looked for here.
-            if source.incoming.is_end_stream() && self.left == Some(0) {
-                self.finish();
-            }
-            return Poll::Ready(Some(Ok(Frame::data(data))));
         }
     }
 
-    /// The timer runs only while somebody waits for bytes that are not there: a slow reader is not the origin's fault.
-    fn wait(&mut self, cx: &mut Context<'_>) -> Step {
-        match self.gap.poll(cx) {
-            Poll::Ready(()) => self.fail(OriginError::Timeout(Phase::Gap)),
-            Poll::Pending => Poll::Pending,
+    /// Takes the next data out of what was read, and ends the body with its last byte: hyper's server asks no further once
+    /// a length is reached.
+    fn take(&mut self) -> Result<Option<Bytes>, &'static str> {
+        if self.lease.is_none() {
+            return Ok(None);
         }
+        let (mut data, ended) = match &mut self.coding {
+            Coding::Plain | Coding::Close => (std::mem::take(&mut self.unread), false),
+            Coding::Chunked(chunks) => {
+                let data = chunks.next(&mut self.unread)?.unwrap_or_default();
+                (data, chunks.is_done())
+            }
+        };
+        if let Some(left) = &mut self.left {
+            if data.len() as u64 > *left {
+                // What was promised is passed on, the rest is not.
+                data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left = 0;
+                self.surplus();
+                return Ok((!data.is_empty()).then_some(data));
+            }
+            *left -= data.len() as u64;
+        }
+        match (&self.coding, self.left) {
+            (Coding::Plain, Some(0)) => self.finish(),
+            (Coding::Chunked(_), None | Some(0)) if ended => self.finish(),
+            (Coding::Chunked(_), Some(_)) if ended && data.is_empty() => {
+                return Err("chunks that end before their range does");
+            }
+            _ => {}
+        }
+        Ok((!data.is_empty()).then_some(data))
     }
 
+    /// The body has ended where it had to; whatever lies behind it was never asked for.
     fn finish(&mut self) {
-        if let Some(source) = self.source.take() {
-            source.lease.give_back(Rest::Clean);
+        if !self.unread.is_empty() {
+            return self.surplus();
+        }
+        if let Some(lease) = self.lease.take().filter(|_| self.persistent) {
+            lease.give_back(Rest::Clean);
         }
     }
 
-    /// The connection is closed with the source.
+    fn surplus(&mut self) {
+        self.unread = Bytes::new();
+        if let Some(lease) = self.lease.take() {
+            lease.count_surplus();
+        }
+    }
+
+    /// The connection is closed with the lease.
     fn fail(&mut self, error: OriginError) -> Step {
-        self.source = None;
+        self.lease = None;
         Poll::Ready(Some(Err(error)))
     }
 }

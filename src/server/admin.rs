@@ -14,7 +14,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::tls::{self, Certificates};
 use crate::telemetry::metrics::Metrics;
 
 /// What the admin port tells.
@@ -25,7 +27,12 @@ pub(super) struct Health {
 }
 
 /// Answers until the process ends.
-pub(super) async fn run(listener: TcpListener, health: Arc<Health>) -> std::io::Result<()> {
+pub(super) async fn run(
+    listener: TcpListener,
+    health: Arc<Health>,
+    certificates: Option<Arc<Certificates>>,
+    tls_timeout: Duration,
+) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -33,18 +40,30 @@ pub(super) async fn run(listener: TcpListener, health: Arc<Health>) -> std::io::
             continue;
         };
         let health = Arc::clone(&health);
+        let certificates = certificates.clone();
         tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let response = answer(&health, &request);
-                async { Ok::<_, Infallible>(response) }
-            });
-            let mut builder = http1::Builder::new();
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(30));
-            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            match certificates {
+                None => serve(stream, &health).await,
+                Some(certificates) => {
+                    if let Ok(stream) = tls::handshake(&certificates, stream, tls_timeout).await {
+                        serve(stream, &health).await;
+                    }
+                }
+            }
         });
     }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, health: &Health) {
+    let service = service_fn(|request| {
+        let response = answer(health, &request);
+        async { Ok::<_, Infallible>(response) }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(30));
+    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
 fn answer(health: &Health, request: &Request<Incoming>) -> Response<Full<Bytes>> {

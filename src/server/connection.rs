@@ -1,12 +1,15 @@
-//! One client connection: HTTP/1.1 over a socket with bounded waits, until the client, an error or the drain ends it.
-//! What hyper answers by itself (heads that are no HTTP) is counted here by kind.
+//! One client connection: TLS or none, HTTP/1.1 or HTTP/2, over a socket with bounded waits, until the client, an error
+//! or the drain ends it. What hyper answers by itself (heads that are no HTTP) is counted here by kind.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -15,15 +18,18 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::parting::{Parting, Step};
-use super::peer;
 use super::settings::ClientAddressRule;
-use super::socket::{ClientSocket, InFlight, Progress, Waits};
-use crate::app::Worker;
+use super::socket::{ClientSocket, InFlight, Opening, Progress, Waits};
+use super::tls::{self, Certificates};
+use super::{http2, peer};
+use crate::app::{Handling, Worker};
 use crate::body::BodyError;
+use crate::gate::Client;
 use crate::gate::admit::MAX_URI_BYTES;
 use crate::gate::record::Recorded;
 use crate::telemetry::metrics::ConnectionError;
@@ -48,13 +54,32 @@ pub(super) enum Stage {
 
 /// What all connections of a listener share.
 pub(super) struct Shared {
-    pub(super) worker: Worker,
+    pub(super) worker: Arc<Worker>,
     pub(super) door: Door,
+    /// What its listener proves itself with; `None` is in clear.
+    pub(super) tls: Option<Arc<Certificates>>,
+    /// How long a TLS handshake may take.
+    pub(super) tls_timeout: Duration,
+    /// Whether HTTP/2 is spoken.
+    pub(super) http2: bool,
     pub(super) client_address: ClientAddressRule,
     pub(super) waits: Waits,
     /// The most bytes of headers that the gate accepts; hyper's own cap leaves room for the target on top.
     pub(super) max_head: usize,
     pub(super) stage: watch::Receiver<Stage>,
+}
+
+/// How a connection ended: by itself, or why.
+pub(super) type Ended = Result<(), ConnectionError>;
+
+impl Shared {
+    /// Has a request answered behind the listener's door.
+    pub(super) fn answer(&self, client: Client, request: Request<Incoming>) -> Handling {
+        match self.door {
+            Door::Gate => self.worker.gate(client, request),
+            Door::Issuer => self.worker.issuer(client, request),
+        }
+    }
 }
 
 /// Serves one connection to its end.
@@ -65,19 +90,87 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     // Heads and small bodies leave at once; large bodies fill their segments anyway.
     let _ = stream.set_nodelay(true);
     let progress = Progress::new();
-    let parting = Parting::new();
     let socket = ClientSocket::new(stream, shared.waits, Arc::clone(&progress));
+    let ended = match &shared.tls {
+        None => clear(&shared, socket, &progress, peer).await,
+        // Larger, and rarer per byte: kept out of the future of a connection in clear.
+        Some(tls) => Box::pin(secure(&shared, tls, socket, &progress, peer)).await,
+    };
+    if let Err(kind) = ended {
+        counters.connection_error(kind);
+        note(peer, kind);
+    }
+}
+
+/// In clear, HTTP/2 begins with its preface (prior knowledge). `Upgrade: h2c` is not taken.
+async fn clear(
+    shared: &Arc<Shared>,
+    mut socket: ClientSocket,
+    progress: &Arc<Progress>,
+    peer: SocketAddr,
+) -> Ended {
+    if shared.http2 {
+        let opening = unless_ended(shared, socket.opening()).await;
+        match opening {
+            None => return Ok(()),
+            Some(Err(error)) => return Err(io_kind(&error)),
+            Some(Ok(Opening::Http2)) => {
+                socket.leave_heads();
+                return Box::pin(http2::serve(
+                    Arc::clone(shared),
+                    socket,
+                    Arc::clone(progress),
+                    peer,
+                ))
+                .await;
+            }
+            Some(Ok(Opening::Other)) => {}
+        }
+    }
+    http1(shared, socket, progress, peer).await
+}
+
+/// Over TLS, ALPN says what is spoken (RFC 9113 §3.2); without it, HTTP/1.1.
+async fn secure(
+    shared: &Arc<Shared>,
+    tls: &Certificates,
+    mut socket: ClientSocket,
+    progress: &Arc<Progress>,
+    peer: SocketAddr,
+) -> Ended {
+    socket.leave_heads();
+    let handshake = unless_ended(shared, tls::handshake(tls, socket, shared.tls_timeout)).await;
+    let Some(stream) = handshake else { return Ok(()) };
+    let mut stream = stream?;
+    if stream.get_ref().1.alpn_protocol() == Some(tls::H2) {
+        http2::serve(Arc::clone(shared), stream, Arc::clone(progress), peer).await
+    } else {
+        stream.get_mut().0.watch_heads();
+        http1(shared, stream, progress, peer).await
+    }
+}
+
+/// The result, or nothing when the server has ended before there is one.
+async fn unless_ended<T>(shared: &Shared, result: impl Future<Output = T>) -> Option<T> {
+    let mut stage = shared.stage.clone();
+    tokio::select! {
+        result = result => Some(result),
+        _ = stage.wait_for(|stage| *stage == Stage::Ended) => None,
+    }
+}
+
+async fn http1<I>(shared: &Arc<Shared>, io: I, progress: &Arc<Progress>, peer: SocketAddr) -> Ended
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let parting = Parting::new();
     let service = service_fn(|request: Request<Incoming>| {
         let in_flight = progress.begin();
         let client = peer::client(&shared.client_address, peer, request.headers());
-        let (shared, parting) = (&shared, &parting);
-        async move {
-            let mut response: Response<Recorded> = match shared.door {
-                Door::Gate => shared.worker.gate(client, request).await,
-                Door::Issuer => shared.worker.issuer(client, request).await,
-            };
-            parting.mark(&mut response);
-            Ok::<_, Infallible>(response.map(|body| Tracked { body, in_flight }))
+        Answering {
+            answer: shared.answer(client, request),
+            in_flight: Some(in_flight),
+            parting: &parting,
         }
     });
     let mut builder = http1::Builder::new();
@@ -85,22 +178,35 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     builder
         .header_read_timeout(None)
         .max_header_size(shared.max_head + MAX_URI_BYTES + 4096);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-    let mut stage = shared.stage.clone();
-    let result = loop {
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let (mut stage, mut watched) = (shared.stage.clone(), shared.stage.clone());
+    while *stage.borrow_and_update() == Stage::Serving {
+        let mut changed = pin!(watched.changed());
+        let mut waits = false;
+        let over = poll_fn(|cx| {
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(result));
+            }
+            // Polled once, it wakes this task; after that a look at the version is enough, and much quicker.
+            let changes = match std::mem::replace(&mut waits, true) {
+                false => changed.as_mut().poll(cx).is_ready(),
+                true => stage.has_changed().unwrap_or(true),
+            };
+            if changes { Poll::Ready(None) } else { Poll::Pending }
+        });
+        if let Some(result) = over.await {
+            return ended(result, progress);
+        }
+    }
+    loop {
         tokio::select! {
             biased; // What can be read is read before the connection is closed as idle.
-            result = connection.as_mut() => break result,
-            step = parting.step(&mut stage, &progress) => match step {
+            result = connection.as_mut() => return ended(result, progress),
+            step = parting.step(&mut stage, progress) => match step {
                 Step::Close => connection.as_mut().graceful_shutdown(),
-                Step::Cut => return,
+                Step::Cut => return Ok(()),
             },
         }
-    };
-    if let Err(error) = result {
-        let kind = kind(&error);
-        counters.connection_error(kind);
-        note(peer, kind);
     }
 }
 
@@ -117,22 +223,44 @@ impl Drop for Open {
     }
 }
 
-fn kind(error: &hyper::Error) -> ConnectionError {
-    let is_late = |error: &hyper::Error| {
-        std::error::Error::source(error)
-            .and_then(|source| source.downcast_ref::<std::io::Error>())
-            .is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
-    };
-    if error.is_parse() {
+/// How hyper says that a connection ended.
+pub(super) fn ended(result: Result<(), hyper::Error>, progress: &Progress) -> Ended {
+    let Err(error) = result else { return Ok(()) };
+    let cause = std::error::Error::source(&error);
+    let io = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
+    let h2 = cause.and_then(|cause| cause.downcast_ref::<h2::Error>());
+    let io = io.or_else(|| h2.and_then(h2::Error::get_io));
+    Err(if error.is_parse() {
         ConnectionError::Parse
-    } else if error.is_timeout() || is_late(error) {
+    } else if error.is_timeout() {
         ConnectionError::Timeout
+    } else if let Some(io) = io {
+        // Many clients end TLS without a word; between two requests that harms nobody.
+        if io.kind() == io::ErrorKind::UnexpectedEof && !progress.is_busy() {
+            return Ok(());
+        }
+        io_kind(io)
+    } else if let Some(h2) = h2 {
+        match h2.reason() {
+            // The client's own farewell.
+            Some(h2::Reason::NO_ERROR) => return Ok(()),
+            Some(h2::Reason::ENHANCE_YOUR_CALM) => ConnectionError::Flood,
+            _ if h2.is_remote() => ConnectionError::Incomplete,
+            _ => ConnectionError::Parse,
+        }
     } else if error.is_incomplete_message() {
         ConnectionError::Incomplete
     } else if error.is_user() {
         ConnectionError::Cut
     } else {
         ConnectionError::Io
+    })
+}
+
+fn io_kind(error: &io::Error) -> ConnectionError {
+    match error.kind() {
+        io::ErrorKind::TimedOut => ConnectionError::Timeout,
+        _ => ConnectionError::Io,
     }
 }
 
@@ -150,10 +278,28 @@ fn note(peer: SocketAddr, kind: ConnectionError) {
     }
 }
 
+/// An answer on its way, as hyper takes it.
+struct Answering<'c> {
+    answer: Handling,
+    in_flight: Option<InFlight>,
+    parting: &'c Parting,
+}
+
+impl Future for Answering<'_> {
+    type Output = Result<Response<Tracked>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut response = ready!(Pin::new(&mut self.answer).poll(cx));
+        self.parting.mark(&mut response);
+        let in_flight = self.in_flight.take();
+        Poll::Ready(Ok(response.map(|body| Tracked { body, in_flight })))
+    }
+}
+
 /// A body that tells the socket when its request is over.
 struct Tracked {
     body: Recorded,
-    in_flight: InFlight,
+    in_flight: Option<InFlight>,
 }
 
 impl HttpBody for Tracked {
@@ -166,8 +312,8 @@ impl HttpBody for Tracked {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.body).poll_frame(cx);
-        if let Poll::Ready(Some(Err(_))) = &polled {
-            this.in_flight.cut();
+        if let (Poll::Ready(Some(Err(_))), Some(in_flight)) = (&polled, &this.in_flight) {
+            in_flight.cut();
         }
         polled
     }

@@ -27,12 +27,14 @@ mod background;
 mod connection;
 pub mod control;
 mod doors;
+mod http2;
 mod listen;
 mod parting;
 mod peer;
 pub mod settings;
 mod socket;
 pub mod takeover;
+pub mod tls;
 
 use admin::Health;
 use background::{KeyAges, keep_keys};
@@ -43,6 +45,7 @@ use listen::{Places, Port, accept};
 use settings::{ClientAddressRule, Listeners, ServerSettings};
 use socket::Waits;
 use takeover::Socket;
+use tls::{Certificates, TlsListeners};
 
 /// Threads of a worker that may wait for files at a time.
 const BLOCKING_THREADS: usize = 32;
@@ -51,11 +54,15 @@ const BLOCKING_THREADS: usize = 32;
 const LOOK: Duration = Duration::from_millis(10);
 /// How long a pause waits for the workers; one that is busy for longer stops when it comes to it.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How often idle origin connections are looked through.
+const TEND_EVERY: Duration = Duration::from_secs(1);
 
 /// What a server is started with.
 pub struct Setup {
     /// Where it listens.
     pub listeners: Listeners,
+    /// What those with TLS prove themselves with.
+    pub tls: TlsListeners,
     /// How it serves.
     pub settings: ServerSettings,
     /// Where clients' addresses stand.
@@ -78,6 +85,8 @@ pub struct Reload {
     pub snapshot: Snapshot,
     /// The routes' names, by number. A name keeps its number.
     pub routes: Vec<(usize, Box<str>)>,
+    /// The certificates of the listeners that there are.
+    pub tls: TlsListeners,
     /// Key sets to keep current. One with the ring of a running source goes on undisturbed.
     pub key_sources: Vec<JwksSource>,
 }
@@ -97,6 +106,8 @@ pub struct Running {
     stage: watch::Sender<Stage>,
     threads: Vec<JoinHandle<()>>,
     settings: ServerSettings,
+    gate_tls: usize,
+    tls: TlsListeners,
     metrics: Arc<Metrics>,
     places: Places,
 }
@@ -123,6 +134,7 @@ impl Server {
     pub fn prepare(setup: Setup, handed: Vec<Socket>) -> io::Result<Running> {
         let Setup {
             listeners,
+            tls,
             settings,
             client_address,
             log,
@@ -183,10 +195,13 @@ impl Server {
             idle: settings.idle_timeout,
             stall: settings.stall_timeout,
         };
-        let shared = |worker: Worker, door| {
+        let shared = |worker: &Arc<Worker>, door, certificates: Option<&Arc<Certificates>>| {
             Arc::new(Shared {
-                worker,
+                worker: Arc::clone(worker),
                 door,
+                tls: certificates.map(Arc::clone),
+                tls_timeout: settings.tls_timeout,
+                http2: settings.http2,
                 client_address: client_address.clone(),
                 waits,
                 max_head: settings.max_head,
@@ -216,30 +231,43 @@ impl Server {
             stage,
             threads: Vec::new(),
             settings: settings.clone(),
+            gate_tls: listeners.gate_tls,
+            tls: tls.clone(),
             metrics,
             places: places.clone(),
         };
+        let in_clear = listeners.gate.len() - listeners.gate_tls;
         for (number, own) in gate.into_iter().enumerate() {
-            let shared = shared(app.worker(), Door::Gate);
+            let worker = app.worker();
+            let clear = shared(&worker, Door::Gate, None);
+            let secure = shared(&worker, Door::Gate, tls.gate.as_ref());
+            let door = move |place| Arc::clone(if place < in_clear { &clear } else { &secure });
             let places = places.clone();
             running.thread(format!("worker-{number}"), move |stages, accepting| {
-                work(own, shared, places, stages, accepting)
+                work(own, door, worker, places, stages, accepting)
             })?;
         }
-        let control = shared(app.worker(), Door::Issuer);
+        let worker = app.worker();
+        let control = shared(&worker, Door::Issuer, tls.issuer.as_ref());
+        let tls_timeout = settings.tls_timeout;
         running.thread("control".into(), move |stages, accepting| async move {
+            let certificates = tls.admin.clone();
             let admin = accepting.clone().run(
                 admin.into_iter().flatten().collect(),
                 stages.clone(),
                 // Health and metrics are told to the last.
                 |stage| stage == Stage::Ended,
-                move |_, listener| admin::run(listener, Arc::clone(&health)),
+                move |_, listener| {
+                    admin::run(listener, Arc::clone(&health), certificates.clone(), tls_timeout)
+                },
             );
             tokio::spawn(admin);
+            tokio::spawn(tls.keep_current());
             tokio::spawn(keep_keys(lists, clock));
             work(
                 issuer.into_iter().flatten().collect(),
-                control,
+                move |_| Arc::clone(&control),
+                worker,
                 places,
                 stages,
                 accepting,
@@ -248,6 +276,11 @@ impl Server {
         })?;
         Ok(running)
     }
+}
+
+fn url(address: SocketAddr, secure: bool) -> String {
+    let scheme = if secure { "https" } else { "http" };
+    format!("{scheme}://{address}")
 }
 
 fn connect_readings(metrics: &Metrics, access: &Arc<AccessLog>, origin: &Arc<OriginStats>) {
@@ -273,28 +306,32 @@ fn connect_readings(metrics: &Metrics, access: &Arc<AccessLog>, origin: &Arc<Ori
 /// A worker: accepts and serves until the stage says otherwise and its connections have ended.
 async fn work(
     sockets: Vec<Placed>,
-    shared: Arc<Shared>,
+    door: impl Fn(usize) -> Arc<Shared> + Clone + Send + 'static,
+    worker: Arc<Worker>,
     places: Places,
     mut stages: watch::Receiver<Stage>,
     accepting: Accepting,
 ) {
-    let served = Arc::clone(&shared);
+    let entered = places.clone();
     tokio::spawn(accepting.run(
         sockets,
         stages.clone(),
         |stage| stage != Stage::Serving,
-        move |_, listener| accept(listener, Arc::clone(&served), places.clone()),
+        move |place, listener| accept(listener, door(place), entered.clone()),
     ));
-    let flushed = Arc::clone(&shared);
+    let tended = Arc::clone(&worker);
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(access::TICK);
+        let mut tend = tokio::time::interval(TEND_EVERY);
         loop {
-            tick.tick().await;
-            flushed.worker.recorder().lines.flush();
+            tokio::select! {
+                _ = tick.tick() => tended.recorder().lines.flush(),
+                _ = tend.tick() => tended.tend(),
+            }
         }
     });
     let _ = stages.wait_for(|stage| *stage == Stage::Ended).await;
-    shared.worker.recorder().lines.flush();
+    worker.recorder().lines.flush();
 }
 
 impl Running {
@@ -332,6 +369,28 @@ impl Running {
         }
     }
 
+    /// Where each of the gate's listeners is, with its scheme.
+    pub fn gate_urls(&self) -> Vec<String> {
+        let in_clear = self.gate.len() - self.gate_tls;
+        let url = |(at, address): (usize, &SocketAddr)| url(*address, at >= in_clear);
+        self.gate.iter().enumerate().map(url).collect()
+    }
+
+    /// Where the issuer is, with its scheme.
+    pub fn issuer_url(&self) -> Option<String> {
+        self.issuer.map(|address| url(address, self.tls.issuer.is_some()))
+    }
+
+    /// Where health and metrics are, with their scheme.
+    pub fn admin_url(&self) -> String {
+        url(self.admin, self.tls.admin.is_some())
+    }
+
+    /// The certificates of its listeners, for who reads them anew.
+    pub fn tls(&self) -> &TlsListeners {
+        &self.tls
+    }
+
     /// Lets `/readyz` say 200.
     pub fn ready(&self) {
         self.health.ready.store(true, Ordering::Release);
@@ -348,8 +407,10 @@ impl Running {
         let Reload {
             snapshot,
             routes,
+            tls,
             key_sources,
         } = reload;
+        self.tls.adopt(&tls);
         self.metrics.name_routes(routes);
         self.app.swap(snapshot);
         self.key_ages.show(&key_sources);

@@ -9,8 +9,10 @@ use ipnet::IpNet;
 /// Where we listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listeners {
-    /// The gate; at least one.
+    /// The gate; at least one. First those in clear, then those with TLS.
     pub gate: Vec<SocketAddr>,
+    /// How many of them, counted from the end, have TLS.
+    pub gate_tls: usize,
     /// The issuer, where there is one.
     pub issuer: Option<SocketAddr>,
     /// Health and metrics.
@@ -28,6 +30,10 @@ pub struct ServerSettings {
     pub idle_timeout: Duration,
     /// How long a reader may accept no byte.
     pub stall_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub tls_timeout: Duration,
+    /// Whether HTTP/2 is spoken: by ALPN over TLS, with prior knowledge in clear.
+    pub http2: bool,
     /// After SIGTERM: how long `/readyz` says 503 while connections are still accepted.
     pub drain_delay: Duration,
     /// After that: how long bodies may still run.

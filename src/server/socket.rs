@@ -1,14 +1,15 @@
 //! A client's socket with bounded waits: for the first byte, for the end of a head, for the next request, and for a
-//! reader who takes nothing. The timers are set when something waits, never per request.
+//! reader who takes nothing. The timers are set when something waits, never per request. It stands below TLS, so that
+//! what it sees is what the wire does. Over HTTP/2 only the reader is its matter: heads are `http2`'s.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -31,8 +32,8 @@ pub(super) struct Progress {
     start: Instant,
     /// Requests whose head was read.
     requests: AtomicU64,
-    /// Whether one of them is not answered to the end.
-    busy: AtomicBool,
+    /// How many of them are not answered to the end. Over HTTP/1.1 at most one.
+    busy: AtomicUsize,
     /// When the last one ended, in milliseconds after `start`.
     ended: AtomicU64,
     /// Whether a body broke off.
@@ -50,7 +51,7 @@ impl Progress {
         Arc::new(Self {
             start: Instant::now(),
             requests: zero(0),
-            busy: AtomicBool::new(false),
+            busy: AtomicUsize::new(0),
             ended: zero(0),
             cut: AtomicBool::new(false),
             reading: AtomicBool::new(false),
@@ -60,7 +61,7 @@ impl Progress {
     /// A request's head was read.
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.busy.store(true, Ordering::Relaxed);
+        self.busy.fetch_add(1, Ordering::Relaxed);
         self.reading.store(false, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
@@ -77,8 +78,15 @@ impl Progress {
         is_idle.then(|| ended.elapsed())
     }
 
-    fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed)
+    /// Whether a request is being answered.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// When the last request ended; `None` before the first.
+    pub(super) fn last_end(&self) -> Option<Instant> {
+        let any = self.requests.load(Ordering::Relaxed) > 0;
+        any.then(|| self.start + Duration::from_millis(self.ended.load(Ordering::Relaxed)))
     }
 }
 
@@ -93,14 +101,46 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let ended = u64::try_from(self.0.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.0.ended.store(ended, Ordering::Relaxed);
-        self.0.busy.store(false, Ordering::Relaxed);
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// What the first bytes of a connection in clear are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// The preface of HTTP/2 (RFC 9113 §3.3: with prior knowledge).
+    Http2,
+    /// Anything else: HTTP/1.1, or what its parser will refuse.
+    Other,
+}
+
+/// The preface of an HTTP/2 connection (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How much the first look at a connection reads: a usual head, so that it costs no system call of its own.
+const FIRST_LOOK: usize = 4096;
+
+/// Bytes that were read to look at them, and not yet by whom they are for.
+struct Ahead {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+/// Whose matter the wait for heads is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heads {
+    /// The socket's.
+    Here,
+    /// Somebody else's: the handshake has a wait of its own, and HTTP/2 knows streams.
+    Elsewhere,
 }
 
 /// The socket.
 pub(super) struct ClientSocket {
     stream: TcpStream,
     waits: Waits,
+    heads: Heads,
+    ahead: Option<Ahead>,
     progress: Arc<Progress>,
     /// Requests when `since` was set.
     requests: u64,
@@ -118,6 +158,8 @@ impl ClientSocket {
         Self {
             stream,
             waits,
+            heads: Heads::Here,
+            ahead: None,
             progress,
             requests: 0,
             since: Instant::now(),
@@ -125,6 +167,38 @@ impl ClientSocket {
             read_alarm: Alarm::default(),
             stall: Patience::new(waits.stall),
         }
+    }
+
+    /// Looks at the first bytes, and keeps them for the reader. Waits for no more of them than tell the difference.
+    pub(super) async fn opening(&mut self) -> io::Result<Opening> {
+        let mut first = Vec::with_capacity(FIRST_LOOK);
+        let opening = loop {
+            // At the end of the stream it is the parser that judges what there was.
+            let ended = self.read_buf(&mut first).await? == 0;
+            if first.starts_with(PREFACE) {
+                break Opening::Http2;
+            }
+            if ended || !PREFACE.starts_with(&first) {
+                break Opening::Other;
+            }
+        };
+        self.ahead = Some(Ahead {
+            bytes: first,
+            taken: 0,
+        });
+        Ok(opening)
+    }
+
+    /// From now on somebody else bounds the wait for heads.
+    pub(super) fn leave_heads(&mut self) {
+        self.heads = Heads::Elsewhere;
+    }
+
+    /// From now on the wait for heads is the socket's, beginning with the first.
+    pub(super) fn watch_heads(&mut self) {
+        self.heads = Heads::Here;
+        self.head_begun = false;
+        self.since = Instant::now();
     }
 
     /// Takes note of requests that came and went since the last look.
@@ -152,6 +226,9 @@ impl ClientSocket {
     /// Nothing to read: is that still all right? While a request is answered, or bytes wait for a slow reader, no head is
     /// due; the timer is set nevertheless, since hyper may not come back here when the answer ends.
     fn wait_for_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.heads == Heads::Elsewhere {
+            return Poll::Pending;
+        }
         let answering = self.progress.is_busy() || self.stall.is_waiting();
         let mut deadline = if answering {
             Instant::now() + self.waits.idle
@@ -193,6 +270,19 @@ impl AsyncRead for ClientSocket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Some(ahead) = &mut this.ahead {
+            let rest = &ahead.bytes[ahead.taken..];
+            let count = rest.len().min(buffer.remaining());
+            buffer.put_slice(&rest[..count]);
+            ahead.taken += count;
+            if ahead.taken == ahead.bytes.len() {
+                this.ahead = None;
+            }
+            // An end of stream right behind them is seen by the next read.
+            if count > 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
         this.look();
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {

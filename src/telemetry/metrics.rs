@@ -40,18 +40,36 @@ pub enum ConnectionError {
     Cut,
     /// The place for another connection was lacking.
     Refused,
+    /// Frames or resets beyond measure (HTTP/2).
+    Flood,
+    /// No TLS handshake within its time.
+    TlsTimeout,
+    /// The client left in the middle of the handshake.
+    TlsIo,
+    /// The client refused us: it does not trust the certificate, most likely.
+    TlsAlert,
+    /// No version, cipher or protocol in common.
+    TlsIncompatible,
+    /// What came was not TLS.
+    TlsProtocol,
     /// A bug: the task panicked. The connection is gone, the process lives.
     Panic,
 }
 
 impl ConnectionError {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 13] = [
         Self::Parse,
         Self::Timeout,
         Self::Incomplete,
         Self::Io,
         Self::Cut,
         Self::Refused,
+        Self::Flood,
+        Self::TlsTimeout,
+        Self::TlsIo,
+        Self::TlsAlert,
+        Self::TlsIncompatible,
+        Self::TlsProtocol,
         Self::Panic,
     ];
 
@@ -64,6 +82,12 @@ impl ConnectionError {
             Self::Io => "io",
             Self::Cut => "cut",
             Self::Refused => "refused",
+            Self::Flood => "flood",
+            Self::TlsTimeout => "tls_timeout",
+            Self::TlsIo => "tls_io",
+            Self::TlsAlert => "tls_alert",
+            Self::TlsIncompatible => "tls_incompatible",
+            Self::TlsProtocol => "tls_protocol",
             Self::Panic => "panic",
         }
     }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::program::{Running, run, sample_media};
+use crate::support::tls::Authority;
 use crate::support::{Client, Gate, NOW, Setup, Token, conf, wait};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,6 +38,10 @@ struct Browser {
 
 impl Browser {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(more: &[&str]) -> Self {
         let profile = TempDir::new().unwrap();
         let downloads = TempDir::new().unwrap();
         let mut command = Command::new("chromedriver");
@@ -76,7 +81,8 @@ impl Browser {
             "--window-size=1000,800",
             "--autoplay-policy=no-user-gesture-required",
         ];
-        let mut arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let all = arguments.iter().chain(more);
+        let mut arguments: Vec<String> = all.map(|argument| (*argument).to_owned()).collect();
         arguments.push(format!("--user-data-dir={}", profile.path().display()));
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
@@ -261,6 +267,37 @@ fn the_browser_plays_the_sample_mp4_and_seeks() {
         "{}",
         gate.access_text()
     );
+}
+
+#[test]
+fn the_browser_plays_and_seeks_over_https_and_http2() {
+    let authority = Authority::new();
+    let leaf = authority.put("main", &["localhost"]);
+    let setup = Setup::new(conf::folder(&sample_media()) + &conf::route());
+    let gate = authority.listen(setup).start();
+    let trusted = format!(
+        "--ignore-certificate-errors-spki-list={}",
+        STANDARD.encode(leaf.spki)
+    );
+    let browser = Browser::start_with(&[&trusted]);
+    let port = gate.tls().port();
+    let url = |path: &str| format!("https://localhost:{port}{}", Token::opening(&[path]).at(path));
+    browser.open(&url("/clip.mp4"));
+    let played = browser.run_async(&PLAY.replace("TARGET", "7"));
+    let list = played.as_array().unwrap_or_else(|| panic!("{played}"));
+    assert!((6.9..7.1).contains(&list[1].as_f64().unwrap()), "{played}");
+    assert_eq!((&list[2], &list[3]), (&json!(640), &Value::Null), "{played}");
+    let protocol = "return [performance.getEntriesByType('navigation')[0].nextHopProtocol, isSecureContext]";
+    assert_eq!(browser.run(protocol), json!(["h2", true]));
+    // Many at a time over the one connection.
+    let many = "const all = await Promise.all([...Array(40).keys()].map(async at => { \
+                const answer = await fetch(location.href, { headers: { Range: `bytes=${at}-${at + 99}` }, cache: 'no-store' }); \
+                return [answer.status, (await answer.arrayBuffer()).byteLength]; })); \
+                done(all.every(([status, length]) => status === 206 && length === 100));";
+    assert_eq!(browser.run_async(many), json!(true));
+    // Chromium opens a second one at most, for requests without credentials.
+    assert!(gate.metric("mediagate_connections", &[]) <= 2.0);
+    browser.screenshot("video-https");
 }
 
 #[test]

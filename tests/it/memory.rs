@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use mediagate::clock::Clock;
 
 use crate::support::client::head;
-use crate::support::program::Binary;
+use crate::support::program::{Binary, run};
 use crate::support::{Setup, Token, conf, wait};
 
 const MIB: u64 = 1 << 20;
@@ -100,6 +100,46 @@ pub(crate) fn origin_of_zeros() -> SocketAddr {
         })
         .unwrap();
     address
+}
+
+#[test]
+fn a_gibibyte_over_http2_needs_less_than_eight_mebibytes_more() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::File::create(folder.path().join("big"))
+        .unwrap()
+        .set_len(SIZE)
+        .unwrap();
+    let gate = Binary::start(Setup::new(conf::folder(folder.path()) + &conf::route()));
+    let now = Clock::system().now().secs();
+    let target = Token::whole().claim("iat", now).expires(now + 3600).at("/big");
+    let url = format!("http://{}{target}", gate.gate);
+    let fetch = |range: &str, count: u64| {
+        let arguments = [
+            "-fsS",
+            "--http2-prior-knowledge",
+            "-r",
+            range,
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{size_download}",
+            &url,
+        ];
+        let done = run("curl", &arguments, std::time::Duration::from_secs(120));
+        assert_eq!(
+            String::from_utf8_lossy(&done.stdout),
+            count.to_string(),
+            "{done:?}"
+        );
+    };
+    fetch("0-33554431", 32 * MIB);
+    let before = peak(gate.running.id());
+    fetch("0-", SIZE);
+    let after = peak(gate.running.id());
+    assert!(
+        after.saturating_sub(before) < 8 * 1024,
+        "the peak grew from {before} KiB to {after} KiB"
+    );
 }
 
 fn zeros(mut stream: TcpStream) {

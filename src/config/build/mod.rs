@@ -24,6 +24,7 @@ mod mapping;
 mod origins;
 mod routes;
 mod server;
+mod tls;
 
 /// Where the file is, and what may be done.
 struct Place {
@@ -44,7 +45,7 @@ struct Notes {
     of_part: BTreeMap<PathBuf, Option<Digest>>,
     /// What the next configuration may inherit.
     keys: BTreeMap<String, KeptKeys>,
-    origins: BTreeMap<String, (Digest, Arc<Origin>)>,
+    origins: BTreeMap<String, (Digest, Origin)>,
 }
 
 impl Place {
@@ -119,6 +120,7 @@ fn parts(
     problems: &mut Problems,
 ) -> Option<Loaded> {
     let served = server::build(file, place, problems);
+    let tls = tls::build(file, place, problems);
     let keys = keys::build(file, place, problems);
     let origins = origins::origins(file, place, problems);
     let media = origins::media(file, place, problems);
@@ -191,6 +193,7 @@ fn parts(
     Some(Loaded {
         file: path.to_owned(),
         listeners: served.listeners?,
+        tls: tls?,
         settings: served.settings,
         client_address: served.client_address?,
         log: served.log,

@@ -17,7 +17,7 @@ const TENTH: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// An origin and what routes need to know of it.
 pub(super) struct Built {
-    pub(super) origin: Arc<Origin>,
+    pub(super) origin: Origin,
     /// Its own host names, lower case.
     pub(super) hosts: Vec<Box<str>>,
     /// For people.
@@ -47,12 +47,12 @@ pub(super) fn origins(
 /// another, and is never given them. A folder is opened anew: its name may lead elsewhere by now.
 fn take_over(name: &str, identity: Digest, built: &mut Built, place: &Place) {
     let before = place.kept.as_ref().and_then(|kept| kept.origins.get(name));
-    if let (Origin::Http(_), Some((same, origin))) = (&*built.origin, before)
+    if let (Origin::Http(_), Some((same, origin))) = (&built.origin, before)
         && *same == identity
     {
-        built.origin = Arc::clone(origin);
+        built.origin = origin.clone();
     }
-    let made = (identity, Arc::clone(&built.origin));
+    let made = (identity, built.origin.clone());
     place.notes.borrow_mut().origins.insert(name.to_owned(), made);
 }
 
@@ -60,7 +60,7 @@ fn folder(folder: &raw::Folder, place: &Place, problems: &mut Problems) -> Optio
     let root = place.resolve(folder.root.as_ref()?);
     match Folder::open(&root) {
         Ok(folder) => Some(Built {
-            origin: Arc::new(Origin::Folder(folder)),
+            origin: Origin::Folder(Arc::new(folder)),
             hosts: Vec::new(),
             place: format!("folder {}", root.display()),
         }),
@@ -189,7 +189,7 @@ fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Buil
         allow_close_delimited: http.allow_close_delimited,
     };
     Some(Built {
-        origin: Arc::new(Origin::Http(HttpOrigin::new(settings))),
+        origin: Origin::Http(Arc::new(HttpOrigin::new(settings))),
         hosts,
         place,
     })

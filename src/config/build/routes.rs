@@ -232,7 +232,7 @@ fn one(
         prefix: prefix.clone(),
         carriers: Carriers::new(carriers),
         scheme: Scheme::Jwt(Jwt::succeeding(rules, before)),
-        origin: Arc::clone(&origin.origin),
+        origin: origin.origin.clone(),
         scope: scope?,
         leeway,
         methods: methods?,

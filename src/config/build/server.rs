@@ -54,15 +54,20 @@ fn empty_server() -> raw::Server {
 }
 
 fn listeners(file: &raw::File, problems: &mut Problems) -> Option<Listeners> {
-    let gate = file.server.as_ref().and_then(|server| server.listen.as_ref());
+    let server = file.server.as_ref();
+    let clear = server.and_then(|server| server.listen.as_ref());
+    let tls = server
+        .and_then(|server| server.tls.as_ref())
+        .and_then(|tls| tls.listen.as_ref());
+    let gate: Vec<_> = clear
+        .into_iter()
+        .flatten()
+        .chain(tls.into_iter().flatten())
+        .collect();
     let admin = file.admin.as_ref().and_then(|admin| admin.listen);
     let issuer = file.issuer.as_ref().and_then(|issuer| issuer.listen);
     let mut all: Vec<(String, std::net::SocketAddr)> = Vec::new();
-    all.extend(
-        gate.iter()
-            .flat_map(|gate| gate.iter())
-            .map(|listen| (listen.at.clone(), listen.value)),
-    );
+    all.extend(gate.iter().map(|listen| (listen.at.clone(), listen.value)));
     all.extend(issuer.map(|address| ("issuer.listen".to_owned(), address)));
     all.extend(admin.map(|address| ("admin.listen".to_owned(), address)));
     for (at, (path, address)) in all.iter().enumerate() {
@@ -90,15 +95,14 @@ fn listeners(file: &raw::File, problems: &mut Problems) -> Option<Listeners> {
             "anybody there can read the metrics",
         );
     }
-    if gate.is_some_and(Vec::is_empty) {
-        problems.error(
-            "server.listen",
-            "is empty",
-            "name at least one address: [\"127.0.0.1:8080\"]",
-        );
+    if gate.is_empty() && server.is_some() && !problems.has_error_below("server.listen") {
+        let hint = "name at least one address, [\"127.0.0.1:8080\"], here or in `server.tls.listen`";
+        let what = if clear.is_some() { "is empty" } else { "missing" };
+        problems.error("server.listen", what, hint);
     }
     Some(Listeners {
-        gate: gate?.iter().map(|listen| listen.value).collect(),
+        gate: gate.iter().map(|listen| listen.value).collect(),
+        gate_tls: tls.map_or(0, Vec::len),
         issuer,
         admin: admin?,
     })
@@ -158,6 +162,14 @@ fn settings(server: &raw::Server, problems: &mut Problems) -> ServerSettings {
             DAY,
             problems,
         ),
+        tls_timeout: in_range(
+            at("tls_timeout"),
+            server.tls_timeout,
+            seconds(1),
+            seconds(60),
+            problems,
+        ),
+        http2: server.http2,
         drain_delay: in_range(
             at("drain_delay"),
             server.drain_delay,

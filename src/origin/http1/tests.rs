@@ -1,12 +1,18 @@
 //! An HTTP origin against a server that says exactly what a test tells it to.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::{HeaderMap, Request, Version};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::super::connection::READ_MAX;
+use super::super::{Origin, Phase};
 use super::*;
 
 /// Far more than anything here takes; only a failure waits for it.
@@ -64,7 +70,13 @@ impl Scene {
         request: OriginRequest,
     ) -> tokio::task::JoinHandle<Result<Response<OriginBody>, OriginError>> {
         let (origin, pools) = (Arc::clone(&self.origin), Arc::clone(&self.pools));
-        tokio::spawn(async move { origin.fetch(&pools, request).await })
+        tokio::spawn(async move { Origin::Http(origin).fetch(&pools, request).await })
+    }
+
+    async fn fetch(&self, request: OriginRequest) -> Result<Response<OriginBody>, OriginError> {
+        Origin::Http(Arc::clone(&self.origin))
+            .fetch(&self.pools, request)
+            .await
     }
 
     fn counts(&self) -> (u64, u64, u64, u64) {
@@ -557,7 +569,7 @@ async fn a_connection_rests_after_an_answer_without_a_body() {
     fresh.head().await;
     assert_eq!(scene.counts(), (2, 0, 0, 0));
     scene
-        .until(|scene| scene.pools.checkout(scene.origin.slot).is_some())
+        .until(|scene| scene.pools.checkout(scene.origin.slot, Instant::now()).is_some())
         .await;
 }
 
@@ -628,10 +640,14 @@ async fn a_body_that_stops_is_a_timeout_of_the_gap() {
 #[tokio::test]
 async fn no_connection_is_an_error_of_the_connection() {
     let scene = Scene::new(|_| ()).await;
-    drop(scene.listener);
-    let result = scene
-        .origin
-        .fetch(&scene.pools, get("/"))
+    let Scene {
+        listener,
+        origin,
+        pools,
+    } = scene;
+    drop(listener);
+    let result = Origin::Http(origin)
+        .fetch(&pools, get("/"))
         .await
         .map(|response| response.status());
     assert!(matches!(result, Err(OriginError::Connect(_))), "{result:?}");
@@ -743,11 +759,7 @@ async fn an_upload_larger_than_allowed_is_cut_and_said_to_be_so() {
     ] {
         let scene = Scene::new(|_| ()).await;
         let (upload, _client) = upload(sent, 5).await;
-        let result = scene
-            .origin
-            .fetch(&scene.pools, put(upload))
-            .await
-            .map(|response| response.status());
+        let result = scene.fetch(put(upload)).await.map(|response| response.status());
         assert!(
             matches!(result, Err(OriginError::Upload(UploadFault::TooLarge))),
             "{sent}: {result:?}"
@@ -783,5 +795,5 @@ async fn an_answer_before_the_upload_ended_closes_the_connection() {
     let response = answer.await.unwrap().unwrap();
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(text(response).await.unwrap(), "hello");
-    assert!(scene.pools.checkout(scene.origin.slot).is_none());
+    assert!(scene.pools.checkout(scene.origin.slot, Instant::now()).is_none());
 }

@@ -18,8 +18,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Loads and starts; the errors as text. `refresh` replaces the regular interval of fetched key sets, which no
-    /// configuration may set as short as tests need it.
+    /// Loads and starts; the errors as text. `refresh` replaces the regular interval of fetched key sets and of
+    /// certificates, which no configuration may set as short as tests need it.
     pub(crate) fn start(config: &Path, now: i64, refresh: Option<Duration>) -> Result<Self, String> {
         let clock = Clock::manual(UnixTime::from_secs(now));
         let loaded = attempt(config, KeyFiles::Make, Kept::default());
@@ -28,6 +28,7 @@ impl Server {
         for source in &mut loaded.key_sources {
             source.refresh = refresh.unwrap_or(source.refresh);
         }
+        loaded.tls.poll = refresh.unwrap_or(loaded.tls.poll);
         let running = Product::start(setup(loaded, clock.clone())).map_err(|error| error.to_string())?;
         running.ready();
         Ok(Self { running, clock, kept })
@@ -52,6 +53,21 @@ impl Server {
     /// Where the gate listens.
     pub(crate) fn gate(&self) -> SocketAddr {
         self.running.gate()[0]
+    }
+
+    /// Where the gate listens with TLS.
+    pub(crate) fn gate_tls(&self) -> SocketAddr {
+        *self.running.gate().last().expect("a listener")
+    }
+
+    /// Reads the certificates anew.
+    pub(crate) fn reload_certificates(&self) {
+        self.running.tls().reload();
+    }
+
+    /// Drains and stops.
+    pub(crate) fn drain(self) {
+        self.running.stop();
     }
 
     /// Where the issuer listens.

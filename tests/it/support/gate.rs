@@ -26,6 +26,8 @@ pub(crate) struct Setup {
     dir: TempDir,
     now: i64,
     server: String,
+    clear: bool,
+    admin: String,
     log_format: &'static str,
     refresh: Option<Duration>,
     toml: String,
@@ -40,6 +42,8 @@ impl Setup {
             dir: TempDir::new().expect("a folder"),
             now: NOW,
             server: String::new(),
+            clear: true,
+            admin: String::new(),
             log_format: "json",
             refresh: None,
             toml: toml.as_ref().to_owned(),
@@ -64,6 +68,18 @@ impl Setup {
         self
     }
 
+    /// Further keys of `[admin]`.
+    pub(crate) fn admin(mut self, line: &str) -> Self {
+        self.admin.push_str(line);
+        self
+    }
+
+    /// Without a listener in clear.
+    pub(crate) fn without_clear(mut self) -> Self {
+        self.clear = false;
+        self
+    }
+
     /// Takes the client's address from `X-Forwarded-For`, which loopback may send.
     pub(crate) fn behind_a_proxy(self) -> Self {
         self.server("client_address = { header = \"x-forwarded-for\", trusted = [\"127.0.0.0/8\"] }")
@@ -75,7 +91,7 @@ impl Setup {
         self
     }
 
-    /// Fetches key sets as often as this.
+    /// Fetches key sets, and looks at certificates, as often as this.
     pub(crate) fn refresh(mut self, every: Duration) -> Self {
         self.refresh = Some(every);
         self
@@ -99,12 +115,17 @@ impl Setup {
 
     /// As `write`, with these listeners and this access log.
     pub(crate) fn write_with(&self, gate: &str, admin: &str, access: &str) -> PathBuf {
+        let listen = if self.clear {
+            format!("listen = [\"{gate}\"]\n")
+        } else {
+            String::new()
+        };
         let mut toml = format!(
             "state = \"{{dir}}/state\"\n\
-             [server]\nlisten = [\"{gate}\"]\npublic_url = \"http://{HOST}\"\nworkers = 1\n{}\
-             [admin]\nlisten = \"{admin}\"\n\
+             [server]\n{listen}public_url = \"http://{HOST}\"\nworkers = 1\n{}\
+             [admin]\nlisten = \"{admin}\"\n{}\
              [log]\nformat = \"{}\"\naccess = \"{access}\"\nlevel = \"debug\"\n",
-            self.server, self.log_format
+            self.server, self.admin, self.log_format
         );
         for name in ["media", "download", "callers"] {
             if !self.toml.contains(&format!("[keys.{name}]"))
@@ -178,6 +199,21 @@ impl Gate {
     /// Where the gate listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.running().gate()
+    }
+
+    /// Where the gate listens with TLS.
+    pub(crate) fn tls(&self) -> SocketAddr {
+        self.running().gate_tls()
+    }
+
+    /// Reads the certificates anew.
+    pub(crate) fn reload_certificates(&self) {
+        self.running().reload_certificates();
+    }
+
+    /// Drains it, as SIGTERM does.
+    pub(crate) fn drain(mut self) {
+        self.server.take().expect("running").drain();
     }
 
     /// Where the issuer listens.

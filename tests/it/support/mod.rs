@@ -5,9 +5,11 @@ pub(crate) mod adapter;
 pub(crate) mod client;
 pub(crate) mod conf;
 pub(crate) mod gate;
+pub(crate) mod h2;
 pub(crate) mod mint;
 pub(crate) mod origin;
 pub(crate) mod program;
+pub(crate) mod tls;
 pub(crate) mod wait;
 
 pub(crate) use client::{Client, End, Response};

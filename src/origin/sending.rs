@@ -1,0 +1,121 @@
+//! A request on its way: its head, then the upload, framed. Never: reads more of an upload than the origin takes.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http_body::Body as _;
+use smallvec::SmallVec;
+use tokio::io::AsyncWrite;
+
+use super::connect::Stream;
+use super::{OriginError, Upload};
+
+/// What is still to be written.
+#[derive(Default)]
+pub(super) struct Sending {
+    /// In the order of writing; written ones are taken off the front.
+    pieces: SmallVec<[Bytes; 3]>,
+    upload: Upload,
+    framing: Framing,
+    /// Grows with every write.
+    moved: u64,
+    ended: bool,
+}
+
+/// How the end of an upload is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// By its announced length.
+    #[default]
+    Length,
+    /// By a last chunk.
+    Chunked,
+}
+
+impl Sending {
+    pub(super) fn new(head: Bytes, upload: Upload, framing: Framing) -> Self {
+        Self {
+            ended: matches!(upload, Upload::None),
+            pieces: SmallVec::from_iter([head]),
+            upload,
+            framing,
+            moved: 0,
+        }
+    }
+
+    /// Whether all was written.
+    pub(super) fn is_done(&self) -> bool {
+        self.ended && self.pieces.is_empty()
+    }
+
+    /// Grows with every write.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// Writes as much as goes.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), Broken>> {
+        loop {
+            while let Some(piece) = self.pieces.first_mut() {
+                let count = ready!(Pin::new(&mut *stream).poll_write(cx, piece))?;
+                if count == 0 {
+                    return Poll::Ready(Err(Broken::Socket(io::ErrorKind::WriteZero.into())));
+                }
+                self.moved += count as u64;
+                piece.advance(count);
+                if piece.is_empty() {
+                    self.pieces.remove(0);
+                }
+            }
+            if self.ended {
+                // TLS holds back what the socket did not take.
+                return Pin::new(stream).poll_flush(cx).map_err(Broken::Socket);
+            }
+            match ready!(Pin::new(&mut self.upload).poll_frame(cx)) {
+                Some(Err(error)) => return Poll::Ready(Err(Broken::Upload(error))),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.enqueue(data);
+                    }
+                }
+                None => {
+                    self.ended = true;
+                    if self.framing == Framing::Chunked {
+                        self.pieces.push(Bytes::from_static(b"0\r\n\r\n"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn enqueue(&mut self, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        match self.framing {
+            Framing::Length => self.pieces.push(data),
+            Framing::Chunked => {
+                self.pieces.push(Bytes::from(format!("{:x}\r\n", data.len())));
+                self.pieces.push(data);
+                self.pieces.push(Bytes::from_static(b"\r\n"));
+            }
+        }
+    }
+}
+
+/// Why a request can't be sent to its end.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The origin takes no more. It may have answered nevertheless.
+    Socket(io::Error),
+    /// The client's body failed.
+    Upload(OriginError),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Socket(error)
+    }
+}
