@@ -19,4 +19,5 @@ pub mod body;
 pub mod clock;
 pub mod media;
 pub mod secret;
+pub mod state;
 pub mod target;

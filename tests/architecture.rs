@@ -14,6 +14,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("alarm", &[]),
     ("clock", &[]),
     ("secret", &[]),
+    ("state", &[]),
     ("target", &[]),
     ("media", &["target"]),
     ("token", &["clock", "secret", "target", "token"]),
@@ -54,7 +55,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "keysource",
             "origin",
             "server",
+            "state",
             "telemetry",
+            "token",
         ],
     ),
     // It builds them all; none of them knows it.

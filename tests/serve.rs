@@ -209,16 +209,25 @@ fn the_printed_link_works_and_so_does_the_printed_command() {
 fn a_second_instance_ends_with_1_and_leaves_the_first_alone() {
     let served = Served::start("");
     until("ready", || served.is_ready().filter(|status| *status == 200));
-    let second = Command::new(env!("CARGO_BIN_EXE_mediagate"))
-        .current_dir(served.folder.path())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert_eq!(second.status.code(), Some(1));
-    assert!(
-        String::from_utf8_lossy(&second.stderr).contains(&served.admin.to_string()),
-        "{second:?}"
-    );
+    let second = || {
+        Command::new(env!("CARGO_BIN_EXE_mediagate"))
+            .current_dir(served.folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    };
+    let refused = second();
+    assert_eq!(refused.status.code(), Some(1));
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("has the state folder"), "{why}");
+    // With a state folder of its own it does not get past the admin port.
+    let config = served.folder.path().join("proxy.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("state = \"state\"", "state = \"other\"")).unwrap();
+    let refused = second();
+    assert_eq!(refused.status.code(), Some(1));
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains(&served.admin.to_string()), "{why}");
     assert_eq!(
         get(served.gate, served.target(&served.link())).map(|(status, _)| status),
         Some(200)

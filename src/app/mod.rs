@@ -80,6 +80,11 @@ impl App {
         })
     }
 
+    /// Puts another snapshot in the place of the present one, for the requests that begin from now on.
+    pub fn swap(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
     /// What outlives the snapshot.
     pub fn services(&self) -> &Services {
         &self.services

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, KeyFiles, Loaded};
+use crate::config::{self, ConfigErrors, KeyFiles, Loaded};
 
 /// Prints a line for people or for another program.
 macro_rules! say {
@@ -18,9 +18,11 @@ mod check;
 mod explain;
 mod inspect;
 mod keys;
+mod reload;
 mod serve;
 mod token;
 
+pub use reload::changes;
 pub use serve::setup;
 
 const USAGE: u8 = 64;
@@ -69,8 +71,9 @@ enum Command {
     /// Serve until SIGTERM or SIGINT (the default)
     ///
     /// Binds the gate, the issuer and the admin port, makes the keys that the configuration asks for and that are not there,
-    /// and drains on SIGTERM: /readyz says 503, no more connections are accepted, bodies run to their end.
-    Serve,
+    /// and drains on SIGTERM: /readyz says 503, no more connections are accepted, bodies run to their end. On SIGHUP, and
+    /// when the configuration or a file that it names changes, it is read again; a wrong one changes nothing.
+    Serve(serve::Flags),
     /// Say whether the configuration is right, and what each route does
     ///
     /// Reports every mistake at once, with its line and what to do, and exits 78. Without mistakes it prints each route's
@@ -144,8 +147,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
-    let result = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => load(&cli.config, KeyFiles::Make).and_then(serve::serve),
+    let result = match cli.command.unwrap_or(Command::Serve(serve::Flags::default())) {
+        Command::Serve(flags) => serve::serve(&cli.config, &flags),
         Command::Check => load(&cli.config, KeyFiles::ReadOnly).and_then(|loaded| check::check(&loaded)),
         Command::Explain(flags) => {
             load(&cli.config, KeyFiles::Make).and_then(|loaded| explain::explain(&loaded, flags))
@@ -170,9 +173,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn load(path: &Path, key_files: KeyFiles) -> Result<Loaded, Failed> {
-    config::load(path, key_files).map_err(|errors| {
-        let count = errors.problems.len();
-        let word = if count == 1 { "mistake" } else { "mistakes" };
-        Failed::Config(format!("{count} {word} in the configuration\n{errors}"))
-    })
+    config::load(path, key_files).map_err(wrong)
+}
+
+fn wrong(errors: ConfigErrors) -> Failed {
+    let count = errors.problems.len();
+    let word = if count == 1 { "mistake" } else { "mistakes" };
+    Failed::Config(format!("{count} {word} in the configuration\n{errors}"))
 }

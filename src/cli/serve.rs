@@ -1,16 +1,39 @@
-//! `mediagate serve`: starts the server, says where it is, and drains it on SIGTERM or SIGINT.
+//! `mediagate serve`: takes the lock of the state folder, or the place of the process that has it; starts the server, says
+//! where it is; then signals, reloads and takeovers, until it drains on SIGTERM or SIGINT.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use clap::Args;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
-use super::Failed;
+use super::reload::{self, Reloader};
+use super::{Failed, wrong};
 use crate::clock::Clock;
-use crate::config::{Loaded, in_file};
+use crate::config::{Attempt, Fixed, Kept, KeyFiles, Loaded, attempt, in_file};
+use crate::server::control::wire::Wire;
+use crate::server::control::{self, Control, Desk};
 use crate::server::limits::FileLimit;
 use crate::server::systemd::{Inherited, Notifier};
+use crate::server::takeover::{self, Outcome, Successor};
 use crate::server::{Running, Server, Setup};
+use crate::state::{LockError, StateLock};
 use crate::telemetry;
+
+/// Between two looks at whether the last connection has ended.
+const LOOK: Duration = Duration::from_millis(10);
+
+#[derive(Args, Default)]
+pub(super) struct Flags {
+    /// Go on in the place of the process that serves over the same state folder, without losing a connection: it passes
+    /// its listening sockets, finishes what it is at, and ends. Where none serves, starts as usual.
+    #[arg(long)]
+    takeover: bool,
+}
 
 /// What a server is started with, from a configuration.
 pub fn setup(loaded: Loaded, clock: Clock) -> Setup {
@@ -28,11 +51,13 @@ pub fn setup(loaded: Loaded, clock: Clock) -> Setup {
     }
 }
 
-/// Runs until a signal. The banner is printed when the listeners are bound and before `/readyz` turns 200.
-pub(super) fn serve(loaded: Loaded) -> Result<(), Failed> {
+/// Runs until a signal, or until another process has taken over.
+pub(super) fn serve(path: &Path, flags: &Flags) -> Result<(), Failed> {
     // Before there is another thread.
     let inherited = Inherited::from_env().map_err(Failed::other)?;
     let manager = Notifier::from_env().map_err(Failed::other)?;
+    let Attempt { outcome, files } = attempt(path, KeyFiles::Make, Kept::default());
+    let loaded = *outcome.map_err(wrong)?;
     telemetry::start(&loaded.log);
     for warning in &loaded.warnings {
         tracing::warn!("{}", in_file(&loaded.file, warning));
@@ -40,69 +65,266 @@ pub(super) fn serve(loaded: Loaded) -> Result<(), Failed> {
     if let Some(warning) = FileLimit::raise().warning(&loaded.settings) {
         tracing::warn!("{warning}");
     }
-    let clock = Clock::system();
-    let banner = match &loaded.demo {
-        Some(demo) => {
-            let link = demo.link(clock.now()).map_err(Failed::other)?;
-            // As it was called, so that the line can be copied: `target/release/mediagate` after `cargo run --release`.
-            let program = std::env::args().next().unwrap_or_else(|| "mediagate".to_owned());
-            let next = demo.next.replacen("mediagate", &program, 1);
-            format!(
-                "\n  Open this link, it is good for a day:\n  {link}\n\n  Make the next one:\n  {next}\n\n"
-            )
+    let state = loaded.state.clone();
+    let (mut lock, mut successor) = match StateLock::take(&state) {
+        Ok(lock) => (Some(lock), None),
+        Err(LockError::Held(_)) if flags.takeover => {
+            (None, Some(Successor::ask(&state).map_err(Failed::other)?))
         }
-        None => String::new(),
+        Err(error @ LockError::Held(_)) => {
+            let hint = "`serve --takeover` goes on in its place";
+            return Err(Failed::Other(format!("{}: {error}; {hint}", state.display())));
+        }
+        Err(error) => return Err(Failed::Other(format!("{}: {error}", state.display()))),
     };
-    let watch = tokio::runtime::Builder::new_current_thread()
+    let clock = Clock::system();
+    let banner = banner(&loaded, &clock)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Failed::other)?;
     // Watched before anything is served, so that no signal finds the default handler.
-    let (mut terminate, mut interrupt) = {
-        let _guard = watch.enter();
-        let watched = |kind| signal(kind).map_err(Failed::other);
-        (
-            watched(SignalKind::terminate())?,
-            watched(SignalKind::interrupt())?,
-        )
-    };
+    let mut signals = Signals::watch(&runtime)?;
+    let fixed = Fixed::of(&loaded);
+    let kept = loaded.kept.clone();
+    let handed = successor
+        .as_mut()
+        .map_or_else(Vec::new, |successor| std::mem::take(&mut successor.sockets));
     let setup = Setup {
         inherited,
         ..setup(loaded, clock)
     };
-    let running = Server::start(setup).map_err(Failed::other)?;
+    let running = Server::prepare(setup, handed).map_err(Failed::other)?;
+    if let Some(successor) = &mut successor {
+        lock = Some(successor.claim(&state).map_err(Failed::other)?);
+    }
+    let (handovers, ready) = mpsc::channel(1);
+    let desk = Desk::new(running.sockets().to_vec(), handovers);
+    let control = bind_control(&runtime, &state)?;
+    let reloader = Reloader::start(path.to_owned(), files, kept)?;
     announce(&running, &banner).map_err(Failed::other)?;
+    running.accept();
     running.ready();
+    // From here on nothing fails: there is nobody to fall back to.
+    if let Some(successor) = successor {
+        successor.serving();
+    }
     manager.ready();
-    watch.block_on(async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = watchdog(&running, &manager) => {}
-        }
-    });
-    manager.stopping();
-    tracing::info!("draining");
-    running.stop();
+    let serving = Serving {
+        running,
+        reloader,
+        fixed,
+        lock,
+        state,
+        control,
+        desk,
+        handovers: ready,
+        manager,
+    };
+    runtime.block_on(serving.run(&mut signals));
     Ok(())
 }
 
+/// A server that runs, and all that happens to it.
+struct Serving {
+    running: Running,
+    reloader: Reloader,
+    fixed: Fixed,
+    lock: Option<StateLock>,
+    state: PathBuf,
+    control: Control,
+    desk: Arc<Desk>,
+    handovers: mpsc::Receiver<Wire>,
+    manager: Notifier,
+}
+
+impl Serving {
+    async fn run(mut self, signals: &mut Signals) {
+        let mut watchdog = Watchdog::new(&self.running, &self.manager);
+        loop {
+            let Signals { ending, hangup } = signals;
+            tokio::select! {
+                () = ending.next() => {
+                    self.drain(ending).await;
+                    return;
+                }
+                _ = hangup.recv() => {
+                    self.manager.reloading();
+                    self.reloader.now();
+                }
+                Some(tried) = self.reloader.next() => {
+                    reload::apply(tried, &self.running, &self.fixed);
+                    self.manager.ready();
+                }
+                () = self.control.serve(&self.desk) => {}
+                () = watchdog.tick(&self.running, &self.manager) => {}
+                Some(wire) = self.handovers.recv() => if self.hand_over(wire) == Outcome::Gone {
+                    self.leave(ending).await;
+                    return;
+                },
+            }
+        }
+    }
+
+    /// A new process is ready to go on in our place.
+    fn hand_over(&mut self, wire: Wire) -> Outcome {
+        tracing::info!("another process takes over");
+        let running = &self.running;
+        let outcome = takeover::hand_over(
+            wire,
+            &self.state,
+            &mut self.lock,
+            || running.pause(),
+            || running.accept(),
+        );
+        if outcome == Outcome::Back {
+            tracing::warn!("the takeover failed; serving on");
+            // The other process may have put its own in the place of ours.
+            match Control::bind(&self.state) {
+                Ok(control) => self.control = control,
+                Err(error) => tracing::error!(%error, "the control socket can't be put back"),
+            }
+        }
+        outcome
+    }
+
+    /// After a takeover: bodies run on for as long as they move, or until a signal; then they have the drain timeout.
+    async fn leave(self, ending: &mut Ending) {
+        let mut running = self.running;
+        // Nothing of the state is read or written from here on.
+        drop((self.control, self.reloader, self.handovers));
+        tracing::info!("another process serves; ending when the last connection has ended");
+        self.desk.close();
+        running.unready();
+        running.drain();
+        tokio::select! {
+            () = idle(&running) => return,
+            () = ending.next() => {}
+        }
+        bodies(&running, ending).await;
+    }
+
+    /// On SIGTERM. A second signal ends it at once.
+    async fn drain(self, ending: &mut Ending) {
+        let mut running = self.running;
+        self.manager.stopping();
+        tracing::info!("draining");
+        control::remove(&self.state);
+        drop((self.control, self.reloader, self.handovers));
+        self.desk.close();
+        running.unready();
+        let (delay, _) = running.drain_times();
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = ending.next() => return,
+        }
+        running.drain();
+        bodies(&running, ending).await;
+        drop(running);
+        // Only now may another process write there.
+        drop(self.lock);
+    }
+}
+
+/// Waits until the last connection has ended, for as long as a drain may take.
+async fn bodies(running: &Running, ending: &mut Ending) {
+    let (_, timeout) = running.drain_times();
+    tokio::select! {
+        () = idle(running) => {}
+        () = tokio::time::sleep(timeout) => {}
+        () = ending.next() => {}
+    }
+}
+
+async fn idle(running: &Running) {
+    while !running.is_idle() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// Tells the service manager as often as it wants that the process is alive, as long as no thread stands still.
-async fn watchdog(running: &Running, manager: &Notifier) {
-    let Some(every) = manager.watchdog() else {
-        return std::future::pending().await;
-    };
-    let mut last = running.pulses();
-    let mut tick = tokio::time::interval(every);
-    tick.tick().await;
-    loop {
-        tick.tick().await;
+struct Watchdog {
+    ticks: Option<tokio::time::Interval>,
+    last: Vec<u64>,
+}
+
+impl Watchdog {
+    fn new(running: &Running, manager: &Notifier) -> Self {
+        let ticks = |every| tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+        Self {
+            ticks: manager.watchdog().map(ticks),
+            last: running.pulses(),
+        }
+    }
+
+    /// The next look.
+    async fn tick(&mut self, running: &Running, manager: &Notifier) {
+        let Some(ticks) = &mut self.ticks else {
+            return std::future::pending().await;
+        };
+        ticks.tick().await;
         let now = running.pulses();
-        if now.iter().zip(&last).all(|(now, last)| now != last) {
+        if now.iter().zip(&self.last).all(|(now, last)| now != last) {
             manager.alive();
         }
-        last = now;
+        self.last = now;
     }
+}
+
+/// The signals that mean something.
+struct Signals {
+    ending: Ending,
+    hangup: Signal,
+}
+
+/// Those that mean the end.
+struct Ending {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn watch(runtime: &Runtime) -> Result<Self, Failed> {
+        let _guard = runtime.enter();
+        let watched = |kind| signal(kind).map_err(Failed::other);
+        Ok(Self {
+            ending: Ending {
+                terminate: watched(SignalKind::terminate())?,
+                interrupt: watched(SignalKind::interrupt())?,
+            },
+            hangup: watched(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl Ending {
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn bind_control(runtime: &Runtime, state: &Path) -> Result<Control, Failed> {
+    let _guard = runtime.enter();
+    let named = |error| Failed::Other(format!("the control socket in {}: {error}", state.display()));
+    Control::bind(state).map_err(named)
+}
+
+/// The link of a demo.
+fn banner(loaded: &Loaded, clock: &Clock) -> Result<String, Failed> {
+    let Some(demo) = &loaded.demo else {
+        return Ok(String::new());
+    };
+    let link = demo.link(clock.now()).map_err(Failed::other)?;
+    // As it was called, so that the line can be copied: `target/release/mediagate` after `cargo run --release`.
+    let program = std::env::args().next().unwrap_or_else(|| "mediagate".to_owned());
+    let next = demo.next.replacen("mediagate", &program, 1);
+    Ok(format!(
+        "\n  Open this link, it is good for a day:\n  {link}\n\n  Make the next one:\n  {next}\n\n"
+    ))
 }
 
 fn announce(running: &Running, banner: &str) -> io::Result<()> {

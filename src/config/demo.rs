@@ -65,7 +65,8 @@ pub(super) fn choose(
             _ => None,
         })?;
         let whole = matches!(route.mapping, Mapping::Same) && !matches!(route.scope, ScopeRule::Template(_));
-        let raw::Origin::Folder(root) = file.origin.get(file.route.get(route.number)?.origin.as_ref()?)?
+        let named = |raw: &&raw::Route| raw.name.as_deref() == Some(&*route.name);
+        let raw::Origin::Folder(root) = file.origin.get(file.route.iter().find(named)?.origin.as_ref()?)?
         else {
             return None;
         };

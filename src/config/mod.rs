@@ -19,11 +19,13 @@ mod policy;
 mod problems;
 mod raw;
 mod read;
+mod reload;
 mod values;
 
 pub use demo::Demo;
 pub use policy::{Policy, RouteKeys};
 pub use problems::{ConfigErrors, Problem, Warning, in_file};
+pub use reload::{Attempt, Files, Fixed, Kept};
 pub use values::{algorithm_name, parse_algorithm, parse_duration, show_duration, show_size};
 
 /// What happens to a key file that is configured with `generate` and does not exist.
@@ -33,6 +35,8 @@ pub enum KeyFiles {
     Make,
     /// Nothing is written: a key in memory takes its place, with a warning.
     ReadOnly,
+    /// An error: the process that serves has read it before, and whoever took it away did not mean another key.
+    Expect,
 }
 
 /// A configuration that is valid, and all that was made of it.
@@ -69,6 +73,8 @@ pub struct Loaded {
     pub demo: Option<Demo>,
     /// What deserves a second look.
     pub warnings: Vec<Warning>,
+    /// What the next configuration may inherit.
+    pub kept: Kept,
 }
 
 /// A key set and where it came from.
@@ -88,6 +94,21 @@ pub struct NamedKeys {
 /// # Errors
 /// `ConfigErrors`: all that is wrong.
 pub fn load(path: &Path, key_files: KeyFiles) -> Result<Loaded, ConfigErrors> {
+    attempt(path, key_files, Kept::default())
+        .outcome
+        .map(|loaded| *loaded)
+}
+
+/// As `load`, for a process that serves: what the file did not change is taken over from `kept`, and the result tells
+/// which files to watch, also after a failure.
+pub fn attempt(path: &Path, key_files: KeyFiles, kept: Kept) -> Attempt {
+    let mut files = Files::default();
+    files.note(path);
+    let outcome = try_load(path, key_files, kept, &mut files).map(Box::new);
+    Attempt { outcome, files }
+}
+
+fn try_load(path: &Path, key_files: KeyFiles, kept: Kept, files: &mut Files) -> Result<Loaded, ConfigErrors> {
     let fail = |line, what: String, hint: &str| ConfigErrors {
         file: path.to_owned(),
         problems: vec![Problem {
@@ -115,7 +136,7 @@ pub fn load(path: &Path, key_files: KeyFiles) -> Result<Loaded, ConfigErrors> {
     })?;
     let tree = toml::Spanned::new(tree.span(), toml::de::DeValue::Table(tree.into_inner()));
     let file = <raw::File as read::Read>::read(&tree, "", &mut problems);
-    let built = file.and_then(|file| build::build(&file, path, key_files, &mut problems));
+    let built = file.and_then(|file| build::build(&file, path, key_files, kept, files, &mut problems));
     let warnings = problems.finish(path)?;
     let mut loaded =
         built.ok_or_else(|| fail(None, "can't be built".to_owned(), "this is a fault of mediagate"))?;

@@ -111,6 +111,13 @@ impl Issuer {
         }
     }
 
+    /// The same, with what an earlier issuer counted of its callers.
+    #[must_use]
+    pub fn counting_on(mut self, throttle: Arc<Throttle>) -> Self {
+        self.throttle = throttle;
+        self
+    }
+
     /// Which dialect a request is for, by its path alone (`/v1/tokens`, `/media/{id}/download-token`): what a route that
     /// mounts dialects on the gate's listener asks.
     pub fn claims_path(&self, path: &str) -> Option<DialectName> {

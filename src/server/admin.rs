@@ -16,12 +16,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::background::KeyAges;
 use super::listen::Listening;
 use super::tls::{self, Certificates};
 use crate::telemetry::metrics::Metrics;
-
-/// Tells the name of a key set that was never loaded, if there is one.
-pub(super) type Lacking = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// What the admin port tells.
 pub(super) struct Health {
@@ -30,19 +28,19 @@ pub(super) struct Health {
     /// Whether the end has begun.
     pub(super) draining: AtomicBool,
     pub(super) listening: Arc<Listening>,
-    lacking: Lacking,
+    keys: KeyAges,
     pulses: Vec<Arc<AtomicU64>>,
     metrics: Arc<Metrics>,
 }
 
 impl Health {
     /// Of a server that starts with so many threads.
-    pub(super) fn new(metrics: &Arc<Metrics>, lacking: Lacking, threads: usize) -> Self {
+    pub(super) fn new(metrics: &Arc<Metrics>, keys: KeyAges, threads: usize) -> Self {
         Self {
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             listening: Arc::default(),
-            lacking,
+            keys,
             pulses: (0..threads).map(|_| Arc::default()).collect(),
             metrics: Arc::clone(metrics),
         }
@@ -69,7 +67,9 @@ impl Health {
         } else if self.listening.is_troubled() {
             Some("connections can't be accepted".to_owned())
         } else {
-            (self.lacking)().map(|name| format!("key set {name:?} was never loaded"))
+            self.keys
+                .lacking()
+                .map(|name| format!("key set {name:?} was never loaded"))
         }
     }
 }

@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::parting::{Parting, Step};
 use super::settings::ClientAddressRule;
 use super::socket::{ClientSocket, InFlight, Opening, Progress, Waits};
 use super::tls::{self, Certificates};
@@ -167,12 +168,14 @@ async fn http1<I>(shared: &Arc<Shared>, io: I, progress: &Arc<Progress>, peer: S
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
+    let parting = Parting::new();
     let service = service_fn(|request: Request<Incoming>| {
         let in_flight = progress.begin();
         let client = peer::client(&shared.client_address, peer, request.headers());
         Answering {
             answer: shared.answer(client, request),
             in_flight: Some(in_flight),
+            parting: &parting,
         }
     });
     let mut builder = http1::Builder::new();
@@ -182,7 +185,7 @@ where
         .max_header_size(shared.max_head + MAX_URI_BYTES + 4096);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let (mut stage, mut watched) = (shared.stage.clone(), shared.stage.clone());
-    loop {
+    while *stage.borrow_and_update() == Stage::Serving {
         let mut changed = pin!(watched.changed());
         let mut waits = false;
         let over = poll_fn(|cx| {
@@ -199,10 +202,15 @@ where
         if let Some(result) = over.await {
             return ended(result, progress);
         }
-        match *stage.borrow_and_update() {
-            Stage::Serving => {}
-            Stage::Draining => connection.as_mut().graceful_shutdown(),
-            Stage::Ended => return Ok(()),
+    }
+    loop {
+        tokio::select! {
+            biased; // What can be read is read before the connection is closed as idle.
+            result = connection.as_mut() => return ended(result, progress),
+            step = parting.step(&mut stage, progress) => match step {
+                Step::Close => connection.as_mut().graceful_shutdown(),
+                Step::Cut => return Ok(()),
+            },
         }
     }
 }
@@ -276,16 +284,18 @@ pub(super) fn note(peer: SocketAddr, kind: ConnectionError) {
 }
 
 /// An answer on its way, as hyper takes it.
-struct Answering {
+struct Answering<'c> {
     answer: Handling,
     in_flight: Option<InFlight>,
+    parting: &'c Parting,
 }
 
-impl Future for Answering {
+impl Future for Answering<'_> {
     type Output = Result<Response<Tracked>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = ready!(Pin::new(&mut self.answer).poll(cx));
+        let mut response = ready!(Pin::new(&mut self.answer).poll(cx));
+        self.parting.mark(&mut response);
         let in_flight = self.in_flight.take();
         Poll::Ready(Ok(response.map(|body| Tracked { body, in_flight })))
     }

@@ -62,6 +62,11 @@ impl Places {
         }))
     }
 
+    /// Whether none is taken.
+    pub(super) fn are_free(&self) -> bool {
+        self.0.taken.load(Ordering::Relaxed) == 0
+    }
+
     /// A place, where one is left.
     pub(super) fn take(&self) -> Option<Place> {
         if self.0.taken.fetch_add(1, Ordering::Relaxed) >= self.0.all {

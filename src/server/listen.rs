@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::connection::{Shared, Stage, note, serve};
+use super::doors::until;
 use super::limits::Places;
 use super::proxy_protocol::{self, Fault, Source};
 use super::settings::ClientAddressRule;
@@ -75,15 +76,30 @@ impl Listening {
     pub(super) fn is_troubled(&self) -> bool {
         self.troubled.load(Ordering::Relaxed) > 0
     }
+}
 
-    fn trouble(&self, error: &io::Error) {
-        if self.troubled.fetch_add(1, Ordering::Relaxed) == 0 {
+/// A listener that can't accept for want of something; over when it is dropped.
+struct Trouble {
+    listening: Arc<Listening>,
+    /// When it is over, unless more comes.
+    calm: Instant,
+}
+
+impl Trouble {
+    fn begin(listening: &Arc<Listening>, error: &io::Error) -> Self {
+        if listening.troubled.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::error!(%error, "can't accept connections; trying again");
         }
+        Self {
+            listening: Arc::clone(listening),
+            calm: Instant::now(),
+        }
     }
+}
 
-    fn calm(&self) {
-        if self.troubled.fetch_sub(1, Ordering::Relaxed) == 1 {
+impl Drop for Trouble {
+    fn drop(&mut self) {
+        if self.listening.troubled.fetch_sub(1, Ordering::Relaxed) == 1 {
             tracing::info!("connections are accepted again");
         }
     }
@@ -129,17 +145,19 @@ pub(super) async fn accept(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     entrance.listening.accepting.fetch_add(1, Ordering::Relaxed);
     let mut stage = shared.stage.clone();
-    // In trouble until then.
-    let mut calm: Option<Instant> = None;
+    let mut trouble: Option<Trouble> = None;
     loop {
         let accepted = tokio::select! {
             // In this order: a crowd does not hold up the drain, and what is still wrong is not over.
             biased;
-            _ = stage.wait_for(|stage| *stage != Stage::Serving) => return Ok(()),
+            // Who waits in the queue has been told by the kernel that we are there.
+            _ = until(&mut stage, |stage| *stage != Stage::Serving) => match waiting(&listener) {
+                Some(accepted) => accepted,
+                None => return Ok(()),
+            },
             accepted = listener.accept() => accepted,
-            () = until(calm) => {
-                calm = None;
-                entrance.listening.calm();
+            () = at(trouble.as_ref().map(|trouble| trouble.calm)) => {
+                trouble = None;
                 continue;
             }
         };
@@ -147,11 +165,9 @@ pub(super) async fn accept(
             Ok((stream, peer)) => admit(&shared, &entrance.places, admission, stream, peer),
             Err(error) if is_of_the_client(&error) => {}
             Err(error) => {
-                if calm.is_none() {
-                    entrance.listening.trouble(&error);
-                }
+                let trouble = trouble.get_or_insert_with(|| Trouble::begin(&entrance.listening, &error));
                 tokio::time::sleep(PAUSE).await;
-                calm = Some(Instant::now() + CALM);
+                trouble.calm = Instant::now() + CALM;
             }
         }
     }
@@ -178,7 +194,7 @@ fn is_of_the_client(error: &io::Error) -> bool {
     )
 }
 
-async fn until(moment: Option<Instant>) {
+async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
@@ -233,6 +249,18 @@ fn admit(
     });
 }
 
+/// A connection that waits to be accepted, if there is one. Asks the kernel: the runtime may not have heard of it yet.
+fn waiting(listener: &tokio::net::TcpListener) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+    let (socket, peer) = match SockRef::from(listener).accept() {
+        Ok(accepted) => accepted,
+        Err(_) => return None,
+    };
+    let stream = socket
+        .set_nonblocking(true)
+        .and_then(|()| TcpStream::from_std(socket.into()));
+    Some(stream.and_then(|stream| Ok((stream, peer.as_socket().ok_or(io::ErrorKind::InvalidData)?))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,5 +278,21 @@ mod tests {
                 .into_iter()
                 .any(of)
         );
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_taken_in_one_by_one() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), Port::Alone).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(waiting(&listener).is_none());
+        let clients: Vec<_> = (0..3)
+            .map(|_| std::net::TcpStream::connect(address).unwrap())
+            .collect();
+        for client in &clients {
+            let (_, peer) = waiting(&listener).unwrap().unwrap();
+            assert_eq!(peer, client.local_addr().unwrap());
+        }
+        assert!(waiting(&listener).is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! The server: listeners, one thread with one runtime per worker, one control thread for the issuer, the admin port and
-//! what runs in the background. `Server::start` binds everything
-//! before it returns; `Running::stop` drains.
+//! what runs in the background. `Server::prepare` binds everything before it returns, `Running::accept` opens the doors,
+//! `Running::reload` swaps what requests are judged by, `Running::stop` drains.
 
 use std::future::Future;
 use std::io;
@@ -11,43 +11,55 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::app::{App, Services, Snapshot, Worker};
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::gate::refusal::Code;
-use crate::keysource::{JwksSource, KeySourceStats};
+use crate::keysource::JwksSource;
 use crate::origin::OriginStats;
 use crate::telemetry::access::{self, AccessLog};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::settings::LogSettings;
 
 mod admin;
+mod background;
 mod connection;
+pub mod control;
+mod doors;
 mod http2;
 pub mod limits;
 mod listen;
 mod open;
+mod parting;
 pub mod peer;
 pub mod proxy_protocol;
 pub mod settings;
 mod socket;
 pub mod systemd;
+pub mod takeover;
 pub mod tls;
 
 use admin::Health;
+use background::{KeyAges, keep_keys};
 use connection::{Door, Shared, Stage};
+use control::wire;
+use doors::{AcceptSwitch, Accepting, Placed, Sockets};
 use limits::Places;
-use listen::{Admission, Entrance, accept};
-use open::{Opened, open};
+use listen::{Admission, Entrance, Port, accept};
 use settings::{ClientAddressRule, Listeners, ServerSettings};
 use socket::Waits;
 use systemd::Inherited;
+use takeover::Socket;
 use tls::{Certificates, TlsListeners};
 
 /// Threads of a worker that may wait for files at a time.
 const BLOCKING_THREADS: usize = 32;
 
+/// Between two looks at whether the last connection has ended.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long a pause waits for the workers; one that is busy for longer stops when it comes to it.
+const PAUSE: Duration = Duration::from_secs(2);
 /// How often idle origin connections are looked through.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 /// How long the start waits for its threads to accept. A listener that still does not keeps `/readyz` at 503.
@@ -77,11 +89,29 @@ pub struct Setup {
     pub clock: Clock,
 }
 
+/// What a reload brings. What is not here is fixed at the start.
+pub struct Reload {
+    /// What requests are judged by from now on; those that run live on the one they began with.
+    pub snapshot: Snapshot,
+    /// The routes' names, by number. A name keeps its number.
+    pub routes: Vec<(usize, Box<str>)>,
+    /// The certificates of the listeners that there are.
+    pub tls: TlsListeners,
+    /// Key sets to keep current. One with the ring of a running source goes on undisturbed.
+    pub key_sources: Vec<JwksSource>,
+}
+
 /// A server that runs. Its drop cuts what is left; `stop` lets it end.
 pub struct Running {
+    /// As they are bound; emptied by a drain.
+    sockets: Vec<Socket>,
     gate: Vec<SocketAddr>,
     issuer: Option<SocketAddr>,
     admin: SocketAddr,
+    app: Arc<App>,
+    key_ages: KeyAges,
+    key_lists: mpsc::UnboundedSender<Vec<JwksSource>>,
+    accepting: AcceptSwitch,
     health: Arc<Health>,
     stage: watch::Sender<Stage>,
     threads: Vec<JoinHandle<()>>,
@@ -89,17 +119,29 @@ pub struct Running {
     gate_tls: usize,
     tls: TlsListeners,
     metrics: Arc<Metrics>,
+    places: Places,
 }
 
 /// The server.
 pub struct Server;
 
 impl Server {
-    /// Binds and starts the threads. Requests are served from then on; `/readyz` says so after `Running::ready`.
+    /// Binds, starts the threads, and accepts. Requests are served from then on; `/readyz` says so after
+    /// `Running::ready`.
     ///
     /// # Errors
     /// When an address is taken or can't be bound, a thread can't be started, or the access log can't be opened.
     pub fn start(setup: Setup) -> io::Result<Running> {
+        let running = Self::prepare(setup, Vec::new())?;
+        running.accept();
+        Ok(running)
+    }
+
+    /// All of it but accepting, on the sockets that were handed over where their addresses are wanted.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn prepare(setup: Setup, handed: Vec<Socket>) -> io::Result<Running> {
         let Setup {
             listeners,
             tls,
@@ -112,31 +154,46 @@ impl Server {
             key_sources,
             clock,
         } = setup;
+        // What was handed over is the same as what the service manager holds, where both are there.
+        let handed = match handed.is_empty() {
+            true => open::inherited(&listeners, inherited)?,
+            false => handed,
+        };
+        let mut sockets = Sockets::new(handed);
+        // The admin port is bound first and alone: a second instance fails here, before it takes a share of the requests.
+        let admin = sockets.at(wire::Door::Admin, (0, listeners.admin), Port::Alone, 1)?;
+        let issuer = match listeners.issuer {
+            Some(address) => sockets.at(wire::Door::Issuer, (0, address), Port::Alone, 1)?,
+            None => Vec::new(),
+        };
         let workers = match settings.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
-        let Opened {
-            admin: admin_listener,
-            issuer: issuer_listener,
-            gate: gate_listeners,
-            addresses: gate,
-        } = open(&listeners, workers, inherited)?;
+        let mut gate: Vec<Vec<Placed>> = vec![Vec::new(); workers];
+        for (place, address) in listeners.gate.iter().enumerate() {
+            let heaps = sockets.at(wire::Door::Gate, (place, *address), Port::Shared, workers)?;
+            for (own, mut heap) in gate.iter_mut().zip(heaps) {
+                own.append(&mut heap);
+            }
+        }
+        for address in sockets.close_unused() {
+            tracing::warn!(%address, "is no longer listened on");
+        }
 
         let codes = Code::ALL.iter().map(|code| code.as_str()).collect();
         let metrics = Metrics::new(route_names, codes);
         let access = AccessLog::start(&log.access, log.format)?;
         let origin_stats = Arc::new(OriginStats::default());
         connect_readings(&metrics, &access, &origin_stats);
-        read_key_ages(&metrics, &key_sources, &clock);
-        let health = Arc::new(Health::new(&metrics, keys_that_lack(&key_sources), workers + 1));
-        let background = Background {
-            key_sources,
-            clock: clock.clone(),
-            tls: tls.clone(),
-        };
+        let key_ages = KeyAges::default();
+        key_ages.connect(&metrics, &clock);
+        key_ages.show(&key_sources);
+        let (key_lists, lists) = mpsc::unbounded_channel();
+        let _ = key_lists.send(key_sources);
+        let health = Arc::new(Health::new(&metrics, key_ages.clone(), workers + 1));
         let services = Services {
-            clock,
+            clock: clock.clone(),
             metrics: Arc::clone(&metrics),
             access,
             origin_stats,
@@ -167,14 +224,25 @@ impl Server {
                 stage: stages.clone(),
             })
         };
+        let addresses = |door| {
+            let mut all: Vec<SocketAddr> = Vec::new();
+            for socket in sockets.all.iter().filter(|socket| socket.door == door) {
+                if !all.contains(&socket.address) {
+                    all.push(socket.address);
+                }
+            }
+            all
+        };
 
         let mut running = Running {
-            gate,
-            issuer: issuer_listener
-                .as_ref()
-                .map(|listener| listener.local_addr())
-                .transpose()?,
-            admin: admin_listener.local_addr()?,
+            gate: addresses(wire::Door::Gate),
+            issuer: addresses(wire::Door::Issuer).first().copied(),
+            admin: addresses(wire::Door::Admin)[0],
+            sockets: sockets.all,
+            app: Arc::clone(&app),
+            key_ages,
+            key_lists,
+            accepting: AcceptSwitch::new(),
             health: Arc::clone(&health),
             stage,
             threads: Vec::new(),
@@ -182,42 +250,46 @@ impl Server {
             gate_tls: listeners.gate_tls,
             tls: tls.clone(),
             metrics,
+            places: entrance.places.clone(),
         };
-        let in_clear = running.gate.len() - listeners.gate_tls;
-        for (number, own) in gate_listeners.into_iter().enumerate() {
+        let in_clear = listeners.gate.len() - listeners.gate_tls;
+        for (number, own) in gate.into_iter().enumerate() {
             let worker = app.worker();
             let clear = shared(&worker, Door::Gate, None);
             let secure = shared(&worker, Door::Gate, tls.gate.as_ref());
-            let own = own.into_iter().enumerate().map(|(place, listener)| {
+            let rule = client_address.clone();
+            let door = move |place| {
                 let shared = if place < in_clear { &clear } else { &secure };
-                let admission = Admission::of_gate(place, &client_address);
-                (listener, Arc::clone(shared), admission)
-            });
-            let own = entrance.listening.count(own.collect());
+                (Arc::clone(shared), Admission::of_gate(place, &rule))
+            };
+            let own = entrance.listening.count(own);
             let entrance = entrance.clone();
             let pulse = health.pulse(number);
-            running.thread(format!("worker-{number}"), move |stages| {
-                work(own, worker, entrance, pulse, stages)
+            running.thread(format!("worker-{number}"), move |stages, accepting| {
+                work(own, door, worker, (entrance, pulse), stages, accepting)
             })?;
         }
         let worker = app.worker();
         let control = shared(&worker, Door::Issuer, tls.issuer.as_ref());
-        let issuer = issuer_listener.map(|listener| (listener, Arc::clone(&control), Admission::Callers));
-        let issuer = entrance.listening.count(issuer.into_iter().collect());
+        let tls_timeout = settings.tls_timeout;
+        let issuer = entrance.listening.count(issuer.into_iter().flatten().collect());
         let pulse = health.pulse(workers);
-        running.thread("control".into(), move |stages| async move {
-            let certificates = background.tls.admin.clone();
-            tokio::spawn(admin::run(
-                admin_listener,
-                health,
-                certificates,
-                control.tls_timeout,
-            ));
-            tokio::spawn(background.tls.keep_current());
-            for source in background.key_sources {
-                tokio::spawn(source.run(background.clock.clone()));
-            }
-            work(issuer, worker, entrance, pulse, stages).await;
+        running.thread("control".into(), move |stages, accepting| async move {
+            let certificates = tls.admin.clone();
+            let admin = accepting.clone().run(
+                admin.into_iter().flatten().collect(),
+                stages.clone(),
+                // Health and metrics are told to the last.
+                |stage| stage == Stage::Ended,
+                move |_, listener| {
+                    admin::run(listener, Arc::clone(&health), certificates.clone(), tls_timeout)
+                },
+            );
+            tokio::spawn(admin);
+            tokio::spawn(tls.keep_current());
+            tokio::spawn(keep_keys(lists, clock));
+            let door = move |_| (Arc::clone(&control), Admission::Callers);
+            work(issuer, door, worker, (entrance, pulse), stages, accepting).await;
         })?;
         Ok(running)
     }
@@ -248,53 +320,24 @@ fn connect_readings(metrics: &Metrics, access: &Arc<AccessLog>, origin: &Arc<Ori
     }));
 }
 
-/// The ages of fetched key sets; a set that was never fetched is as old as the process and more: infinite.
-fn read_key_ages(metrics: &Metrics, sources: &[JwksSource], clock: &Clock) {
-    let sets: Vec<_> = sources
-        .iter()
-        .map(|source| (source.ring.name().to_owned(), Arc::clone(&source.stats)))
-        .collect();
-    let clock = clock.clone();
-    metrics.read_key_ages(Box::new(move || {
-        let now = clock.now().millis();
-        let age = |last: i64| {
-            if last == 0 {
-                f64::INFINITY
-            } else {
-                (now - last).max(0) as f64 / 1000.0
-            }
-        };
-        let reading = |(name, stats): &(String, Arc<KeySourceStats>)| {
-            (
-                "keys",
-                name.clone(),
-                age(stats.last_success.load(Ordering::Relaxed)),
-            )
-        };
-        sets.iter().map(reading).collect()
-    }));
-}
-
-/// Tells the name of a key set that was never loaded.
-fn keys_that_lack(sources: &[JwksSource]) -> admin::Lacking {
-    let rings: Vec<_> = sources.iter().map(|source| Arc::clone(&source.ring)).collect();
-    Box::new(move || {
-        let lacking = rings.iter().find(|ring| ring.load().is_none())?;
-        Some(lacking.name().to_owned())
-    })
-}
-
 /// A worker: accepts and serves until the stage says otherwise and its connections have ended.
 async fn work(
-    listeners: Vec<(std::net::TcpListener, Arc<Shared>, Admission)>,
+    sockets: Vec<Placed>,
+    door: impl Fn(usize) -> (Arc<Shared>, Admission) + Clone + Send + 'static,
     worker: Arc<Worker>,
-    entrance: Entrance,
-    pulse: Arc<AtomicU64>,
+    (entrance, pulse): (Entrance, Arc<AtomicU64>),
     mut stages: watch::Receiver<Stage>,
+    accepting: Accepting,
 ) {
-    for (listener, shared, admission) in listeners {
-        tokio::spawn(accept(listener, shared, entrance.clone(), admission));
-    }
+    tokio::spawn(accepting.run(
+        sockets,
+        stages.clone(),
+        |stage| stage != Stage::Serving,
+        move |place, listener| {
+            let (shared, admission) = door(place);
+            accept(listener, shared, entrance.clone(), admission)
+        },
+    ));
     let tended = Arc::clone(&worker);
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(access::TICK);
@@ -313,13 +356,6 @@ async fn work(
     worker.recorder().lines.flush();
 }
 
-/// What runs beside the requests.
-struct Background {
-    key_sources: Vec<JwksSource>,
-    clock: Clock,
-    tls: TlsListeners,
-}
-
 impl Running {
     /// The gate's addresses.
     pub fn gate(&self) -> &[SocketAddr] {
@@ -334,6 +370,25 @@ impl Running {
     /// The admin port's address.
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// All listening sockets, to be handed over.
+    pub fn sockets(&self) -> &[Socket] {
+        &self.sockets
+    }
+
+    /// Accepts connections from now on.
+    pub fn accept(&self) {
+        self.accepting.set(true);
+    }
+
+    /// Accepts no more. The sockets listen on, and what connects waits; connections that are there are served.
+    pub fn pause(&self) {
+        self.accepting.set(false);
+        let watch = Stopwatch::start();
+        while self.accepting.accepting() > 0 && watch.elapsed() < PAUSE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Where each of the gate's listeners is, with its scheme.
@@ -372,22 +427,67 @@ impl Running {
         self.health.pulses()
     }
 
+    /// Lets `/readyz` say 503, for good.
+    pub fn unready(&self) {
+        self.health.draining.store(true, Ordering::Release);
+    }
+
+    /// Puts a new configuration in the place of the old, in one step. Counters, the caches of verified tokens, pools and
+    /// whatever the new one has taken over of the old (rings, origins, the issuer's throttle) live on.
+    pub fn reload(&self, reload: Reload) {
+        let Reload {
+            snapshot,
+            routes,
+            tls,
+            key_sources,
+        } = reload;
+        self.tls.adopt(&tls);
+        self.metrics.name_routes(routes);
+        self.app.swap(snapshot);
+        self.key_ages.show(&key_sources);
+        let _ = self.key_lists.send(key_sources);
+        self.metrics.reloaded(true);
+    }
+
+    /// A reload failed: nothing has changed, but it is counted.
+    pub fn reload_failed(&self) {
+        self.metrics.reloaded(false);
+    }
+
     /// Tasks that panicked so far.
     pub fn panics(&self) -> u64 {
         self.metrics.panics()
     }
 
+    /// How the server was set up to drain: for how long it still accepts, and for how long bodies may run on then.
+    pub fn drain_times(&self) -> (Duration, Duration) {
+        (self.settings.drain_delay, self.settings.drain_timeout)
+    }
+
+    /// Closes the listening sockets once their queues are empty. Answers say that the connection ends, idle connections
+    /// end after a moment, bodies run on. Nothing is fetched in the background any more.
+    pub fn drain(&mut self) {
+        let _ = self.key_lists.send(Vec::new());
+        self.sockets.clear();
+        let _ = self.stage.send(Stage::Draining);
+    }
+
+    /// Whether all connections have ended.
+    pub fn is_idle(&self) -> bool {
+        self.metrics.connections() <= 0 && self.places.are_free() && self.accepting.accepting() <= 1
+    }
+
     /// Drains: `/readyz` says 503 for the drain delay while connections are still accepted, then no more are, requests
     /// end and bodies run on up to the drain timeout; what is left is cut.
     pub fn stop(mut self) {
-        self.health.draining.store(true, Ordering::Release);
-        std::thread::sleep(self.settings.drain_delay);
-        let _ = self.stage.send(Stage::Draining);
-        let watch = crate::clock::Stopwatch::start();
-        while self.metrics.connections() > 0 && watch.elapsed() < self.settings.drain_timeout {
-            std::thread::sleep(Duration::from_millis(20));
+        let (delay, timeout) = self.drain_times();
+        self.unready();
+        std::thread::sleep(delay);
+        self.drain();
+        let watch = Stopwatch::start();
+        while !self.is_idle() && watch.elapsed() < timeout {
+            std::thread::sleep(LOOK);
         }
-        self.end();
     }
 
     fn end(&mut self) {
@@ -403,7 +503,7 @@ impl Running {
     fn thread<F>(
         &mut self,
         name: String,
-        main: impl FnOnce(watch::Receiver<Stage>) -> F + Send + 'static,
+        main: impl FnOnce(watch::Receiver<Stage>, Accepting) -> F + Send + 'static,
     ) -> io::Result<()>
     where
         F: Future<Output = ()>,
@@ -413,9 +513,10 @@ impl Running {
             .max_blocking_threads(BLOCKING_THREADS)
             .build()?;
         let stages = self.stage.subscribe();
+        let accepting = self.accepting.watch();
         self.threads
             .push(std::thread::Builder::new().name(name).spawn(move || {
-                runtime.block_on(main(stages));
+                runtime.block_on(main(stages, accepting));
                 // Files that are being read on other threads are not waited for.
                 runtime.shutdown_background();
             })?);

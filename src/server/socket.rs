@@ -41,6 +41,8 @@ pub(super) struct Progress {
     cut: AtomicBool,
     /// The socket of a connection over HTTP/2 that was shut down and not closed yet.
     parting: Mutex<Option<Socket>>,
+    /// Whether a part of a head has come.
+    reading: AtomicBool,
 }
 
 /// A request that is being answered; its drop ends it.
@@ -56,6 +58,7 @@ impl Progress {
             ended: zero(0),
             cut: AtomicBool::new(false),
             parting: Mutex::default(),
+            reading: AtomicBool::new(false),
         })
     }
 
@@ -63,12 +66,20 @@ impl Progress {
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.busy.fetch_add(1, Ordering::Relaxed);
+        self.reading.store(false, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
 
     /// A body broke off: the connection must not end as if it were whole.
     pub(super) fn cut(&self) {
         self.cut.store(true, Ordering::Relaxed);
+    }
+
+    /// For how long no request has been on its way; `None` where one is.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        let ended = self.start + Duration::from_millis(self.ended.load(Ordering::Relaxed));
+        let is_idle = !self.is_busy() && !self.reading.load(Ordering::Relaxed);
+        is_idle.then(|| ended.elapsed())
     }
 
     /// Whether a request is being answered.
@@ -317,6 +328,7 @@ impl AsyncRead for ClientSocket {
             Poll::Ready(result) => {
                 if buffer.filled().len() > before && !this.head_begun && !this.progress.is_busy() {
                     this.head_begun = true;
+                    this.progress.reading.store(true, Ordering::Relaxed);
                     this.since = Instant::now();
                 }
                 Poll::Ready(result)

@@ -1,10 +1,11 @@
 //! Counters, one set per worker so that no two cores share a line of cache, added up when they are read.
-//! Ten series, described for those on call in `docs/OPERATIONS.md`. Labels are enums and configured names, never
+//! Eleven series, described for those on call in `docs/OPERATIONS.md`. Labels are enums and configured names, never
 //! anything of a request.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -20,6 +21,9 @@ use super::access::End;
 const BUCKETS: [u64; 12] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000, 30_000_000,
 ];
+
+/// Routes that later configurations may name beside those of the first; what is beyond is counted together.
+const SPARE_ROUTES: usize = 1000;
 
 /// Why a connection ended without an answer of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,24 +128,32 @@ struct RouteCounters {
 /// The counters of one worker.
 #[derive(Debug)]
 pub struct Counters {
-    /// By route number; the last stands for requests without a route.
-    routes: Box<[RouteCounters]>,
+    /// By route number, each made with its first request. The last two stand for requests without a route, and for
+    /// routes that are too many.
+    routes: Box<[OnceLock<Box<RouteCounters>>]>,
+    codes: usize,
     errors: [AtomicU64; ConnectionError::ALL.len()],
     connections: AtomicI64,
 }
 
-impl Counters {
-    fn new(routes: usize, codes: usize) -> Self {
-        let route = |_| RouteCounters {
+impl RouteCounters {
+    fn new(codes: usize) -> Box<Self> {
+        Box::new(Self {
             requests: (0..=codes).map(|_| AtomicU64::new(0)).collect(),
             bytes: AtomicU64::new(0),
             cut_by_client: AtomicU64::new(0),
             cut_by_origin: AtomicU64::new(0),
             buckets: Default::default(),
             head_micros: AtomicU64::new(0),
-        };
+        })
+    }
+}
+
+impl Counters {
+    fn new(capacity: usize, codes: usize) -> Self {
         Self {
-            routes: (0..=routes).map(route).collect(),
+            routes: (0..capacity + 2).map(|_| OnceLock::new()).collect(),
+            codes,
             errors: Default::default(),
             connections: AtomicI64::new(0),
         }
@@ -149,8 +161,13 @@ impl Counters {
 
     /// A request came to its end. `outcome` is 0 for `ok`, else one more than the code's number.
     pub fn request(&self, route: Option<usize>, outcome: usize, bytes: u64, end: End, head: Duration) {
-        let last = self.routes.len() - 1;
-        let counters = &self.routes[route.unwrap_or(last).min(last)];
+        let (none, too_many) = (self.routes.len() - 2, self.routes.len() - 1);
+        let place = match route {
+            None => none,
+            Some(number) if number < none => number,
+            Some(_) => too_many,
+        };
+        let counters = self.routes[place].get_or_init(|| RouteCounters::new(self.codes));
         if let Some(count) = counters.requests.get(outcome) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -190,21 +207,25 @@ pub type Reading = Box<dyn Fn() -> Vec<(&'static str, String, f64)> + Send + Syn
 
 /// All counters of the process.
 pub struct Metrics {
-    routes: Vec<Box<str>>,
+    /// The names of all routes there ever were, by number.
+    routes: Mutex<BTreeMap<usize, Box<str>>>,
+    /// As many numbers are counted apart.
+    capacity: usize,
+    reloads: [AtomicU64; 2],
     codes: Vec<&'static str>,
     workers: Mutex<Vec<Arc<Counters>>>,
-    issued: Mutex<std::collections::BTreeMap<&'static str, u64>>,
+    issued: Mutex<BTreeMap<&'static str, u64>>,
     origins: OnceReading,
     key_ages: OnceReading,
     dropped: OnceReading,
 }
 
-type OnceReading = std::sync::OnceLock<Reading>;
+type OnceReading = OnceLock<Reading>;
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics")
-            .field("routes", &self.routes)
+            .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }
 }
@@ -213,7 +234,9 @@ impl Metrics {
     /// Counters for these routes, in their order, and these codes.
     pub fn new(routes: Vec<Box<str>>, codes: Vec<&'static str>) -> Arc<Self> {
         Arc::new(Self {
-            routes,
+            capacity: routes.len() + SPARE_ROUTES,
+            routes: Mutex::new(routes.into_iter().enumerate().collect()),
+            reloads: Default::default(),
             codes,
             workers: Mutex::default(),
             issued: Mutex::default(),
@@ -221,6 +244,17 @@ impl Metrics {
             key_ages: OnceReading::new(),
             dropped: OnceReading::new(),
         })
+    }
+
+    /// Takes on the routes of another configuration. A name keeps its number, and one that is gone its counts.
+    pub fn name_routes(&self, routes: impl IntoIterator<Item = (usize, Box<str>)>) {
+        let mut names = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        names.extend(routes.into_iter().filter(|(number, _)| *number < self.capacity));
+    }
+
+    /// A new configuration was taken, or refused.
+    pub fn reloaded(&self, taken: bool) {
+        self.reloads[usize::from(!taken)].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Where origin connections are counted: label `event`.
@@ -240,7 +274,7 @@ impl Metrics {
 
     /// The counters of a new worker.
     pub fn worker(&self) -> Arc<Counters> {
-        let counters = Arc::new(Counters::new(self.routes.len(), self.codes.len()));
+        let counters = Arc::new(Counters::new(self.capacity, self.codes.len()));
         self.workers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -305,14 +339,29 @@ impl Collector for Reader {
         let metrics = &*self.0;
         let workers = metrics.workers();
         let sum = |read: &dyn Fn(&Counters) -> u64| workers.iter().map(|worker| read(worker)).sum::<u64>();
-        let names = || {
-            metrics
-                .routes
+        let of_route = |number: usize, read: &dyn Fn(&RouteCounters) -> u64| {
+            workers
                 .iter()
-                .map(|name| &**name)
-                .chain(std::iter::once("none"))
-                .enumerate()
+                .filter_map(|worker| worker.routes[number].get())
+                .map(|counters| read(counters))
+                .sum::<u64>()
         };
+        let mut names: Vec<(usize, Box<str>)> = metrics
+            .routes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .map(|(number, name)| (*number, name.clone()))
+            .collect();
+        names.push((metrics.capacity, "none".into()));
+        let too_many = metrics.capacity + 1;
+        if workers
+            .iter()
+            .any(|worker| worker.routes[too_many].get().is_some())
+        {
+            names.push((too_many, "too many".into()));
+        }
+        let names = || names.iter().map(|(number, name)| (*number, &**name));
 
         let mut family = encoder.encode_descriptor(
             "mediagate_requests",
@@ -325,7 +374,7 @@ impl Collector for Reader {
                 .chain(metrics.codes.iter().copied())
                 .enumerate()
             {
-                let count = sum(&|worker| worker.routes[number].requests[at].load(Ordering::Relaxed));
+                let count = of_route(number, &|route| route.requests[at].load(Ordering::Relaxed));
                 if count > 0 || at == 0 {
                     let labels = [("route", route), ("code", code)];
                     ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
@@ -340,7 +389,7 @@ impl Collector for Reader {
             MetricType::Counter,
         )?;
         for (number, route) in names() {
-            let count = sum(&|worker| worker.routes[number].bytes.load(Ordering::Relaxed));
+            let count = of_route(number, &|route| route.bytes.load(Ordering::Relaxed));
             ConstCounter::new(count).encode(family.encode_family(&[("route", route)])?)?;
         }
 
@@ -351,8 +400,8 @@ impl Collector for Reader {
             MetricType::Counter,
         )?;
         for (number, route) in names() {
-            let by_client = sum(&|worker| worker.routes[number].cut_by_client.load(Ordering::Relaxed));
-            let by_origin = sum(&|worker| worker.routes[number].cut_by_origin.load(Ordering::Relaxed));
+            let by_client = of_route(number, &|route| route.cut_by_client.load(Ordering::Relaxed));
+            let by_origin = of_route(number, &|route| route.cut_by_origin.load(Ordering::Relaxed));
             for (by, count) in [("client", by_client), ("origin", by_origin)] {
                 ConstCounter::new(count).encode(family.encode_family(&[("route", route), ("by", by)])?)?;
             }
@@ -373,11 +422,11 @@ impl Collector for Reader {
             for (at, bound) in bounds.enumerate() {
                 buckets.push((
                     bound,
-                    sum(&|worker| worker.routes[number].buckets[at].load(Ordering::Relaxed)),
+                    of_route(number, &|route| route.buckets[at].load(Ordering::Relaxed)),
                 ));
             }
             let count = buckets.iter().map(|(_, count)| count).sum();
-            let total = sum(&|worker| worker.routes[number].head_micros.load(Ordering::Relaxed)) as f64 / 1e6;
+            let total = of_route(number, &|route| route.head_micros.load(Ordering::Relaxed)) as f64 / 1e6;
             family
                 .encode_family(&[("route", route)])?
                 .encode_histogram::<[(&str, &str); 0]>(total, count, &buckets, None)?;
@@ -400,6 +449,17 @@ impl Collector for Reader {
         for kind in ConnectionError::ALL {
             let count = sum(&|worker| worker.errors[kind as usize].load(Ordering::Relaxed));
             ConstCounter::new(count).encode(family.encode_family(&[("kind", kind.as_str())])?)?;
+        }
+
+        let mut family = encoder.encode_descriptor(
+            "mediagate_reloads",
+            "Reloads of the configuration; of a failed one nothing is taken",
+            None,
+            MetricType::Counter,
+        )?;
+        for (result, count) in ["ok", "failed"].into_iter().zip(&metrics.reloads) {
+            let count = count.load(Ordering::Relaxed);
+            ConstCounter::new(count).encode(family.encode_family(&[("result", result)])?)?;
         }
 
         let mut family = encoder.encode_descriptor(
@@ -459,7 +519,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_are_added_up_and_the_series_are_ten() {
+    fn workers_are_added_up_and_the_series_are_eleven() {
         let metrics = Metrics::new(vec!["files".into()], vec!["token_missing", "token_invalid"]);
         let (one, two) = (metrics.worker(), metrics.worker());
         one.request(Some(0), 0, 100, End::Complete, Duration::from_micros(700));
@@ -488,6 +548,37 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), 10);
+        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), 11);
+    }
+
+    #[test]
+    fn names_of_later_configurations_are_added_and_their_number_is_bounded() {
+        let metrics = Metrics::new(vec!["old".into()], vec![]);
+        let worker = metrics.worker();
+        let ask = |number| worker.request(Some(number), 0, 0, End::Complete, Duration::ZERO);
+        ask(0);
+        for round in 0..10 {
+            let names = (0..1000).map(|at| 1 + round * 1000 + at);
+            metrics.name_routes(names.map(|number| (number, format!("route-{number}").into())));
+        }
+        ask(1);
+        ask(5_000);
+        ask(usize::MAX);
+        metrics.reloaded(true);
+        metrics.reloaded(false);
+        let text = metrics.render();
+        for line in [
+            "mediagate_requests_total{route=\"old\",code=\"ok\"} 1",
+            "mediagate_requests_total{route=\"route-1\",code=\"ok\"} 1",
+            "mediagate_requests_total{route=\"too many\",code=\"ok\"} 2",
+            "mediagate_reloads_total{result=\"ok\"} 1",
+            "mediagate_reloads_total{result=\"failed\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        let series = text
+            .lines()
+            .filter(|line| line.starts_with("mediagate_requests_total"));
+        assert_eq!(series.count(), 1 + SPARE_ROUTES + 2);
     }
 }

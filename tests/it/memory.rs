@@ -11,7 +11,7 @@ use crate::support::program::{Binary, run};
 use crate::support::{Setup, Token, conf, wait};
 
 const MIB: u64 = 1 << 20;
-const SIZE: u64 = 1024 * MIB;
+pub(crate) const SIZE: u64 = 1024 * MIB;
 
 /// The most memory that the process ever held, in KiB.
 fn peak(process: u32) -> u64 {
@@ -81,9 +81,13 @@ fn a_gibibyte_from_a_folder_needs_less_than_eight_mebibytes_more() {
 
 #[test]
 fn a_gibibyte_from_an_http_origin_needs_less_than_eight_mebibytes_more() {
+    grows_little(conf::http(origin_of_zeros()));
+}
+
+/// An HTTP server that answers everything with a gibibyte. Ends with the test's process; it holds nothing but its socket.
+pub(crate) fn origin_of_zeros() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    // Ends with the test's process; it holds nothing but its socket.
     std::thread::Builder::new()
         .name("support-zeros".into())
         .spawn(move || {
@@ -95,7 +99,7 @@ fn a_gibibyte_from_an_http_origin_needs_less_than_eight_mebibytes_more() {
             }
         })
         .unwrap();
-    grows_little(conf::http(address));
+    address
 }
 
 #[test]

@@ -57,6 +57,7 @@ fn inline_key(key: &raw::InlineKey, place: &Place, problems: &mut Problems) -> O
         raw::SecretRef::Env(name) => Secret::from_env(name),
         raw::SecretRef::File(path) => {
             let path = place.resolve(path);
+            place.note(&path);
             let read = Secret::from_file(&path)
                 .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())));
             if read.is_ok() && !owner_only(&at, &path, problems) {

@@ -10,7 +10,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::Uri;
 use jsonwebtoken::Algorithm;
 
-use super::{DAY, Place, in_range, inline, raw, seconds};
+use super::{DAY, Digest, KeptKeys, Place, in_range, inline, raw, seconds};
 use crate::config::problems::Problems;
 use crate::config::{KeyFiles, NamedKeys, algorithm_name, keyfile};
 use crate::keysource::JwksSource;
@@ -44,8 +44,9 @@ pub(super) fn build(file: &raw::File, place: &Place, problems: &mut Problems) ->
         ..Keys::default()
     };
     for (name, raw) in &file.keys {
-        let built = set(name, raw, place, problems);
-        let ring = built.map(|(named, source)| {
+        let (built, identity) = place.part(raw, || set(name, raw, place, problems));
+        let ring = built.map(|(mut named, mut source)| {
+            take_over(identity, raw, &mut named, source.as_mut(), place);
             let ring = Arc::clone(&named.ring);
             keys.named.push(named);
             keys.sources.extend(source);
@@ -56,7 +57,43 @@ pub(super) fn build(file: &raw::File, place: &Place, problems: &mut Problems) ->
     keys
 }
 
+/// A set that is made of the same things as before is the set from before: what was cached for it stays good, and where
+/// it is fetched, its loop goes on.
+fn take_over(
+    identity: Digest,
+    raw: &raw::Keys,
+    named: &mut NamedKeys,
+    source: Option<&mut JwksSource>,
+    place: &Place,
+) {
+    let name = named.ring.name().to_owned();
+    let before = place.kept.as_ref().and_then(|kept| kept.keys.get(&name));
+    if let Some(same) = before.filter(|before| before.identity == identity) {
+        named.ring = Arc::clone(&same.ring);
+    }
+    let stats = source.map(|source| {
+        source.ring = Arc::clone(&named.ring);
+        if let Some(stats) = before
+            .filter(|before| before.identity == identity)
+            .and_then(|before| before.stats.as_ref())
+        {
+            source.stats = Arc::clone(stats);
+        }
+        Arc::clone(&source.stats)
+    });
+    let made = KeptKeys {
+        identity,
+        ring: Arc::clone(&named.ring),
+        file: raw.file.as_deref().map(|path| place.resolve(path)),
+        stats,
+    };
+    place.notes.borrow_mut().keys.insert(name, made);
+}
+
 fn log_key(place: &Place, problems: &mut Problems) -> Option<Arc<LogKey>> {
+    if let Some(kept) = &place.kept {
+        return Some(Arc::clone(&kept.log_key));
+    }
     let path = place.state.join("log-id.key");
     let mut random = [0; 32];
     aws_lc_rs::rand::fill(&mut random).ok()?;
@@ -91,6 +128,14 @@ fn secret_file(
     };
     match Secret::from_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => match key_files {
+            KeyFiles::Expect => {
+                problems.error(
+                    at,
+                    format!("{} is gone", path.display()),
+                    "put it back: no other key is made while the server runs",
+                );
+                return None;
+            }
             KeyFiles::ReadOnly => {
                 problems.warn(
                     at,
@@ -223,14 +268,14 @@ fn from_file(name: &str, raw: &raw::Keys, place: &Place, problems: &mut Problems
         }
         known
     });
+    place.note(&path);
+    let before = place.kept.as_ref().and_then(|kept| kept.keys.get(name));
+    let key_files = match before {
+        Some(before) if before.file.as_ref() == Some(&path) => KeyFiles::Expect,
+        _ => place.key_files,
+    };
     let secret = match generate {
-        Some(algorithm) => secret_file(
-            &at,
-            &path,
-            place.key_files,
-            || KeySet::generate(algorithm),
-            problems,
-        )?,
+        Some(algorithm) => secret_file(&at, &path, key_files, || KeySet::generate(algorithm), problems)?,
         None => match Secret::from_file(&path) {
             Ok(secret) => secret,
             Err(error) => {
@@ -245,6 +290,10 @@ fn from_file(name: &str, raw: &raw::Keys, place: &Place, problems: &mut Problems
             }
         },
     };
+    if generate.is_some() {
+        // It may have been made just now.
+        place.note(&path);
+    }
     let pem = secret.reveal().trim_ascii_start().starts_with(b"-----BEGIN");
     let parsed = if pem {
         let Some(algorithm) = raw.alg else {
@@ -347,6 +396,9 @@ fn from_url(
         return None;
     }
     let ca_file = raw.ca_file.as_deref().map(|path| place.resolve(path));
+    if let Some(path) = &ca_file {
+        place.note(path);
+    }
     let address = match Address::parse(&uri, ca_file.as_deref()) {
         Ok(address) => address,
         Err(what) => {
@@ -356,7 +408,8 @@ fn from_url(
         }
     };
     let ring = Arc::new(KeyRing::pending(name));
-    let copy = place.state.join(format!("jwks-{name}.json"));
+    // By the URL too: the keys of another server are not this one's.
+    let copy = place.state.join(format!("jwks-{name}-{}.json", short_hash(url)));
     if place.key_files == KeyFiles::Make
         && let Err(error) = keyfile::make_folder(&place.state)
     {
@@ -394,4 +447,13 @@ fn from_url(
         },
         source,
     ))
+}
+
+/// Tells URLs apart in file names.
+fn short_hash(url: &str) -> String {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, url.as_bytes());
+    hash.as_ref()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

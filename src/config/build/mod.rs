@@ -1,14 +1,18 @@
 //! From the mirror to the objects: one file per topic, each of which reports all it finds and builds what it can.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::problems::Problems;
+use super::reload::{Digest, Files, Inheritance, Kept, KeptKeys, Numbers, identity};
 use super::{KeyFiles, Loaded, Policy, demo, raw};
 use crate::app::Snapshot;
 use crate::gate::route::{Route, Router};
 use crate::issuer::Issuer;
+use crate::origin::Origin;
 
 mod carriers;
 mod cors;
@@ -28,9 +32,38 @@ struct Place {
     folder: PathBuf,
     state: PathBuf,
     key_files: KeyFiles,
+    /// What may be taken over.
+    kept: Option<Inheritance>,
+    notes: RefCell<Notes>,
+}
+
+/// What is noted while the parts are built.
+#[derive(Default)]
+struct Notes {
+    /// All files that were read.
+    files: Files,
+    /// Those of the part that is being built.
+    of_part: BTreeMap<PathBuf, Option<Digest>>,
+    /// What the next configuration may inherit.
+    keys: BTreeMap<String, KeptKeys>,
+    origins: BTreeMap<String, (Digest, Origin)>,
 }
 
 impl Place {
+    /// Notes a file that is about to be read.
+    fn note(&self, path: &Path) {
+        let mut notes = self.notes.borrow_mut();
+        let content = notes.files.note(path);
+        notes.of_part.insert(path.to_owned(), content);
+    }
+
+    /// Builds a part, and tells what it was made of.
+    fn part<T>(&self, table: &impl std::fmt::Debug, build: impl FnOnce() -> T) -> (T, Digest) {
+        self.notes.borrow_mut().of_part.clear();
+        let built = build();
+        (built, identity(table, &self.notes.borrow().of_part))
+    }
+
     /// A path as the file means it: relative to the file's folder.
     fn resolve(&self, path: &Path) -> PathBuf {
         if path.is_absolute() {
@@ -46,6 +79,8 @@ pub(super) fn build(
     file: &raw::File,
     path: &Path,
     key_files: KeyFiles,
+    kept: Kept,
+    files: &mut Files,
     problems: &mut Problems,
 ) -> Option<Loaded> {
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -54,18 +89,56 @@ pub(super) fn build(
     } else {
         folder.join(&file.state)
     };
+    let kept = kept.0;
+    if kept.as_ref().is_some_and(|kept| file.demo && !kept.demo) {
+        problems.error(
+            "demo",
+            "can't be turned on while the server runs",
+            "its listeners may not be on loopback: restart it",
+        );
+    }
     let place = Place {
         folder,
-        state,
+        // Only the folder that is locked is written to.
+        state: kept.as_ref().map_or(&state, |kept| &kept.state).clone(),
         key_files,
+        kept,
+        notes: RefCell::new(Notes {
+            files: std::mem::take(files),
+            ..Notes::default()
+        }),
     };
+    let built = parts(file, path, &place, state, problems);
+    *files = std::mem::take(&mut place.notes.borrow_mut().files);
+    built
+}
 
-    let served = server::build(file, &place, problems);
-    let tls = tls::build(file, &place, problems);
-    let keys = keys::build(file, &place, problems);
-    let origins = origins::origins(file, &place, problems);
-    let media = origins::media(file, &place, problems);
-    let mut routes = routes::build(file, &served, &keys, &origins, &media, problems);
+fn parts(
+    file: &raw::File,
+    path: &Path,
+    place: &Place,
+    state: PathBuf,
+    problems: &mut Problems,
+) -> Option<Loaded> {
+    let served = server::build(file, place, problems);
+    let tls = tls::build(file, place, problems);
+    let keys = keys::build(file, place, problems);
+    let origins = origins::origins(file, place, problems);
+    let media = origins::media(file, place, problems);
+    let mut numbers = place
+        .kept
+        .as_ref()
+        .map_or_else(Numbers::default, |kept| kept.numbers.clone());
+    let mut routes = routes::build(
+        file,
+        &served,
+        &keys,
+        &origins,
+        &media,
+        place,
+        &mut numbers,
+        problems,
+    );
     let issuer = issuer::build(file, &served, &keys, &media, &routes, problems);
     links::unused(file, problems);
     links::unreachable(&routes.built, problems);
@@ -92,14 +165,32 @@ pub(super) fn build(
         .as_ref()
         .map(|issuer| issuer.callers.clone())
         .unwrap_or_default();
+    let throttle = place
+        .kept
+        .as_ref()
+        .map_or_else(Arc::default, |kept| Arc::clone(&kept.throttle));
     let issuer = match issuer {
-        Some(issuer) => Some(Arc::new(Issuer::new(issuer.settings?))),
+        Some(issuer) => Some(Arc::new(
+            Issuer::new(issuer.settings?).counting_on(Arc::clone(&throttle)),
+        )),
         None => None,
     };
     let demo = file
         .demo
         .then(|| demo::choose(file, path, &place.folder, &policies, &log_key))
         .flatten();
+    let notes = std::mem::take(&mut *place.notes.borrow_mut());
+    let kept = Inheritance {
+        keys: notes.keys,
+        origins: notes.origins,
+        routes: built.clone(),
+        numbers,
+        log_key: Arc::clone(&log_key),
+        throttle,
+        state: place.state.clone(),
+        demo: file.demo,
+    };
+    place.notes.borrow_mut().files = notes.files;
     Some(Loaded {
         file: path.to_owned(),
         listeners: served.listeners?,
@@ -118,9 +209,10 @@ pub(super) fn build(
         policies,
         callers,
         log_key,
-        state: place.state,
+        state,
         demo,
         warnings: Vec::new(),
+        kept: Kept(Some(kept)),
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
-use super::{Place, in_range, raw, seconds};
+use super::{Digest, Place, in_range, raw, seconds};
 use crate::config::problems::Problems;
 use crate::media::{Media, MediaId, Medium};
 use crate::origin::connect::Address;
@@ -31,13 +31,29 @@ pub(super) fn origins(
     problems: &mut Problems,
 ) -> BTreeMap<String, Option<Built>> {
     let one = |(name, origin): (&String, &raw::Origin)| {
-        let built = match origin {
+        let (mut built, identity) = place.part(origin, || match origin {
             raw::Origin::Folder(folder) => self::folder(folder, place, problems),
             raw::Origin::Http(http) => self::http(http, place, problems),
-        };
+        });
+        if let Some(built) = &mut built {
+            take_over(name, identity, built, place);
+        }
         (name.clone(), built)
     };
     file.origin.iter().map(one).collect()
+}
+
+/// An origin that is made of the same things as before is the origin from before, with its connections. A changed one is
+/// another, and is never given them. A folder is opened anew: its name may lead elsewhere by now.
+fn take_over(name: &str, identity: Digest, built: &mut Built, place: &Place) {
+    let before = place.kept.as_ref().and_then(|kept| kept.origins.get(name));
+    if let (Origin::Http(_), Some((same, origin))) = (&built.origin, before)
+        && *same == identity
+    {
+        built.origin = origin.clone();
+    }
+    let made = (identity, built.origin.clone());
+    place.notes.borrow_mut().origins.insert(name.to_owned(), made);
 }
 
 fn folder(folder: &raw::Folder, place: &Place, problems: &mut Problems) -> Option<Built> {
@@ -126,6 +142,9 @@ fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Buil
         Err(error) => return wrong(&error.to_string()),
     };
     let ca_file = http.ca_file.as_deref().map(|path| place.resolve(path));
+    if let Some(path) = &ca_file {
+        place.note(path);
+    }
     if ca_file.is_some() && uri.scheme_str() == Some("http") {
         problems.warn(
             at("ca_file"),
@@ -183,7 +202,12 @@ pub(super) fn media(
     problems: &mut Problems,
 ) -> BTreeMap<String, Option<Arc<Media>>> {
     let mut one = |media: &raw::Media| match (&media.file, &media.template) {
-        (Some(path), None) => catalogue(&format!("{}.file", media.at), &place.resolve(path), problems),
+        (Some(path), None) => catalogue(
+            &format!("{}.file", media.at),
+            &place.resolve(path),
+            place,
+            problems,
+        ),
         (None, Some(template)) => template_media(&format!("{}.template", media.at), template, problems),
         (Some(_), Some(_)) => {
             problems.error(&media.at, "has both `file` and `template`", "keep one of them");
@@ -225,7 +249,8 @@ fn template_media(at: &str, template: &str, problems: &mut Problems) -> Option<M
     Some(Media::Template(template.into()))
 }
 
-fn catalogue(at: &str, path: &std::path::Path, problems: &mut Problems) -> Option<Media> {
+fn catalogue(at: &str, path: &std::path::Path, place: &Place, problems: &mut Problems) -> Option<Media> {
+    place.note(path);
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::keys::Keys;
 use super::server::Served;
-use super::{carriers, cors, in_range, links, mapping, origins, raw, seconds};
+use super::{Numbers, Place, carriers, cors, in_range, links, mapping, origins, raw, seconds};
 use crate::app::Mount;
 use crate::config::policy::{Policy, RouteKeys};
 use crate::config::problems::Problems;
@@ -52,17 +52,23 @@ pub(super) struct Parts<'b> {
     pub(super) origins: &'b BTreeMap<String, Option<origins::Built>>,
     pub(super) media: &'b BTreeMap<String, Option<Arc<Media>>>,
     pub(super) issuer: Option<&'b raw::Issuer>,
+    /// The routes of the configuration before.
+    pub(super) before: &'b [Arc<Route>],
 }
 
+#[allow(clippy::too_many_arguments, reason = "a route names all other parts")]
 pub(super) fn build(
     file: &raw::File,
     served: &Served,
     keys: &Keys,
     origins: &BTreeMap<String, Option<origins::Built>>,
     media: &BTreeMap<String, Option<Arc<Media>>>,
+    place: &Place,
+    numbers: &mut Numbers,
     problems: &mut Problems,
 ) -> Routes {
     let parts = Parts {
+        before: place.kept.as_ref().map_or(&[], |kept| &kept.routes),
         served,
         keys,
         origins,
@@ -77,9 +83,9 @@ pub(super) fn build(
         );
     }
     let mut routes = Routes::default();
-    for (number, raw) in file.route.iter().enumerate() {
+    for (at, raw) in file.route.iter().enumerate() {
         let twin = raw.name.as_ref().and_then(|name| {
-            file.route[..number]
+            file.route[..at]
                 .iter()
                 .find(|other| other.name.as_ref() == Some(name))
         });
@@ -90,6 +96,7 @@ pub(super) fn build(
                 "names are labels in logs and metrics: each route needs its own",
             );
         }
+        let number = numbers.of(raw.name.as_deref().unwrap_or_default());
         if let Some((built, mounts)) = one(number, raw, &parts, problems) {
             routes.built.push(built);
             routes.mounts.extend(mounts);
@@ -215,13 +222,16 @@ fn one(
             raw::Carrier::Path(text) => Some(text.clone()),
             _ => None,
         });
+    let before = parts.before.iter().map(|route| match &route.scheme {
+        Scheme::Jwt(jwt) => jwt,
+    });
     let route = Arc::new(Route {
         name: name.into(),
         number,
         host: host.clone(),
         prefix: prefix.clone(),
         carriers: Carriers::new(carriers),
-        scheme: Scheme::Jwt(Jwt::new(rules)),
+        scheme: Scheme::Jwt(Jwt::succeeding(rules, before)),
         origin: origin.origin.clone(),
         scope: scope?,
         leeway,

@@ -57,9 +57,41 @@ impl Jwt {
         }
     }
 
+    /// A verifier with these rules. Where one of `others` has the very same, it is the same verifier: what was cached
+    /// for it stays good.
+    pub fn succeeding<'o>(rules: Rules, others: impl IntoIterator<Item = &'o Self>) -> Self {
+        let same = others.into_iter().find(|other| other.rules.are(&rules));
+        match same.map(|other| other.number) {
+            Some(number) => Self { rules, number },
+            None => Self::new(rules),
+        }
+    }
+
     /// See `Scheme::cache_stamp`; `None` while there are no keys.
     pub fn cache_stamp(&self) -> Option<[u64; 2]> {
         Some([self.number, self.rules.keys.load()?.number])
+    }
+}
+
+impl Rules {
+    /// Whether both demand the same, of the same keys, and name tokens the same.
+    fn are(&self, other: &Self) -> bool {
+        let Self {
+            keys,
+            issuers,
+            audiences,
+            typ,
+            max_lifetime,
+            named,
+            log_key,
+        } = self;
+        Arc::ptr_eq(keys, &other.keys)
+            && Arc::ptr_eq(log_key, &other.log_key)
+            && *issuers == other.issuers
+            && *audiences == other.audiences
+            && *typ == other.typ
+            && *max_lifetime == other.max_lifetime
+            && *named == other.named
     }
 }
 

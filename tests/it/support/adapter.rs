@@ -2,17 +2,19 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use mediagate::cli::setup;
+use mediagate::cli::{changes, setup};
 use mediagate::clock::{Clock, UnixTime};
-use mediagate::config::{KeyFiles, load};
+use mediagate::config::{Kept, KeyFiles, attempt};
 use mediagate::server::{Running, Server as Product};
 
 /// A running server.
 pub(crate) struct Server {
     running: Running,
     clock: Clock,
+    kept: Mutex<Kept>,
 }
 
 impl Server {
@@ -20,14 +22,32 @@ impl Server {
     /// certificates, which no configuration may set as short as tests need it.
     pub(crate) fn start(config: &Path, now: i64, refresh: Option<Duration>) -> Result<Self, String> {
         let clock = Clock::manual(UnixTime::from_secs(now));
-        let mut loaded = load(config, KeyFiles::Make).map_err(|errors| errors.to_string())?;
+        let loaded = attempt(config, KeyFiles::Make, Kept::default());
+        let mut loaded = *loaded.outcome.map_err(|errors| errors.to_string())?;
+        let kept = Mutex::new(loaded.kept.clone());
         for source in &mut loaded.key_sources {
             source.refresh = refresh.unwrap_or(source.refresh);
         }
         loaded.tls.poll = refresh.unwrap_or(loaded.tls.poll);
         let running = Product::start(setup(loaded, clock.clone())).map_err(|error| error.to_string())?;
         running.ready();
-        Ok(Self { running, clock })
+        Ok(Self { running, clock, kept })
+    }
+
+    /// Reads the configuration again, as on SIGHUP; the errors as text.
+    pub(crate) fn reload(&self, config: &Path) -> Result<(), String> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        match attempt(config, KeyFiles::Make, kept.clone()).outcome {
+            Ok(loaded) => {
+                *kept = loaded.kept.clone();
+                self.running.reload(changes(*loaded));
+                Ok(())
+            }
+            Err(errors) => {
+                self.running.reload_failed();
+                Err(errors.to_string())
+            }
+        }
     }
 
     /// Where the gate listens.

@@ -325,6 +325,33 @@ impl Gate {
         self.access_lines(count).iter().map(parse).collect()
     }
 
+    /// Puts another text in the place of one that stands in the configuration file.
+    #[track_caller]
+    pub(crate) fn edit(&self, from: &str, to: &str) -> &Self {
+        let path = self.dir.path().join("proxy.toml");
+        let text = fs::read_to_string(&path).expect("proxy.toml");
+        assert!(text.contains(from), "{from:?} is not in\n{text}");
+        fs::write(&path, text.replace(from, to)).expect("proxy.toml");
+        self
+    }
+
+    /// Replaces a file in the gate's folder.
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        write_private(&self.dir.path().join(name), content.as_ref());
+        self
+    }
+
+    /// Reads the configuration again, as on SIGHUP; the errors as text.
+    pub(crate) fn try_reload(&self) -> Result<(), String> {
+        self.running().reload(&self.dir.path().join("proxy.toml"))
+    }
+
+    /// As `try_reload`, which has to succeed.
+    #[track_caller]
+    pub(crate) fn reload(&self) {
+        self.try_reload().unwrap_or_else(|errors| panic!("{errors}"));
+    }
+
     /// Stops the server and starts it again over the same folder and configuration.
     pub(crate) fn restart(mut self, now: i64) -> Self {
         self.end();

@@ -1,15 +1,16 @@
 //! Real programs: started, watched, and killed when the test is over. A missing program fails the test.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::client::Client;
-use super::gate::Setup;
+use super::gate::{Setup, write_private};
 use super::wait;
 
 /// Runs a program to its end; fails when it is missing or takes longer than `within`.
@@ -78,22 +79,33 @@ impl Running {
         self.child.id()
     }
 
-    /// Asks it to end.
-    pub(crate) fn terminate(&self) {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")
-            .args(["-TERM", &self.id().to_string()])
-            .status();
-        assert!(sent.is_ok_and(|status| status.success()), "kill");
+            .args([format!("-{name}"), self.id().to_string()])
+            .status()
+            .expect("kill");
+        assert!(sent.success(), "{name}");
     }
 
-    /// Waits until it has ended, and tells with which code.
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Its status, where it has ended.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("wait")
+    }
+
+    /// Its exit code, once it has ended.
     pub(crate) fn code(&mut self) -> Option<i32> {
-        wait::until("it ends", || self.child.try_wait().expect("wait")).code()
+        wait::until("it ends", || self.ended()).code()
     }
 
     /// Whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().expect("wait").is_some()
+        self.ended().is_some()
     }
 
     /// Fails with its output when it has ended.
@@ -195,7 +207,8 @@ pub(crate) fn sample_media() -> std::path::PathBuf {
 pub(crate) struct Binary {
     pub(crate) running: Running,
     pub(crate) gate: SocketAddr,
-    _setup: Setup,
+    pub(crate) admin: SocketAddr,
+    setup: Setup,
 }
 
 impl Binary {
@@ -209,13 +222,7 @@ impl Binary {
     /// The same at these addresses.
     pub(crate) fn start_at(setup: Setup, gate: SocketAddr, admin: SocketAddr) -> Self {
         let path = setup.write_with(&gate.to_string(), &admin.to_string(), "off");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mediagate"));
-        command
-            .arg("serve")
-            .arg("--config")
-            .arg(path)
-            .current_dir(setup.dir());
-        let mut running = Running::start(command);
+        let mut running = Running::start(Self::command(&path, &[]));
         wait_for_port(admin, &mut running);
         wait::until_true("it is ready", || {
             running.assert_running();
@@ -224,7 +231,56 @@ impl Binary {
         Self {
             running,
             gate,
-            _setup: setup,
+            admin,
+            setup,
         }
+    }
+
+    fn command(config: &Path, flags: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mediagate"));
+        command
+            .args(["serve", "--config"])
+            .arg(config)
+            .args(flags)
+            .current_dir(config.parent().expect("a folder"));
+        command
+    }
+
+    /// Another process over the same configuration.
+    pub(crate) fn another(&self, flags: &[&str]) -> Running {
+        Running::start(Self::command(&self.config(), flags))
+    }
+
+    /// The folder.
+    pub(crate) fn dir(&self) -> &Path {
+        self.setup.dir()
+    }
+
+    /// The configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.setup.dir().join("proxy.toml")
+    }
+
+    /// Puts another text in the place of one that stands in the configuration file, in one step.
+    #[track_caller]
+    pub(crate) fn edit(&self, from: &str, to: &str) -> &Self {
+        let path = self.config();
+        let text = fs::read_to_string(&path).expect("proxy.toml");
+        assert!(text.contains(from), "{from:?} is not in\n{text}");
+        let new = path.with_extension("new");
+        fs::write(&new, text.replace(from, to)).expect("proxy.new");
+        fs::rename(new, path).expect("proxy.toml");
+        self
+    }
+
+    /// Replaces a file in the folder.
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        write_private(&self.dir().join(name), content.as_ref());
+        self
+    }
+
+    /// Sends the process a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        self.running.signal(name);
     }
 }
