@@ -289,6 +289,7 @@ pub(crate) fn range(data: &[u8]) {
                 method: Method::GET,
                 target: format!("/{number}"),
                 headers: headers.clone(),
+                client: None,
                 upload: Upload::None,
             };
             let (head, body) = files.runtime.block_on(async {

@@ -178,9 +178,9 @@ fn a_hot_get_keeps_below_its_ceiling() {
     running.stop();
 }
 
-/// Allocations of a proxied GET: 16, and a share of the access log's batches.
-const WEB_CEILING: f64 = 16.5;
+/// Allocations of a proxied GET: 14, and a share of the access log's batches.
+const WEB_CEILING: f64 = 14.5;
 /// Allocations of a GET of a small file in a folder: 19, and the same share.
 const FOLDER_CEILING: f64 = 19.5;
 /// Bytes of either. A connection's read buffers are kept from request to request; one that is not shows here.
-const BYTES_CEILING: f64 = 6000.0;
+const BYTES_CEILING: f64 = 5000.0;

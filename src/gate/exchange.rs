@@ -4,11 +4,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 
 use super::route::{Cors, Route};
 use crate::clock::{Stopwatch, UnixTime};
 use crate::token::Claims;
+
+static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// Who reads a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,19 +26,19 @@ pub enum Reader {
 impl Reader {
     /// By `Sec-Fetch-Dest` (Fetch Metadata §2.1) where a browser sends it, else by `Accept`.
     pub fn of(headers: &HeaderMap) -> Self {
-        let text = |name: &str| {
+        let text = |name: &HeaderName| {
             headers
                 .get(name)
                 .and_then(|value| value.to_str().ok())
                 .unwrap_or_default()
         };
-        match text("sec-fetch-dest") {
+        match text(&SEC_FETCH_DEST) {
             "document" | "iframe" | "frame" | "embed" | "object" => return Self::Person,
             "video" | "audio" | "image" | "track" | "font" | "style" | "script" => return Self::Media,
             "empty" => return Self::Program,
             _ => {}
         }
-        let accept = text(header::ACCEPT.as_str());
+        let accept = text(&header::ACCEPT);
         if accept.contains("text/html") {
             Self::Person
         } else if ["image/", "video/", "audio/"]

@@ -97,6 +97,12 @@ impl Connection {
         self.received = false;
     }
 
+    /// A request without a body, to be sent once more elsewhere.
+    pub(super) fn take_request(&mut self) -> (Asked, Sending) {
+        let sending = std::mem::take(&mut self.sending);
+        (self.take_asked(), sending.again())
+    }
+
     /// What was asked.
     pub(super) fn take_asked(&mut self) -> Asked {
         std::mem::take(&mut self.asked)

@@ -3,6 +3,7 @@
 //! A new kind of origin is one file here and an arm in `Origin::fetch`.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -73,6 +74,8 @@ pub struct OriginRequest {
     pub target: String,
     /// The allow-listed headers; neither `Host` nor hop-by-hop ones are among them, the origin adds its own.
     pub headers: HeaderMap,
+    /// Whom `X-Forwarded-For` names.
+    pub client: Option<IpAddr>,
     /// The body of an upload.
     pub upload: Upload,
 }

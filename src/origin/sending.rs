@@ -15,7 +15,10 @@ use super::{OriginError, Upload};
 /// What is still to be written.
 #[derive(Default)]
 pub(super) struct Sending {
-    /// In the order of writing; written ones are taken off the front.
+    head: Vec<u8>,
+    /// Bytes of the head that were written.
+    written: usize,
+    /// What comes behind it, in the order of writing; written ones are taken off the front.
     pieces: SmallVec<[Bytes; 3]>,
     upload: Upload,
     framing: Framing,
@@ -35,10 +38,12 @@ pub(super) enum Framing {
 }
 
 impl Sending {
-    pub(super) fn new(head: Bytes, upload: Upload, framing: Framing) -> Self {
+    pub(super) fn new(head: Vec<u8>, upload: Upload, framing: Framing) -> Self {
         Self {
             ended: matches!(upload, Upload::None),
-            pieces: SmallVec::from_iter([head]),
+            head,
+            written: 0,
+            pieces: SmallVec::new(),
             upload,
             framing,
             moved: 0,
@@ -47,7 +52,12 @@ impl Sending {
 
     /// Whether all was written.
     pub(super) fn is_done(&self) -> bool {
-        self.ended && self.pieces.is_empty()
+        self.ended && self.written == self.head.len() && self.pieces.is_empty()
+    }
+
+    /// The same request once more, as long as it has no body.
+    pub(super) fn again(self) -> Self {
+        Self::new(self.head, Upload::None, self.framing)
     }
 
     /// Grows with every write.
@@ -57,12 +67,14 @@ impl Sending {
 
     /// Writes as much as goes.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), Broken>> {
+        while self.written < self.head.len() {
+            let count = ready!(write(cx, stream, &self.head[self.written..]))?;
+            self.moved += count as u64;
+            self.written += count;
+        }
         loop {
             while let Some(piece) = self.pieces.first_mut() {
-                let count = ready!(Pin::new(&mut *stream).poll_write(cx, piece))?;
-                if count == 0 {
-                    return Poll::Ready(Err(Broken::Socket(io::ErrorKind::WriteZero.into())));
-                }
+                let count = ready!(write(cx, stream, piece))?;
                 self.moved += count as u64;
                 piece.advance(count);
                 if piece.is_empty() {
@@ -102,6 +114,13 @@ impl Sending {
                 self.pieces.push(Bytes::from_static(b"\r\n"));
             }
         }
+    }
+}
+
+fn write(cx: &mut Context<'_>, stream: &mut Stream, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    match ready!(Pin::new(stream).poll_write(cx, bytes)) {
+        Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        result => Poll::Ready(result),
     }
 }
 

@@ -134,6 +134,9 @@ pub(super) enum Opening {
     Nothing,
 }
 
+/// Pieces of so many bytes together are copied into one: the kernel takes longer over a list than this takes.
+const FLAT: usize = 2048;
+
 /// The preface of an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -354,6 +357,16 @@ impl AsyncWrite for ClientSocket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let size: usize = slices.iter().map(|slice| slice.len()).sum();
+        if size <= FLAT {
+            let mut flat = [0; FLAT];
+            let mut end = 0;
+            for slice in slices {
+                flat[end..end + slice.len()].copy_from_slice(slice);
+                end += slice.len();
+            }
+            return self.poll_write(cx, &flat[..end]);
+        }
         let this = self.get_mut();
         match Pin::new(&mut this.stream).poll_write_vectored(cx, slices) {
             Poll::Pending => this.wait_for_reader(cx),

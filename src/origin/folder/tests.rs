@@ -34,6 +34,7 @@ async fn ask(
         method,
         target: target.to_owned(),
         headers: map,
+        client: None,
         upload: Upload::None,
     };
     folder.fetch(request).await.unwrap()

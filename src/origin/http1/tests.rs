@@ -149,6 +149,7 @@ fn request(method: Method, target: &str, headers: &[(&'static str, &'static str)
         method,
         target: target.to_owned(),
         headers: map,
+        client: None,
         upload: Upload::None,
     }
 }
@@ -796,4 +797,19 @@ async fn an_answer_before_the_upload_ended_closes_the_connection() {
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(text(response).await.unwrap(), "hello");
     assert!(scene.pools.checkout(scene.origin.slot, Instant::now()).is_none());
+}
+
+#[test]
+fn addresses_are_written_as_the_library_writes_them() {
+    for text in [
+        "0.0.0.0",
+        "127.0.0.1",
+        "10.20.100.255",
+        "203.0.113.9",
+        "2001:db8::1",
+        "::ffff:1.2.3.4",
+    ] {
+        let client: IpAddr = text.parse().unwrap();
+        assert_eq!(address(client), client.to_string());
+    }
 }
