@@ -220,6 +220,26 @@ fn what_deserves_a_second_look_is_a_warning() {
 }
 
 #[test]
+fn a_rule_that_is_narrow_for_paths_and_open_for_media_ids_is_a_warning() {
+    let of = |rule: &str| {
+        let found = warnings(&format!(
+            "{BASE}\n[keys.callers]\njwks = \"http://127.0.0.1:1/\"\n[media.m]\ntemplate = \"/{{id}}\"\n[issuer]\nlisten = \"127.0.0.1:0\"\n\
+             native = {{ keys = \"media\", issuer = \"i\", audience = \"a\" }}\n\
+             fynn = {{ keys = \"media\", issuer = \"i\", audience = \"a\", media = \"m\", ttl = \"1m\" }}\n\
+             [[issuer.callers]]\nkeys = \"callers\"\nissuer = \"c\"\naudience = \"c\"\n\
+             [[issuer.rule]]\nrequires = \"r\"\nmax_ttl = \"1h\"\n{rule}\n"
+        ));
+        found
+            .iter()
+            .any(|warning| warning.path == "issuer.rule[0].paths" && warning.what.contains("media ids"))
+    };
+    assert!(of("paths = [\"/invoices/**\"]"));
+    assert!(!of("paths = [\"/**\"]"));
+    assert!(!of("paths = [\"/invoices/**\", \"/**\"]"));
+    assert!(!of(""), "nothing says that it was meant to be narrow");
+}
+
+#[test]
 fn certificates_are_judged_before_they_are_used() {
     use std::os::unix::fs::PermissionsExt;
     let line =

@@ -43,6 +43,10 @@ pub enum Origin {
 }
 
 /// The wait for an origin's answer. Small, and without a box wherever nothing cold happens.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is there while nothing is waited for, and moved once"
+)]
 pub enum Fetch {
     /// There is nothing to wait for.
     Ready(Option<Result<Response<OriginBody>, OriginError>>),

@@ -273,6 +273,14 @@ fn rule(
             "`paths` limits the others",
         );
     }
+    let narrow = !raw.paths.is_empty() && raw.paths.iter().all(|path| path.value != "/**");
+    if issuer.fynn.is_some() && narrow && raw.folders.is_none() && !raw.own_media_only {
+        problems.warn(
+            at("paths"),
+            "does not limit the media ids that [issuer.fynn] hands out",
+            "name the `folders` of the catalogue, or set `own_media_only`",
+        );
+    }
     let max_ttl = max_ttl?;
     Some(Rule {
         caller: raw.caller.as_deref().map(Box::from),

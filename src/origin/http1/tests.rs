@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, Request, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
