@@ -7,6 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::support::client::HOST;
+use crate::support::document::adapted;
 use crate::support::origin::pattern;
 use crate::support::program::{run, sample_media};
 use crate::support::tls::Authority;
@@ -19,6 +20,34 @@ fn start() -> (Authority, Gate) {
     let setup = Setup::new(conf::folder(&sample_media()) + &conf::route());
     let gate = authority.secure(setup).start();
     (authority, gate)
+}
+
+/// The listener of the document, on a port of ours, with certificates of ours.
+#[test]
+fn what_the_document_shows_of_certificates_serves_curl() {
+    let authority = Authority::new();
+    authority.put("fullchain", &[HOST]);
+    let (chain, key) = (authority.chain("fullchain"), authority.key("fullchain"));
+    let folder = "/etc/mediagate/media.example.com";
+    let tables = adapted(
+        "Alone, with certificates",
+        "toml",
+        &[
+            ("0.0.0.0:443\", \"[::]:443", "127.0.0.1:0"),
+            ("127.0.0.1:8082", "127.0.0.1:0"),
+            (&format!("{folder}/fullchain.pem"), chain.to_str().unwrap()),
+            (&format!("{folder}/privkey.pem"), key.to_str().unwrap()),
+        ],
+    );
+    let setup = Setup::new(conf::folder(&sample_media()) + &conf::route());
+    let gate = setup.tables(&tables).start();
+    let done = curl(
+        &authority,
+        &gate,
+        &Token::whole().at("/report.pdf"),
+        &["-o", "/dev/null"],
+    );
+    assert_eq!(text(&done), "2 200 1\n", "{done:?}");
 }
 
 /// curl with the test authority, asking for the public host; its report on standard output.
