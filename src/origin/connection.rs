@@ -210,6 +210,11 @@ impl Connection {
         Poll::Ready(Ok(self.body.split().freeze()))
     }
 
+    /// Lets go of what the last body was read to, which can be a mebibyte.
+    pub(super) fn slim(&mut self) {
+        self.body = BytesMut::new();
+    }
+
     /// Whether nothing waits to be read: a request may be sent. Bytes that are already there would be taken for its answer,
     /// and the runtime may not have seen them yet; so this looks itself, at the price of one system call.
     pub(super) fn is_quiet(&mut self) -> Quiet {
@@ -229,6 +234,14 @@ impl Connection {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Connection {
+    /// Whether memory is held for the next body.
+    pub(super) fn keeps_a_buffer(&mut self) -> bool {
+        self.body.try_reclaim(1)
     }
 }
 

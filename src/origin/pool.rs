@@ -87,12 +87,13 @@ impl Pools {
         &self.shared.stats
     }
 
-    /// Closes what is too old, or was closed by its origin, among all origins (also those of an earlier configuration).
-    /// To be called now and then.
+    /// Closes what is too old, or was closed by its origin, among all origins (also those of an earlier configuration), and
+    /// takes the others' buffers. To be called now and then.
     pub fn tend(&self) {
         let now = Instant::now();
         for idle in self.shared.lock().iter_mut() {
             idle.retain_mut(|idle| now < idle.fit_until && self.shared.stats.is_fit(&mut idle.connection));
+            idle.iter_mut().for_each(|idle| idle.connection.slim());
         }
     }
 
@@ -190,5 +191,13 @@ impl Lease {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Vec<Vec<Idle>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl Pools {
+    /// Whether nothing is idle.
+    pub(super) fn is_empty(&self) -> bool {
+        self.shared.lock().iter().all(Vec::is_empty)
     }
 }

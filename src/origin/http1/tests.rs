@@ -595,6 +595,40 @@ async fn idle_connections_are_limited_in_number_and_the_newest_is_used_first() {
 }
 
 #[tokio::test]
+async fn what_is_tended_keeps_no_large_buffer_and_no_connection_that_its_origin_closed() {
+    let scene = Scene::new(|_| ()).await;
+    let answer = scene.ask(get("/1"));
+    let mut server = scene.accept().await;
+    server.head().await;
+    let body = "x".repeat(100_000);
+    let writer = tokio::spawn(async move {
+        server
+            .say(&format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{body}"
+            ))
+            .await;
+        server
+    });
+    assert_eq!(text(answer.await.unwrap().unwrap()).await.unwrap().len(), 100_000);
+    let server = writer.await.unwrap();
+    let taken = || scene.pools.checkout(scene.origin.slot, Instant::now());
+    let mut lease = taken().unwrap();
+    assert!(lease.connection.keeps_a_buffer());
+    lease.give_back(Rest::Clean);
+    scene.pools.tend();
+    let mut lease = taken().unwrap();
+    assert!(!lease.connection.keeps_a_buffer());
+    lease.give_back(Rest::Clean);
+    drop(server);
+    scene
+        .until(|scene| {
+            scene.pools.tend();
+            scene.pools.is_empty()
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_connection_that_was_idle_for_too_long_is_not_used() {
     let scene = Scene::new(|settings| settings.idle_timeout = Duration::ZERO).await;
     let answer = scene.ask(get("/1"));
