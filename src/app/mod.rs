@@ -151,8 +151,8 @@ impl Worker {
         let max_head = self.app.services.max_head;
         let (head, body) = request.into_parts();
         let issuer = mounted(&snapshot, &head, client, max_head);
-        let request = Request::from_parts(head, body);
         if let Some(issuer) = issuer {
+            let request = Request::from_parts(head, body);
             return Handling::Issuer(Box::pin(Arc::clone(self).ask(
                 Arc::clone(issuer),
                 client,
@@ -171,7 +171,7 @@ impl Worker {
             pools: &self.pools,
             recorder: &self.recorder,
         };
-        Handling::Gate(gate::handle(&gate, client, request))
+        Handling::Gate(gate::handle(&gate, client, head, body))
     }
 
     /// A request at the issuer's own listener.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::request::Parts;
-use http::{Method, Request, Response, header};
+use http::{Method, Response, header};
 use hyper::body::Incoming;
 
 pub mod admit;
@@ -71,15 +71,10 @@ pub struct Client {
 
 /// Handles one request. It can't fail: whatever happens becomes an answer and a record. All that can be decided without the
 /// origin is decided before this returns; what is left is the wait for the origin.
-pub fn handle(gate: &Gate<'_>, client: Client, request: Request<Incoming>) -> Handling {
-    let exchange = Exchange::start(
-        gate.bench.now,
-        client.address,
-        request.method(),
-        request.headers(),
-    );
+pub fn handle(gate: &Gate<'_>, client: Client, head: Parts, body: Incoming) -> Handling {
+    let exchange = Exchange::start(gate.bench.now, client.address, &head.method, &head.headers);
     let mut running = Running::new(gate.recorder, exchange);
-    let begun = begin(gate, client, request, running.exchange());
+    let begun = begin(gate, client, head, body, running.exchange());
     match begun {
         Ok(Begun::Answered(response)) => Handling::Done(Some(conclude(running, Ok(response)))),
         Ok(Begun::Asked(granted, answer)) => Handling::Waiting {
@@ -137,10 +132,10 @@ enum Begun {
 fn begin(
     gate: &Gate<'_>,
     client: Client,
-    request: Request<Incoming>,
+    head: Parts,
+    body: Incoming,
     exchange: &mut Exchange,
 ) -> Result<Begun, Stop> {
-    let (head, body) = request.into_parts();
     match judge(&gate.bench, client, &head, exchange)? {
         Judged::Preflight(route) => Ok(Begun::Answered(reply::preflight(exchange, &route))),
         Judged::Granted { route, grant, prefix } => {

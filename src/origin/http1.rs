@@ -119,17 +119,16 @@ impl HttpOrigin {
             Ok(composed) => composed,
             Err(error) => return Fetch::Ready(Some(Err(error))),
         };
+        let sending = Sending::new(head, upload, framing);
         let now = Instant::now();
         let idle = repeatable.then(|| pools.checkout(self.slot, now)).flatten();
         let Some(mut lease) = idle else {
-            let sending = Sending::new(head, upload, framing);
             return Fetch::Waiting(Box::pin(Arc::clone(self).ask_afresh(
                 pools.clone(),
                 asked,
                 sending,
             )));
         };
-        let sending = Sending::new(head, Upload::None, framing);
         lease
             .connection
             .begin(asked, sending, now, self.settings.head_timeout);
@@ -266,9 +265,7 @@ impl HttpOrigin {
                 self.settings.gap_timeout,
             )),
         };
-        if headers.contains_key(header::TRANSFER_ENCODING) {
-            headers.remove(header::TRANSFER_ENCODING);
-        }
+        headers.remove(header::TRANSFER_ENCODING);
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
