@@ -93,7 +93,7 @@ fn token(keys: &Arc<KeyRing>, now: UnixTime) -> String {
         subject: Some("42".into()),
         expires: Some(now.after(Duration::from_secs(3600))),
         scope: Some(Scope(Box::new([Opens::parse("/videos/**").expect("a pattern")]))),
-        ..Claims::empty(TokenId([0; 8]))
+        ..Claims::empty(TokenId([0; 16]))
     };
     minter.mint(&claims, now).expect("a key that signs").text
 }

@@ -11,6 +11,7 @@ pub mod issuer;
 pub mod keysource;
 pub mod origin;
 pub mod server;
+pub mod store;
 pub mod telemetry;
 pub mod token;
 

@@ -154,7 +154,7 @@ fn a_hot_get_keeps_below_its_ceiling() {
     let claims = Claims {
         subject: Some("42".into()),
         expires: Some(clock.now().after(Duration::from_secs(3600))),
-        ..Claims::empty(TokenId([0; 8]))
+        ..Claims::empty(TokenId([0; 16]))
     };
     let token = minter.mint(&claims, clock.now()).unwrap().text;
     let running = Server::start(setup(loaded, clock)).unwrap();

@@ -158,7 +158,7 @@ fn of_paths<'l>(loaded: &'l Loaded, flags: &MintFlags) -> Result<(&'l Policy, Cl
     })?;
     let claims = Claims {
         scope: Some(scope),
-        ..Claims::empty(TokenId([0; 8]))
+        ..Claims::empty(TokenId([0; 16]))
     };
     Ok((policy, claims, target.encoded_path().to_owned()))
 }
@@ -174,7 +174,7 @@ fn of_media<'l>(
     })?;
     let mut claims = Claims {
         scope: Some(Scope(Box::new([Opens::MediaId(id.into())]))),
-        ..Claims::empty(TokenId([0; 8]))
+        ..Claims::empty(TokenId([0; 16]))
     };
     if let Mapping::Media(media) = &policy.route.mapping {
         match media.find(&media_id) {
@@ -255,7 +255,7 @@ pub(super) fn caller(loaded: &Loaded, flags: &CallerFlags) -> Result<(), Failed>
         subject: Some(flags.sub.as_str().into()),
         expires: Some(now.after(flags.ttl)),
         named: Box::new([("scope".into(), flags.scope.as_str().into())]),
-        ..Claims::empty(TokenId([0; 8]))
+        ..Claims::empty(TokenId([0; 16]))
     };
     say!("{}", minter.mint(&claims, now).map_err(Failed::other)?.text);
     Ok(())

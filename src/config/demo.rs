@@ -40,7 +40,7 @@ impl Demo {
             subject: Some("demo".into()),
             expires: Some(now.after(LIFE)),
             scope: Some(Scope(Box::new([Opens::Exact(self.path.as_str().into())]))),
-            ..Claims::empty(TokenId([0; 8]))
+            ..Claims::empty(TokenId([0; 16]))
         };
         Ok(format!(
             "{}{}",

@@ -180,7 +180,7 @@ mod tests {
             Caller::new(Claims {
                 subject: Some("42".into()),
                 named,
-                ..Claims::empty(TokenId([0; 8]))
+                ..Claims::empty(TokenId([0; 16]))
             })
             .unwrap()
         };
@@ -196,7 +196,7 @@ mod tests {
         use crate::token::claims::Limits;
         use crate::token::{Methods, Scope};
 
-        let free = || Claims::empty(TokenId([0; 8]));
+        let free = || Claims::empty(TokenId([0; 16]));
         let here = [203, 0, 113, 7].into();
         let at = |net: &str| Claims {
             addresses: Some(Box::new([net.parse().unwrap()])),
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_bearer_without_a_subject_is_nobody() {
-        let claims = Claims::empty(TokenId([0; 8]));
+        let claims = Claims::empty(TokenId([0; 16]));
         assert!(
             Caller::new(Claims {
                 subject: Some("".into()),

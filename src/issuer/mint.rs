@@ -172,7 +172,7 @@ pub fn issue(
         addresses: request.addresses,
         filename: request.filename.or(medium_name),
         parameters: request.parameters,
-        ..Claims::empty(TokenId([0; 8]))
+        ..Claims::empty(TokenId([0; 16]))
     };
     let token = minter.mint(&claims, now).map_err(|error| {
         tracing::error!(%error, "a token can't be signed");

@@ -126,7 +126,7 @@ impl Bench {
             } else {
                 Box::new([("scope".into(), scope.into())])
             },
-            ..Claims::empty(TokenId([0; 8]))
+            ..Claims::empty(TokenId([0; 16]))
         };
         format!("Bearer {}", self.callers.mint(&claims, NOW).unwrap().text)
     }
@@ -462,7 +462,7 @@ fn a_media_token_is_no_callers_bearer() {
         expires: Some(NOW.after(Duration::from_secs(60))),
         scope: Some(Scope::default()),
         named: Box::new([("scope".into(), "media:read".into())]),
-        ..Claims::empty(TokenId([0; 8]))
+        ..Claims::empty(TokenId([0; 16]))
     };
     let bearer = format!("Bearer {}", media.mint(&claims, NOW).unwrap().text);
     bench.settings.native = None;

@@ -381,7 +381,7 @@ fn padded(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&[digit(100), digit(10), digit(1)]);
 }
 
-fn hex(out: &mut Vec<u8>, bytes: [u8; 8]) {
+fn hex(out: &mut Vec<u8>, bytes: [u8; 16]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
         out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
@@ -403,7 +403,7 @@ mod tests {
             status: 206,
             code: "ok",
             detail: "",
-            token_id: Some(crate::token::TokenId([1; 8])),
+            token_id: Some(crate::token::TokenId([1; 16])),
             subject: Some("4\r2"),
             bytes: 10,
             end: End::CutByClient,
@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "1970-01-01T00:00:00.000Z 127.0.0.1 gate GET \"/a \\\"b\\\"\\n\" 206 code=ok route=files \
-             token_id=0101010101010101 sub=\"4\\r2\" bytes=10 end=cut_by_client head_ms=1.500 ms=2000.001\n"
+             token_id=01010101010101010101010101010101 sub=\"4\\r2\" bytes=10 end=cut_by_client head_ms=1.500 ms=2000.001\n"
         );
     }
 

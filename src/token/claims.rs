@@ -95,14 +95,27 @@ impl fmt::Debug for Methods {
     }
 }
 
-/// A token's name in logs: the first 8 bytes of HMAC-SHA256 over the token's own id, so that it is the same when the
-/// token is issued and when it is used, and no log betrays an id.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TokenId(pub [u8; 8]);
+/// A token's name in logs and in the store: the first 16 bytes of HMAC-SHA256 over the token's own id, so that it is the
+/// same when the token is issued, used and revoked, and neither betrays an id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TokenId(pub [u8; 16]);
+
+impl TokenId {
+    /// Reads what `Display` writes: 32 hexadecimal digits, lower case.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 32 || !text.bytes().all(digits) {
+            return None;
+        }
+        u128::from_str_radix(text, 16)
+            .ok()
+            .map(|number| Self(number.to_be_bytes()))
+    }
+}
 
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
@@ -141,6 +154,10 @@ pub struct Claims {
     pub id: Option<Box<str>>,
     /// Who issued it.
     pub issuer: Option<Box<str>>,
+    /// When it was issued, as far as it says.
+    pub issued: Option<UnixTime>,
+    /// The name of the key that signed it, where it has one.
+    pub key: Option<Box<str>>,
     /// The first moment at which it is valid.
     pub not_before: Option<UnixTime>,
     /// The first moment at which it is dead. A scheme in which equality is still valid adds a second.
@@ -173,6 +190,8 @@ impl Claims {
             subject: None,
             id: None,
             issuer: None,
+            issued: None,
+            key: None,
             not_before: None,
             expires: None,
             uses: Uses::UntilExpiry,
@@ -229,7 +248,7 @@ mod tests {
         let claims = Claims {
             not_before: Some(UnixTime::from_secs(100)),
             expires: Some(UnixTime::from_secs(200)),
-            ..Claims::empty(TokenId([0; 8]))
+            ..Claims::empty(TokenId([0; 16]))
         };
         let none = Duration::ZERO;
         assert_eq!(claims.standing(UnixTime::from_secs(99), none), Standing::NotYet);
@@ -249,6 +268,15 @@ mod tests {
             claims.standing(UnixTime::from_secs(205), leeway),
             Standing::Expired
         );
+    }
+
+    #[test]
+    fn names_of_tokens_are_read_as_they_are_written() {
+        let id = TokenId([0x0f; 16]);
+        assert_eq!(TokenId::parse(&id.to_string()), Some(id));
+        for text in ["", "0f", "+f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f", &"0F".repeat(16)] {
+            assert_eq!(TokenId::parse(text), None, "{text}");
+        }
     }
 
     #[test]

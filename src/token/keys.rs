@@ -318,8 +318,8 @@ impl LogKey {
     /// What the logs call the token with this id.
     pub fn name(&self, id: &[u8]) -> TokenId {
         let tag = aws_lc_rs::hmac::sign(&self.0, id);
-        let mut short = [0; 8];
-        short.copy_from_slice(&tag.as_ref()[..8]);
+        let mut short = [0; 16];
+        short.copy_from_slice(&tag.as_ref()[..16]);
         TokenId(short)
     }
 }

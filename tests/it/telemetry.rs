@@ -32,7 +32,7 @@ fn a_json_line_says_who_what_and_how_it_ended() {
     assert!(
         line["token_id"]
             .as_str()
-            .is_some_and(|id| Regex::new("^[0-9a-f]{16}$").unwrap().is_match(id)),
+            .is_some_and(|id| Regex::new("^[0-9a-f]{32}$").unwrap().is_match(id)),
         "{line}"
     );
     assert!(
@@ -51,7 +51,7 @@ fn a_text_line_says_the_same() {
     gate.get("/b?t=abc", &[]).expect(401);
     let lines = gate.access_lines(2);
     let good = Regex::new(
-        r#"^2026-01-01T00:00:00\.000Z 127\.0\.0\.1 gate GET "/a" 200 code=ok route=files token_id=[0-9a-f]{16} sub="customer-42" bytes=14 end=complete "#,
+        r#"^2026-01-01T00:00:00\.000Z 127\.0\.0\.1 gate GET "/a" 200 code=ok route=files token_id=[0-9a-f]{32} sub="customer-42" bytes=14 end=complete "#,
     )
     .unwrap();
     assert!(good.is_match(&lines[0]), "{}", lines[0]);

@@ -17,7 +17,7 @@ fn claims(paths: &[&str]) -> Claims {
     Claims {
         subject: Some("42".into()),
         scope: Some(Scope(scope)),
-        ..Claims::empty(TokenId([0; 8]))
+        ..Claims::empty(TokenId([0; 16]))
     }
 }
 

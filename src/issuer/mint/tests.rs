@@ -8,7 +8,7 @@ fn caller(subject: &str, scope: &str) -> Caller {
     Caller::new(Claims {
         subject: Some(subject.into()),
         named,
-        ..Claims::empty(TokenId([0; 8]))
+        ..Claims::empty(TokenId([0; 16]))
     })
     .unwrap()
 }

@@ -103,20 +103,29 @@ impl VerifyToken for Jwt {
         let token = Compact::parse(evidence.reveal())?;
         let header = Header::parse(&token.header, self.rules.typ.as_deref())?;
         let generation = self.rules.keys.load().ok_or(TokenError::KeysUnavailable)?;
-        self.check_signature(&token, &header, &generation.keys)?;
-        payload::read(&token.payload, &self.rules)
+        let key = self.check_signature(&token, &header, &generation.keys)?;
+        let claims = payload::read(&token.payload, &self.rules)?;
+        Ok(Claims {
+            key: key.kid.clone(),
+            ..claims
+        })
     }
 }
 
 impl Jwt {
-    fn check_signature(&self, token: &Compact<'_>, header: &Header, keys: &KeySet) -> Result<(), TokenError> {
+    fn check_signature<'k>(
+        &self,
+        token: &Compact<'_>,
+        header: &Header,
+        keys: &'k KeySet,
+    ) -> Result<&'k VerifyingKey, TokenError> {
         let fits = |key: &&VerifyingKey| key.algorithm == header.algorithm;
         let Some(kid) = &header.kid else {
             let mut tried = keys.verifying().iter().filter(fits).take(MAX_TRIALS).peekable();
             tried.peek().ok_or(TokenError::UnknownKey)?;
             for key in tried {
                 if token.is_signed_by(key)? {
-                    return Ok(());
+                    return Ok(key);
                 }
             }
             return Err(TokenError::Invalid("the signature is not of any key"));
@@ -134,7 +143,7 @@ impl Jwt {
             .find(fits)
             .ok_or(TokenError::Invalid("the algorithm is not the key's"))?;
         if token.is_signed_by(key)? {
-            Ok(())
+            Ok(key)
         } else {
             Err(TokenError::Invalid("the signature is not the key's"))
         }
@@ -229,10 +238,11 @@ impl Header {
     }
 }
 
-/// What the logs call a token. No `jti` starts with the byte 0xff, which is in no UTF-8 text: the two cases never meet.
-fn token_id(log_key: &LogKey, jti: Option<&str>, payload: &[u8]) -> TokenId {
+/// What logs and store call a token: by its issuer and `jti`, else by its whole payload. The byte 0xff is in no UTF-8
+/// text, so that neither two issuers nor the two cases ever meet.
+pub fn token_id(log_key: &LogKey, issuer: &str, jti: Option<&str>, payload: &[u8]) -> TokenId {
     match jti {
-        Some(jti) => log_key.name(jti.as_bytes()),
+        Some(jti) => log_key.name(&[issuer.as_bytes(), &[0xff], jti.as_bytes()].concat()),
         None => log_key.name(&[&[0xff], payload].concat()),
     }
 }

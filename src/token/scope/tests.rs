@@ -16,7 +16,7 @@ fn opens(pattern: &str, path: &str) -> bool {
 fn claims(sub: &str) -> Claims {
     Claims {
         subject: Some(sub.into()),
-        ..Claims::empty(TokenId([0; 8]))
+        ..Claims::empty(TokenId([0; 16]))
     }
 }
 
@@ -142,7 +142,7 @@ fn a_template_is_filled_with_one_segment() {
     }
     assert_eq!(template.fill(&claims("*")), Err(BadScope::MissingClaim));
     assert_eq!(template.fill(&claims("7")), Opens::parse("/customers/7/**"));
-    let none = Claims::empty(TokenId([0; 8]));
+    let none = Claims::empty(TokenId([0; 16]));
     assert_eq!(
         template.opens(&none, &target("/customers/7/a")),
         Err(BadScope::MissingClaim)

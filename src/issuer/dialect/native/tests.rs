@@ -18,7 +18,7 @@ fn a_token_for_one_file_comes_with_its_link() {
         format!("https://media.example.com/customers/42/Bild%20%E2%80%93%20%C3%9Cbersicht.jpg?t={token}");
     assert_eq!(body["url"], url);
     assert_eq!(body["expires_at"], "2026-01-01T00:01:00.000Z");
-    assert_eq!(body["token_id"].as_str().unwrap().len(), 16);
+    assert_eq!(body["token_id"].as_str().unwrap().len(), 32);
     let payload = part(token, 1);
     assert_eq!(payload["exp"], NOW.secs() + 60);
     assert_eq!(payload["aud"], "media");

@@ -69,7 +69,7 @@ impl MintToken for Minter {
         }
         Ok(Minted {
             text,
-            id: token_id(&self.log_key, Some(&id), &payload),
+            id: token_id(&self.log_key, &self.issuer, Some(&id), &payload),
         })
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn read(json: &[u8], rules: &Rules) -> Result<Claims, TokenError> {
         subject: members.text("sub")?.map(Box::from),
         id: id.map(Box::from),
         issuer: Some(issuer.into()),
+        issued,
         not_before: members.time("nbf")?,
         expires: Some(expires),
         uses: members.uses()?,
@@ -63,7 +64,7 @@ pub(super) fn read(json: &[u8], rules: &Rules) -> Result<Claims, TokenError> {
         named: named
             .filter_map(|(name, value)| Some((name.into(), value.text()?.into())))
             .collect(),
-        ..Claims::empty(token_id(&rules.log_key, id, json))
+        ..Claims::empty(token_id(&rules.log_key, issuer, id, json))
     })
 }
 

@@ -202,7 +202,7 @@ fn every_native_claim_comes_back_as_it_was_minted() {
             filename: Some("Résumé \"1\".pdf".into()),
             parameters: Box::new([("w".into(), "1".into()), ("a".into(), "é&=".into())]),
             named: Box::new([("tenant".into(), "t1".into())]),
-            ..Claims::empty(TokenId([0; 8]))
+            ..Claims::empty(TokenId([0; 16]))
         };
         let minted = minter.mint(&claims, UnixTime::from_secs(NOW)).unwrap();
         let read = verify(&jwt, &minted.text).unwrap();
@@ -213,7 +213,7 @@ fn every_native_claim_comes_back_as_it_was_minted() {
             format!(
                 "{:?}",
                 Claims {
-                    token_id: TokenId([0; 8]),
+                    token_id: TokenId([0; 16]),
                     id: None,
                     issuer: None,
                     ..claims.clone()
@@ -254,7 +254,7 @@ fn members_are_minted_in_one_order() {
         expires: Some(UnixTime::from_millis(NOW * 1000 + 900)),
         not_before: Some(UnixTime::from_millis(NOW * 1000 + 1)),
         scope: Some(Scope(Box::new([Opens::MediaId("7".into())]))),
-        ..Claims::empty(TokenId([0; 8]))
+        ..Claims::empty(TokenId([0; 16]))
     };
     let token = minter_named
         .mint(&claims, UnixTime::from_millis(NOW * 1000 + 999))
@@ -275,7 +275,7 @@ fn claims_that_a_jwt_can_not_say_are_not_minted() {
     let minter = minter(ring(Algorithm::HS256), KidHeader::Named);
     let good = Claims {
         expires: Some(UnixTime::from_secs(NOW)),
-        ..Claims::empty(TokenId([0; 8]))
+        ..Claims::empty(TokenId([0; 16]))
     };
     let scope = |opens: &[Opens]| Claims {
         scope: Some(Scope(opens.into())),
@@ -326,7 +326,7 @@ fn an_empty_scope_stays_an_empty_scope() {
     let claims = Claims {
         expires: Some(UnixTime::from_secs(NOW)),
         scope: Some(Scope::default()),
-        ..Claims::empty(TokenId([0; 8]))
+        ..Claims::empty(TokenId([0; 16]))
     };
     let token = minter(keys.clone(), KidHeader::Named)
         .mint(&claims, UnixTime::from_secs(NOW))

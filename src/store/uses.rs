@@ -1,0 +1,349 @@
+//! Tokens that may be used once: what is known of each, changed in one atomic step at a time, and who waits for the next
+//! step. What the steps are is not decided here but by the state machine of `gate/session.rs`.
+//!
+//! A use lives in memory while somebody is at it, and in the journal once it was spent. What is not known is fresh.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+
+use super::StoreError;
+use crate::clock::UnixTime;
+use crate::token::TokenId;
+
+/// The most ranges of a file that are told apart while it is downloaded. Beyond that the smallest gaps are not filled in,
+/// so that a file may count as not yet whole: the session ends by time then.
+const MAX_RANGES: usize = 256;
+
+/// What is known of a token that may be used once.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Use {
+    /// Nothing: it was never used.
+    #[default]
+    Fresh,
+    /// Somebody asks the origin with it.
+    Reserved(Reservation),
+    /// It is spent, and its first client may go on.
+    Open(Session),
+    /// It is spent.
+    Spent,
+}
+
+/// Somebody who asks the origin. Not durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// Who.
+    pub owner: u64,
+    /// After this it has no say any more.
+    pub lease: UnixTime,
+}
+
+/// A download that began with a token's only use. Durable from the start; what has been handed out since is written when
+/// nobody is at it any more.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The client that opened it: a keyed hash of its address (IPv4 whole, IPv6 its /64) and user agent.
+    pub client: [u8; 16],
+    /// A hash of the session's cookie.
+    pub cookie: [u8; 16],
+    /// Whether the client has shown the cookie: from then on it has to.
+    pub cookie_shown: bool,
+    /// A keyed hash of the target that it is bound to; zero where it covers the token's whole scope.
+    pub target: [u8; 16],
+    /// When it began.
+    pub opened: UnixTime,
+    /// When it ends in any case.
+    pub ends: UnixTime,
+    /// When the last byte was handed to one of its sockets.
+    pub last_byte: UnixTime,
+    /// When every byte had been handed out.
+    pub completed: Option<UnixTime>,
+    /// The size of the file, where it is known.
+    pub size: Option<u64>,
+    /// Bytes that were handed out, those that were so again included.
+    pub handed: u64,
+    /// Which bytes were: ranges from the first to behind the last, apart and in order.
+    pub covered: Vec<(u64, u64)>,
+}
+
+impl fmt::Debug for Session {
+    /// Without the hashes of what the client has shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("opened", &self.opened)
+            .field("ends", &self.ends)
+            .field("last_byte", &self.last_byte)
+            .field("completed", &self.completed)
+            .field("size", &self.size)
+            .field("handed", &self.handed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Notes bytes that were handed to a socket: `length` from `first` on.
+    pub fn hand(&mut self, first: u64, length: u64, now: UnixTime) {
+        if length == 0 {
+            return;
+        }
+        self.handed = self.handed.saturating_add(length);
+        self.last_byte = self.last_byte.max(now);
+        self.cover(first, first.saturating_add(length));
+        if self.completed.is_none() && self.is_whole() {
+            self.completed = Some(now);
+        }
+    }
+
+    /// Whether every byte of a file whose size is known was handed out.
+    fn is_whole(&self) -> bool {
+        match (self.size, self.covered.as_slice()) {
+            (Some(0), _) => true,
+            (Some(size), [(0, end)]) => *end >= size,
+            _ => false,
+        }
+    }
+
+    fn cover(&mut self, first: u64, end: u64) {
+        // All that the new range overlaps or touches becomes one with it.
+        let from = self.covered.partition_point(|(_, theirs)| *theirs < first);
+        let to = self.covered.partition_point(|(theirs, _)| *theirs <= end);
+        let merged = self.covered[from..to]
+            .iter()
+            .fold((first, end), |(first, end), known| {
+                (first.min(known.0), end.max(known.1))
+            });
+        self.covered.splice(from..to, [merged]);
+        if self.covered.len() > MAX_RANGES {
+            // Less is remembered than was handed out, never more.
+            let least = (0..self.covered.len()).min_by_key(|at| self.covered[*at].1 - self.covered[*at].0);
+            if let Some(least) = least {
+                self.covered.remove(least);
+            }
+        }
+    }
+}
+
+/// Where uses are durable.
+pub trait Durable: Send + Sync + 'static {
+    /// What was written of a use; `None` is nothing.
+    ///
+    /// # Errors
+    /// `StoreError`.
+    fn read_use(&self, id: TokenId) -> Result<Option<Use>, StoreError>;
+
+    /// Writes a spent use (`Open` or `Spent`) for the first time, to be kept until `until`. Durable when it answers.
+    /// `false` where the token was spent before: nothing is written then.
+    ///
+    /// # Errors
+    /// `StoreError`.
+    fn spend(
+        &self,
+        id: TokenId,
+        spent: Use,
+        until: UnixTime,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Writes what became of a session since.
+    ///
+    /// # Errors
+    /// `StoreError`.
+    fn update_use(&self, id: TokenId, spent: Use) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A use while somebody is at it.
+pub struct Entry {
+    state: Use,
+    /// Bodies of its session that are being sent.
+    bodies: usize,
+    /// Whether the journal knows less than `state`.
+    unsaved: bool,
+    changed: Arc<Notify>,
+}
+
+impl Entry {
+    /// What is known.
+    pub fn state(&self) -> &Use {
+        &self.state
+    }
+
+    /// The next change of it. Nothing is missed between this call and the wait.
+    pub fn changed(&self) -> OwnedNotified {
+        Arc::clone(&self.changed).notified_owned()
+    }
+
+    /// Changes what is known, and wakes who waits for that.
+    pub fn set(&mut self, state: Use) {
+        self.state = state;
+        self.changed.notify_waiters();
+    }
+
+    /// Changes the session, where there is one. Nobody waits for that.
+    pub fn with_session(&mut self, change: impl FnOnce(&mut Session)) {
+        if let Use::Open(session) = &mut self.state {
+            change(session);
+            self.unsaved = true;
+        }
+    }
+
+    /// Whether nobody is at it and the journal knows all.
+    fn is_idle(&self) -> bool {
+        self.bodies == 0 && !self.unsaved && !matches!(self.state, Use::Reserved(_))
+    }
+}
+
+/// All tokens that may be used once.
+pub struct Uses<D = super::embedded::Journal> {
+    durable: Arc<D>,
+    live: Arc<DashMap<TokenId, Entry>>,
+}
+
+impl<D> Clone for Uses<D> {
+    fn clone(&self) -> Self {
+        Self {
+            durable: Arc::clone(&self.durable),
+            live: Arc::clone(&self.live),
+        }
+    }
+}
+
+impl<D> fmt::Debug for Uses<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Uses")
+            .field("live", &self.live.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Durable> Uses<D> {
+    /// Over this journal.
+    pub fn new(durable: Arc<D>) -> Self {
+        Self {
+            durable,
+            live: Arc::default(),
+        }
+    }
+
+    /// One atomic step: nobody else sees or changes the use meanwhile.
+    ///
+    /// # Errors
+    /// `StoreError`, and the step was not taken.
+    pub fn step<R>(&self, id: TokenId, step: impl FnOnce(&mut Entry) -> R) -> Result<R, StoreError> {
+        let mut entry = self.live.entry(id).or_try_insert_with(|| {
+            Ok::<_, StoreError>(Entry {
+                state: self.durable.read_use(id)?.unwrap_or_default(),
+                bodies: 0,
+                unsaved: false,
+                changed: Arc::default(),
+            })
+        })?;
+        let result = step(&mut entry);
+        let idle = entry.is_idle();
+        drop(entry);
+        if idle {
+            self.forget_idle(id);
+        }
+        Ok(result)
+    }
+
+    fn forget_idle(&self, id: TokenId) {
+        self.live.remove_if(&id, |_, entry| entry.is_idle());
+    }
+
+    /// Spends a token for good or opens its session, durably. `false` where it was spent before.
+    ///
+    /// # Errors
+    /// `StoreError`: nobody was told that it is spent, so it counts as it did before. Where the journal knows better, the
+    /// next step sees it.
+    pub async fn spend(&self, id: TokenId, spent: Use, until: UnixTime) -> Result<bool, StoreError> {
+        self.durable.spend(id, spent, until).await
+    }
+
+    /// Counts a body of the session, until its guard is dropped.
+    ///
+    /// # Errors
+    /// `StoreError`.
+    pub fn body(&self, id: TokenId) -> Result<Sending<D>, StoreError> {
+        self.step(id, |entry| entry.bodies += 1)?;
+        Ok(Sending {
+            uses: self.clone(),
+            id,
+        })
+    }
+
+    /// Whether a reservation is running.
+    pub fn is_reserved(&self) -> bool {
+        self.live
+            .iter()
+            .any(|entry| matches!(entry.value().state, Use::Reserved(_)))
+    }
+
+    /// Uses that are in memory.
+    pub fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Writes a session that nobody is at any more. It stays in memory until it is written.
+    fn save(&self, id: TokenId) {
+        // Without a runtime the process is at its end: what was handed out is then forgotten, that it is spent is not.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let uses = self.clone();
+        runtime.spawn(async move {
+            // Until what was written is what is known.
+            loop {
+                let known = uses.live.get(&id).map(|entry| entry.state.clone());
+                let Some(known @ (Use::Open(_) | Use::Spent)) = known else {
+                    return;
+                };
+                let written = uses.durable.update_use(id, known.clone()).await;
+                let current = uses.live.get_mut(&id).is_none_or(|mut entry| {
+                    let current = entry.state == known || written.is_err();
+                    entry.unsaved &= !current;
+                    current
+                });
+                if current {
+                    uses.forget_idle(id);
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// A body of a session on its way.
+pub struct Sending<D: Durable = super::embedded::Journal> {
+    uses: Uses<D>,
+    id: TokenId,
+}
+
+impl<D: Durable> Sending<D> {
+    /// Notes what was handed to its socket.
+    pub fn hand(&self, first: u64, length: u64, now: UnixTime) {
+        // A store that is closed or broken does not end a body; its bytes are not counted then.
+        let _ = self.uses.step(self.id, |entry| {
+            entry.with_session(|session| session.hand(first, length, now));
+        });
+    }
+}
+
+impl<D: Durable> Drop for Sending<D> {
+    fn drop(&mut self) {
+        let last = self.uses.step(self.id, |entry| {
+            entry.bodies = entry.bodies.saturating_sub(1);
+            entry.bodies == 0 && entry.unsaved
+        });
+        if last == Ok(true) {
+            self.uses.save(self.id);
+        }
+    }
+}
+
+/// How long a use has to be remembered: the token could still be shown, or its session go on, for so long.
+pub fn remembered_until(expires: UnixTime, leeway: Duration, ends: UnixTime) -> UnixTime {
+    expires.after(leeway).max(ends).after(Duration::from_secs(60))
+}
