@@ -22,3 +22,4 @@ pub mod media;
 pub mod secret;
 pub mod state;
 pub mod target;
+pub mod throttle;

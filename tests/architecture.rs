@@ -16,6 +16,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("state", &[]),
     ("target", &[]),
+    ("throttle", &["clock"]),
     ("media", &["target"]),
     ("token", &["clock", "secret", "target", "token"]),
     ("origin", &["alarm", "clock", "origin", "target"]),
@@ -25,7 +26,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("keysource", &["clock", "keysource", "origin", "secret", "token"]),
     (
         "issuer",
-        &["clock", "issuer", "media", "secret", "store", "target", "token"],
+        &[
+            "clock", "issuer", "media", "secret", "store", "target", "throttle", "token",
+        ],
     ),
     (
         "gate",
@@ -39,6 +42,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "store",
             "target",
             "telemetry",
+            "throttle",
             "token",
         ],
     ),
@@ -89,6 +93,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "store",
             "target",
             "telemetry",
+            "throttle",
             "token",
         ],
     ),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
@@ -24,8 +24,11 @@ use crate::gate::{self, Bench, Client, Gate};
 use crate::issuer::refusal::IssueRefusal;
 use crate::issuer::{Answer, DialectName, Issuer, MAX_BODY_BYTES};
 use crate::origin::{OriginStats, Pools};
+use crate::store::Store;
 use crate::telemetry::access::{AccessLog, End, Line};
 use crate::telemetry::metrics::Metrics;
+use crate::throttle::Throttle;
+use crate::token::keys::LogKey;
 
 /// Time in which a caller's body has to be there.
 const ISSUER_BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +41,8 @@ pub struct Snapshot {
     pub issuer: Option<Arc<Issuer>>,
     /// Dialects of the issuer that are mounted on the gate's listener.
     pub mounts: Vec<Mount>,
+    /// Names tokens, clients and targets.
+    pub names: Arc<LogKey>,
 }
 
 /// A dialect on the gate's listener.
@@ -63,6 +68,10 @@ pub struct Services {
     pub max_head: usize,
     /// Verified tokens kept per worker.
     pub token_cache: usize,
+    /// The memory of tokens; none before it is opened and after it was handed to another process.
+    pub store: ArcSwapOption<Store>,
+    /// Who showed how many unknown tokens.
+    pub unknown: Arc<Throttle>,
 }
 
 /// The whole program behind the listeners.
@@ -160,16 +169,23 @@ impl Worker {
                 now,
             )));
         }
+        let services = &self.app.services;
+        let store = services.store.load();
         let bench = Bench {
             router: &snapshot.router,
             cache: &self.cache,
             now,
             max_head,
+            revoked: store.as_ref().map(|store| store.revoked()),
         };
         let gate = Gate {
             bench,
             pools: &self.pools,
             recorder: &self.recorder,
+            store: store.as_ref(),
+            clock: &services.clock,
+            names: &snapshot.names,
+            unknown: &services.unknown,
         };
         Handling::Gate(gate::handle(&gate, client, head, body))
     }

@@ -44,6 +44,7 @@ pub fn setup(loaded: Loaded, clock: Clock) -> Setup {
         settings: loaded.settings,
         client_address: loaded.client_address,
         log: loaded.log,
+        store: loaded.store,
         snapshot: loaded.snapshot,
         route_names: loaded.routes.iter().map(|route| route.name.clone()).collect(),
         key_sources: loaded.key_sources,
@@ -98,6 +99,9 @@ pub(super) fn serve(path: &Path, flags: &Flags) -> Result<(), Failed> {
     if let Some(successor) = &mut successor {
         lock = Some(successor.claim(&state).map_err(Failed::other)?);
     }
+    running
+        .open_store()
+        .map_err(|error| Failed::Other(format!("{}: {error}", state.display())))?;
     let (handovers, ready) = mpsc::channel(1);
     let desk = Desk::new(running.sockets().to_vec(), handovers);
     let control = bind_control(&runtime, &state)?;
@@ -174,8 +178,16 @@ impl Serving {
             wire,
             &self.state,
             &mut self.lock,
-            || running.pause(),
-            || running.accept(),
+            || {
+                running.pause();
+                running.close_store();
+            },
+            || {
+                if let Err(error) = running.open_store() {
+                    tracing::error!(%error, "the store can't be opened again");
+                }
+                running.accept();
+            },
         );
         if outcome == Outcome::Back {
             tracing::warn!("the takeover failed; serving on");
@@ -220,6 +232,7 @@ impl Serving {
         }
         running.drain();
         bodies(&running, ending).await;
+        running.close_store();
         drop(running);
         // Only now may another process write there.
         drop(self.lock);

@@ -72,7 +72,7 @@ pub(super) fn choose(
         };
         let root = folder.join(root.root.as_ref()?);
         let name = first_file(&root.join(route.prefix.trim_start_matches('/'))).filter(|_| whole)?;
-        let minter = policy.keys.minter(log_key)?;
+        let minter = policy.keys.as_ref()?.minter(log_key)?;
         let public = route.public.as_ref()?;
         let path = format!("{}/{name}", route.prefix);
         let encoded = path

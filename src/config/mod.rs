@@ -9,6 +9,7 @@ use crate::gate::route::Route;
 use crate::keysource::JwksSource;
 use crate::server::settings::{ClientAddressRule, Listeners, ServerSettings};
 use crate::server::tls::TlsListeners;
+use crate::store::StoreSetup;
 use crate::telemetry::settings::LogSettings;
 use crate::token::keys::{KeyRing, LogKey};
 
@@ -53,6 +54,8 @@ pub struct Loaded {
     pub client_address: ClientAddressRule,
     /// Logs.
     pub log: LogSettings,
+    /// The memory of tokens.
+    pub store: StoreSetup,
     /// What requests are judged by.
     pub snapshot: Snapshot,
     /// Key sets that are fetched from URLs.

@@ -51,8 +51,8 @@ impl RouteKeys {
 pub struct Policy {
     /// The route.
     pub route: Arc<Route>,
-    /// Its keys.
-    pub keys: RouteKeys,
+    /// Its keys, where tokens are signed.
+    pub keys: Option<RouteKeys>,
     /// Its scope template, as it was written.
     pub template: Option<String>,
     /// Its origin: name, and where it is.
@@ -97,18 +97,24 @@ impl fmt::Display for Policy {
         writeln!(f, "  carriers   {}", carriers.join(", "))?;
         write!(
             f,
-            "  scheme     {}, keys {:?}, issuer {}, audience {}, leeway {}",
-            route.scheme.name(),
-            self.keys.keys.name(),
-            self.keys.issuers.join(" or "),
-            self.keys.audiences.join(" or "),
+            "  scheme     {}, leeway {}",
+            route.schemes.names(),
             show_duration(route.leeway)
         )?;
-        if let Some(typ) = &self.keys.typ {
-            write!(f, ", typ {typ}")?;
-        }
-        if let Some(life) = self.keys.max_lifetime {
-            write!(f, ", at most {} long", show_duration(life))?;
+        if let Some(keys) = &self.keys {
+            write!(
+                f,
+                ", keys {:?}, issuer {}, audience {}",
+                keys.keys.name(),
+                keys.issuers.join(" or "),
+                keys.audiences.join(" or "),
+            )?;
+            if let Some(typ) = &keys.typ {
+                write!(f, ", typ {typ}")?;
+            }
+            if let Some(life) = keys.max_lifetime {
+                write!(f, ", at most {} long", show_duration(life))?;
+            }
         }
         writeln!(f)?;
         match &route.scope {

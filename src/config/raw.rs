@@ -29,6 +29,8 @@ table! {
         required admin: Admin,
         /// Logs.
         default("{}") log: Log,
+        /// The memory of tokens.
+        default("{}") store: Store,
         /// Key sets by name.
         default("{}") keys: BTreeMap<String, Keys>,
         /// Origins by name.
@@ -155,6 +157,14 @@ table! {
 }
 
 table! {
+    /// `[store]`: what is remembered of tokens, in the state folder.
+    pub struct Store {
+        /// Entries that it may hold; a full store refuses and forgets nothing before its time.
+        default("1000000") max_entries: u64,
+    }
+}
+
+table! {
     /// `[keys.NAME]`: exactly one of `file`, `jwks` and `inline`.
     pub struct Keys {
         /// A file that holds a JWK set, or one key in PEM.
@@ -273,6 +283,10 @@ table! {
         default("'claims'") scope: Scope,
         /// Forgiven clock skew.
         default("'5s'") leeway: Duration,
+        /// What becomes of tokens that may be used once.
+        optional single_use: SingleUse,
+        /// Cut bodies whose token is withdrawn.
+        default("false") cut_revoked: bool,
         /// Methods.
         default("['GET', 'HEAD']") methods: Vec<At<String>>,
         /// The largest upload.
@@ -308,6 +322,24 @@ table! {
     }
 }
 
+table! {
+    /// `[route.single_use]`.
+    pub struct SingleUse {
+        /// No session: one answer, and nothing after it.
+        default("false") strict: bool,
+        /// A session covers all that the token opens, by time alone: players that fetch many files.
+        default("false") playback: bool,
+        /// How long a session lives after the last byte that was handed out.
+        default("'10m'") session_ttl: Duration,
+        /// How long it lives at most.
+        default("'6h'") session_max: Duration,
+        /// How long it lives after every byte was handed out.
+        default("'60s'") after_complete: Duration,
+        /// A page whose button uses the token, for links that pass through mail scanners.
+        default("false") interstitial: bool,
+    }
+}
+
 choice! {
     /// One member of `carriers`.
     pub enum Carrier {
@@ -329,11 +361,13 @@ table! {
     pub struct Empty {}
 }
 
-choice! {
-    /// `[route.scheme.jwt]`.
-    pub enum Scheme {
+table! {
+    /// `[route.scheme]`: one or both; their tokens are told apart by their shape.
+    pub struct Scheme {
         /// Signed JWTs.
-        Jwt "jwt" (Jwt),
+        optional jwt: Jwt,
+        /// Opaque tokens, which the store knows: `{}`.
+        optional opaque: Empty,
     }
 }
 

@@ -13,11 +13,11 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use super::{ConfigErrors, Loaded};
 use crate::gate::route::Route;
-use crate::issuer::throttle::Throttle;
 use crate::keysource::KeySourceStats;
 use crate::origin::Origin;
 use crate::server::settings::{ClientAddressRule, Listeners, ServerSettings};
 use crate::telemetry::settings::LogSettings;
+use crate::throttle::Throttle;
 use crate::token::keys::{KeyRing, LogKey};
 
 /// SHA-256 of a content.

@@ -334,7 +334,7 @@ fn the_claims_that_templates_and_headers_need_are_kept() {
         .load()
         .map_err(|errors| errors.to_string())
         .unwrap();
-    let crate::token::scheme::Scheme::Jwt(jwt) = &loaded.routes[0].scheme;
+    let jwt = loaded.routes[0].schemes.jwt().unwrap();
     let shown = format!("{jwt:?}");
     assert!(shown.contains("named: [\"plan\", \"tenant\"]"), "{shown}");
     assert!(loaded.policies[0].to_string().contains("/{tenant}/{sub}/**"));

@@ -187,7 +187,7 @@ macro_rules! integers {
     };
 }
 
-integers! { u16 u32 usize }
+integers! { u16 u32 u64 usize }
 
 impl Read for Texts {
     fn kind() -> String {

@@ -1,5 +1,6 @@
 //! Authorize: may this token have this target, now, for this client? In: the verified token and the target.
-//! Out: a `Grant`, which owns the target that the origin will be asked for. Nobody else can make one.
+//! Out: a `Grant`, which owns the target that the origin will be asked for. Nobody else can make one. A token that may be
+//! used once gives its grant only through a step of the store (`once`).
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -12,16 +13,21 @@ use super::refusal::{Code, Stop};
 use super::route::{Mapping, Route, ScopeRule};
 use super::verify::Verified;
 use crate::media::{Known, MediaId};
+use crate::store::Revoked;
 use crate::target::{Target, encode_segment};
 use crate::token::carrier::Variables;
 use crate::token::claims::Renewal;
 use crate::token::{Claims, Standing, Uses};
 
+pub mod once;
+
+use once::Once;
+
 /// Proof that this request may have this origin target. Its fields are private and this file alone makes it:
 ///
 /// ```compile_fail,E0451
 /// fn forge(claims: std::sync::Arc<mediagate::token::Claims>) -> mediagate::gate::authorize::Grant {
-///     mediagate::gate::authorize::Grant { origin_target: String::new(), identity: Vec::new(), filename: None, claims }
+///     mediagate::gate::authorize::Grant { origin_target: String::new(), identity: Vec::new(), filename: None, claims, once: false }
 /// }
 /// ```
 #[derive(Debug)]
@@ -30,6 +36,16 @@ pub struct Grant {
     identity: Vec<(HeaderName, HeaderValue)>,
     filename: Option<Box<str>>,
     claims: Arc<Claims>,
+    once: bool,
+}
+
+/// What a true token that opens the target is worth.
+#[derive(Debug)]
+pub enum Authorized {
+    /// The target, as often as it is asked for.
+    Granted(Grant),
+    /// The target once, if the store agrees.
+    Once(Once),
 }
 
 impl Grant {
@@ -53,6 +69,11 @@ impl Grant {
         &self.claims
     }
 
+    /// Whether its token may be used once.
+    pub fn is_once(&self) -> bool {
+        self.once
+    }
+
     /// A renewed token for the client.
     pub fn renewal(&self) -> Option<&Renewal> {
         self.claims.renewal.as_ref()
@@ -71,28 +92,29 @@ pub struct Asked<'r> {
     pub client: IpAddr,
 }
 
-/// Judges a true token against what is asked. Pure; the parts that need a store are not built yet, and tokens that
-/// need them are refused.
+/// Judges a true token against what is asked. Pure: `revoked` is the exact set of this process, `None` where there is no
+/// store. The time of a token that may be used once is judged with its use: a session outlives its token.
 ///
 /// # Errors
-/// `token_expired`, `token_not_yet_valid`, `token_invalid` for restrictions that can't be enforced, `method_denied`,
-/// `address_denied`, `scope_denied`, `not_found` for a media id that is not there.
-pub fn authorize(route: &Route, verified: Verified, asked: &Asked<'_>) -> Result<Grant, Stop> {
+/// `token_revoked`, `token_expired`, `token_not_yet_valid`, `token_invalid` for restrictions that can't be enforced,
+/// `method_denied`, `address_denied`, `scope_denied`, `not_found` for a media id that is not there.
+pub fn authorize(
+    route: &Route,
+    verified: Verified,
+    asked: &Asked<'_>,
+    revoked: Option<&Revoked>,
+) -> Result<Authorized, Stop> {
     let claims = verified.claims;
-    match verified.standing {
-        Standing::InTime => {}
-        Standing::Expired => return Err(Stop::refused(Code::TokenExpired, "the token has expired")),
-        Standing::NotYet => {
-            return Err(Stop::refused(
-                Code::TokenNotYetValid,
-                "the token is not valid yet",
-            ));
-        }
+    let once = claims.uses == Uses::Once;
+    if revoked.is_some_and(|revoked| revoked.covers(&claims)) {
+        return Err(Stop::refused(Code::TokenRevoked, "the token was withdrawn"));
     }
-    if claims.uses == Uses::Once {
+    if !once {
+        in_time(verified.standing)?;
+    } else if !matches!(*asked.method, Method::GET | Method::HEAD) {
         return Err(Stop::refused(
-            Code::TokenInvalid,
-            "single use (`uses`) can't be enforced yet",
+            Code::MethodDenied,
+            "a token that may be used once reads",
         ));
     }
     if !claims.limits.is_empty() {
@@ -131,12 +153,29 @@ pub fn authorize(route: &Route, verified: Verified, asked: &Asked<'_>) -> Result
         })
         .collect::<Result<_, _>>()?;
     let filename = claims.filename.clone().or(catalogued);
-    Ok(Grant {
+    let grant = Grant {
         origin_target: with_query(path, asked.target.query(), &claims),
         identity,
         filename,
         claims,
+        once,
+    };
+    Ok(if once {
+        Authorized::Once(Once::new(grant, verified.standing))
+    } else {
+        Authorized::Granted(grant)
     })
+}
+
+fn in_time(standing: Standing) -> Result<(), Stop> {
+    match standing {
+        Standing::InTime => Ok(()),
+        Standing::Expired => Err(Stop::refused(Code::TokenExpired, "the token has expired")),
+        Standing::NotYet => Err(Stop::refused(
+            Code::TokenNotYetValid,
+            "the token is not valid yet",
+        )),
+    }
 }
 
 fn check_scope(route: &Route, claims: &Claims, asked: &Asked<'_>) -> Result<(), Stop> {

@@ -96,6 +96,8 @@ pub struct Exchange {
     pub route: Option<Arc<Route>>,
     /// Its path without the token, decoded, once parsed.
     pub path: Option<Box<str>>,
+    /// The scheme that its token is of, once it was looked at.
+    pub scheme: Option<&'static str>,
     /// What its token says, once believed.
     pub claims: Option<Arc<Claims>>,
     /// Who reads a refusal.
@@ -114,6 +116,7 @@ impl Exchange {
             client,
             route: None,
             path: None,
+            scheme: None,
             claims: None,
             reader: Reader::of(headers),
             cross_origin: None,

@@ -4,6 +4,7 @@
 use http::request::Parts;
 
 use super::exchange::Exchange;
+use super::redeem::Pending;
 use super::refusal::status;
 use super::route::Router;
 use super::verify::TokenCache;
@@ -44,6 +45,7 @@ pub fn explain(router: &Router, head: &Parts, client: Client, now: UnixTime, max
         cache: &cache,
         now,
         max_head,
+        revoked: None,
     };
     let mut exchange = Exchange::start(now, client.address, &head.method, &head.headers);
     let judged = judge(&bench, client, head, &mut exchange);
@@ -51,6 +53,25 @@ pub fn explain(router: &Router, head: &Parts, client: Client, now: UnixTime, max
     let claims = exchange.claims.as_deref();
     let (allowed, code, detail, status, target) = match &judged {
         Ok(Judged::Granted { grant, .. }) => (true, "ok", "", 200, Some(grant.origin_target().to_owned())),
+        Ok(Judged::Held(held)) => {
+            let target = || exchange.path.as_deref().map(str::to_owned);
+            match &held.token {
+                Pending::Handle(_) => (
+                    false,
+                    "needs_store",
+                    "the store knows what it says",
+                    503,
+                    target(),
+                ),
+                Pending::Once(once) => match once.in_time() {
+                    Ok(()) => (true, "ok", "", 200, Some(once.origin_target().to_owned())),
+                    Err(stop) => {
+                        let status = status(stop.code(), route).as_u16();
+                        (false, stop.code().as_str(), stop.detail(), status, target())
+                    }
+                },
+            }
+        }
         Ok(Judged::Preflight(_)) => (
             true,
             "preflight",
@@ -75,7 +96,7 @@ pub fn explain(router: &Router, head: &Parts, client: Client, now: UnixTime, max
         code,
         detail,
         route: route.map(|route| route.name.to_string()),
-        scheme: route.map(|route| route.scheme.name()),
+        scheme: exchange.scheme,
         subject: claims
             .and_then(|claims| claims.subject.as_deref())
             .map(str::to_owned),

@@ -67,8 +67,16 @@ pub fn forward(
         HasBody::No => Upload::None,
         HasBody::Yes => Upload::client(body, route.max_upload),
     };
+    let once = grant.is_once();
     let (target, identity) = grant.into_request();
-    let headers = origin_headers(route, &method, &client_headers, identity);
+    let mut headers = origin_headers(route, &method, &client_headers, identity);
+    if once {
+        // Bytes of a session are counted as the file has them, range by range.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if has_several_ranges(&headers) {
+            headers.remove(header::RANGE);
+        }
+    }
     let request = OriginRequest {
         method,
         target,
@@ -145,6 +153,12 @@ fn ranges_pass(route: &Route, headers: &HeaderMap) -> bool {
     count == 1 || (count <= MAX_RANGES && matches!(route.origin, Origin::Folder(_)))
 }
 
+fn has_several_ranges(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::RANGE)
+        .is_some_and(|range| range.as_bytes().contains(&b','))
+}
+
 fn forward_cookies(route: &Route, client_headers: &HeaderMap, headers: &mut HeaderMap) {
     let ours: Vec<Box<str>> = route
         .carriers
@@ -159,11 +173,19 @@ fn forward_cookies(route: &Route, client_headers: &HeaderMap, headers: &mut Head
         let kept = value
             .to_str()
             .ok()
-            .and_then(|value| without_cookies(value, &ours));
+            .and_then(|value| without_cookies(value, |name| is_ours(name, &ours)));
         if let Some(value) = kept.and_then(|kept| HeaderValue::from_str(&kept).ok()) {
             headers.append(header::COOKIE, value);
         }
     }
+}
+
+/// A carrier's cookie, or that of a download session.
+fn is_ours(name: &str, carriers: &[Box<str>]) -> bool {
+    carriers.iter().any(|carrier| **carrier == *name)
+        || name
+            .trim_start_matches("__Host-")
+            .starts_with(super::session_cookie::MARK)
 }
 
 /// Under which name the public reaches us: always ours, never the client's copy.

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 pub mod admit;
 pub mod authorize;
 mod cache_control;
+mod counting;
 mod disposition;
 pub mod exchange;
 pub mod explain;
@@ -21,22 +22,30 @@ pub mod forward;
 pub mod locate;
 mod location;
 pub mod record;
+pub mod redeem;
 pub mod refusal;
 pub mod reply;
 pub mod route;
+pub mod session;
+mod session_cookie;
+mod unattended;
 pub mod verify;
 
-use authorize::{Asked, Grant};
+use authorize::{Asked, Authorized, Grant};
 use exchange::{CrossOrigin, Exchange};
 use record::{Outcome, Recorded, Recorder, Running};
-use refusal::{Code, Refusal, Stop};
+use redeem::{Delivery, Held, Pending, Redeemed, Till};
+use refusal::{Code, Stop};
 use reply::Granted;
 use route::{Route, Router};
-use verify::TokenCache;
+use verify::{Checked, TokenCache};
 
 use crate::body::Body;
-use crate::clock::UnixTime;
+use crate::clock::{Clock, UnixTime};
 use crate::origin::{Fetch, Pools};
+use crate::store::{Revoked, Store};
+use crate::throttle::Throttle;
+use crate::token::keys::LogKey;
 
 /// What one request is handled with.
 pub struct Gate<'g> {
@@ -46,6 +55,27 @@ pub struct Gate<'g> {
     pub pools: &'g Pools,
     /// Where its record goes.
     pub recorder: &'g Arc<Recorder>,
+    /// The memory of tokens; none while another process has it.
+    pub store: Option<&'g Arc<Store>>,
+    /// The time, for what is judged after a wait.
+    pub clock: &'g Clock,
+    /// Names clients and targets in sessions.
+    pub names: &'g Arc<LogKey>,
+    /// Who showed how many unknown tokens.
+    pub unknown: &'g Arc<Throttle>,
+}
+
+impl Gate<'_> {
+    /// What a request needs that outlives this call.
+    fn till(&self) -> Till {
+        Till {
+            store: self.store.cloned(),
+            clock: self.clock.clone(),
+            pools: self.pools.clone(),
+            names: Arc::clone(self.names),
+            unknown: Arc::clone(self.unknown),
+        }
+    }
 }
 
 /// What a request is judged with, without an origin.
@@ -58,6 +88,8 @@ pub struct Bench<'g> {
     pub now: UnixTime,
     /// The most bytes that all headers may have together.
     pub max_head: usize,
+    /// What was withdrawn; none where there is no store.
+    pub revoked: Option<&'g Arc<Revoked>>,
 }
 
 /// Who sent the request.
@@ -81,6 +113,10 @@ pub fn handle(gate: &Gate<'_>, client: Client, head: Parts, body: Incoming) -> H
             answer,
             rest: Some((granted, running)),
         },
+        Ok(Begun::Redeeming(answer)) => Handling::Redeeming {
+            answer,
+            running: Some(running),
+        },
         Err(stop) => Handling::Done(Some(conclude(running, Err(stop)))),
     }
 }
@@ -96,7 +132,17 @@ pub enum Handling {
         /// What is needed when it has come.
         rest: Option<(Granted, Running)>,
     },
+    /// The store is asked.
+    Redeeming {
+        /// What comes of it.
+        answer: Redeeming,
+        /// Its record.
+        running: Option<Running>,
+    },
 }
+
+/// A token that needs the store: the cold way, in a box.
+type Redeeming = Pin<Box<dyn Future<Output = Redeemed> + Send>>;
 
 impl Future for Handling {
     type Output = Response<Recorded>;
@@ -116,6 +162,27 @@ impl Future for Handling {
                 };
                 Poll::Ready(conclude(running, result))
             }
+            Self::Redeeming { answer, running } => {
+                let Redeemed { claims, result } = ready!(answer.as_mut().poll(cx));
+                let Some(mut running) = running.take() else {
+                    return Poll::Pending;
+                };
+                let exchange = running.exchange();
+                exchange.claims = claims.or(exchange.claims.take());
+                let result = result.and_then(|delivery| match delivery {
+                    Delivery::Interstitial => Ok(reply::interstitial(running.exchange())),
+                    Delivery::File {
+                        granted,
+                        answer,
+                        counting,
+                    } => {
+                        let response = reply::deliver(running.exchange(), &granted, answer)?;
+                        running.count(counting);
+                        Ok(response)
+                    }
+                });
+                Poll::Ready(conclude(running, result))
+            }
         }
     }
 }
@@ -126,6 +193,8 @@ enum Begun {
     Answered(Response<Body>),
     /// Its origin is asked.
     Asked(Granted, Fetch),
+    /// The store is.
+    Redeeming(Redeeming),
 }
 
 /// The phases up to `forward`.
@@ -139,19 +208,16 @@ fn begin(
     match judge(&gate.bench, client, &head, exchange)? {
         Judged::Preflight(route) => Ok(Begun::Answered(reply::preflight(exchange, &route))),
         Judged::Granted { route, grant, prefix } => {
-            let granted = Granted {
-                filename: grant.filename().map(Box::from),
-                renewal: grant.renewal().cloned(),
-                remaining: grant
-                    .claims()
-                    .expires
-                    .map(|expires| gate.bench.now.until(expires)),
-                prefix,
-                route,
-            };
+            let granted = Granted::new(&route, &grant, prefix, gate.bench.now);
             let answer = forward::forward(&granted.route, gate.pools, grant, head, body, client.address)?;
             Ok(Begun::Asked(granted, answer))
         }
+        Judged::Held(held) => Ok(Begun::Redeeming(Box::pin(redeem::redeem(
+            gate.till(),
+            *held,
+            head,
+            body,
+        )))),
     }
 }
 
@@ -190,6 +256,8 @@ enum Judged {
         /// The segment that a path-prefix carrier took out.
         prefix: Option<Box<str>>,
     },
+    /// The store has a say.
+    Held(Box<Held>),
 }
 
 /// The pure phases: admit → route → locate → verify → authorize. `explain` walks the very same.
@@ -213,29 +281,43 @@ fn judge(bench: &Bench<'_>, client: Client, head: &Parts, exchange: &mut Exchang
     if is_preflight(head) {
         return Ok(Judged::Preflight(Arc::clone(route)));
     }
-    if !route.methods.contains(&head.method) {
-        let refusal = Refusal::new(Code::MethodNotAllowed, "the route does not serve this method");
-        return Err(Refusal {
-            allow: Some(route.methods),
-            ..refusal
-        }
-        .into());
+    let method = redeem::method(route, &head.method);
+    if !route.methods.contains(&method) {
+        return Err(redeem::not_here(route));
     }
     let mut located = locate::locate(route, head, &admitted, client.address, exchange)?;
-    let verified = verify::verify(route, &mut located, bench.cache, bench.now)?;
+    exchange.scheme = Some(route.schemes.of(&located.evidence).name());
+    let checked = verify::verify(route, &mut located, bench.cache, bench.now)?;
+    let held = |located: locate::Located<'_>, token| {
+        Ok(Judged::Held(Box::new(Held {
+            route: Arc::clone(route),
+            target: located.target,
+            variables: located.variables,
+            prefix: located.prefix,
+            token,
+            client: client.address,
+        })))
+    };
+    let verified = match checked {
+        Checked::True(verified) => verified,
+        Checked::Handle(id) => return held(located, Pending::Handle(id)),
+    };
     exchange.claims = Some(Arc::clone(&verified.claims));
     let asked = Asked {
-        method: &head.method,
+        method: &method,
         target: &located.target,
         variables: &located.variables,
         client: client.address,
     };
-    let grant = authorize::authorize(route, verified, &asked)?;
-    Ok(Judged::Granted {
-        route: Arc::clone(route),
-        grant,
-        prefix: located.prefix,
-    })
+    match authorize::authorize(route, verified, &asked, bench.revoked.map(|revoked| &**revoked))? {
+        Authorized::Once(once) => held(located, Pending::Once(once)),
+        Authorized::Granted(_) if method != head.method => Err(redeem::not_here(route)),
+        Authorized::Granted(grant) => Ok(Judged::Granted {
+            route: Arc::clone(route),
+            grant,
+            prefix: located.prefix,
+        }),
+    }
 }
 
 /// OPTIONS with `Origin` and `Access-Control-Request-Method` (Fetch §3.2.2). Every other OPTIONS needs what any request needs.

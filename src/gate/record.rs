@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use super::counting::Counting;
 use super::exchange::Exchange;
 use super::refusal::{Code, Stop};
 use crate::body::{Body, BodyError};
@@ -64,6 +65,8 @@ struct Record {
     head: Duration,
     bytes: u64,
     end: End,
+    /// Of a session's file.
+    counting: Option<Counting>,
 }
 
 /// The status in the record of a request whose client left before there was an answer (nginx's habit).
@@ -89,6 +92,7 @@ impl Running {
                 head: Duration::ZERO,
                 bytes: 0,
                 end: End::CutByClient,
+                counting: None,
             })),
         }
     }
@@ -100,6 +104,13 @@ impl Running {
             .as_mut()
             .expect("the record leaves only with `finish`, which takes the guard")
             .exchange
+    }
+
+    /// Counts what is handed out of a session's file.
+    pub(super) fn count(&mut self, counting: Option<Counting>) {
+        if let Some(record) = &mut self.record {
+            record.counting = counting;
+        }
     }
 
     /// Puts the guard around the answer's body.
@@ -148,6 +159,9 @@ impl HttpBody for Recorded {
         if let Some(error) = this.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
+        if let Some(counting) = this.record.as_mut().and_then(|record| record.counting.as_mut()) {
+            counting.next();
+        }
         let mut polled = Pin::new(&mut this.body).poll_frame(cx);
         let unwritten = std::mem::replace(&mut this.unwritten, matches!(polled, Poll::Ready(Some(Ok(_)))));
         let Some(record) = &mut this.record else {
@@ -155,10 +169,18 @@ impl HttpBody for Recorded {
         };
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                record.bytes += length;
                 // hyper does not poll again after the last byte of a known length.
-                if this.body.is_end_stream() {
+                let whole = this.body.is_end_stream();
+                if whole {
                     record.end = End::Complete;
+                }
+                if let Some(counting) = &mut record.counting {
+                    counting.piece(length);
+                    if whole {
+                        counting.whole();
+                    }
                 }
             }
             Poll::Ready(Some(Err(error))) => {

@@ -10,12 +10,14 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use smallvec::SmallVec;
 
+use super::authorize::Grant;
 use super::cache_control;
 use super::exchange::{CrossOrigin, Exchange, Reader};
 use super::location;
 use super::refusal::{Code, Stop, status};
 use super::route::{ActiveContent, Disposition, Route};
 use crate::body::Body;
+use crate::clock::UnixTime;
 use crate::origin::OriginBody;
 use crate::token::claims::Renewal;
 
@@ -59,6 +61,25 @@ pub struct Granted {
     pub remaining: Option<Duration>,
     /// The segment that a path-prefix carrier took out.
     pub prefix: Option<Box<str>>,
+    /// Whether the token may be used once: nothing of the answer is kept anywhere.
+    pub once: bool,
+    /// The cookie of the session that the answer opens.
+    pub cookie: Option<HeaderValue>,
+}
+
+impl Granted {
+    /// Of a grant that is about to be forwarded.
+    pub fn new(route: &Arc<Route>, grant: &Grant, prefix: Option<Box<str>>, now: UnixTime) -> Self {
+        Self {
+            route: Arc::clone(route),
+            filename: grant.filename().map(Box::from),
+            renewal: grant.renewal().cloned(),
+            remaining: grant.claims().expires.map(|expires| now.until(expires)),
+            prefix,
+            once: grant.is_once(),
+            cookie: None,
+        }
+    }
 }
 
 /// The origin's answer as the client's.
@@ -73,7 +94,10 @@ pub fn deliver(
     let route = &*granted.route;
     let (mut parts, body) = answer.into_parts();
     judge_status(&exchange.method, parts.status, &parts.headers)?;
-    let cache_control = cache_control::private(&parts.headers, granted.remaining);
+    let cache_control = match granted.once {
+        true => NO_STORE,
+        false => cache_control::private(&parts.headers, granted.remaining),
+    };
     let mut body = Body::Origin(body);
     let location = match parts.status.as_u16() {
         301 | 302 | 303 | 307 | 308 => Some(location::rewrite(
@@ -106,6 +130,9 @@ pub fn deliver(
     dispose(route, granted, headers);
     if let Some(renewal) = &granted.renewal {
         headers.append(header::SET_COOKIE, renewal.set_cookie.clone());
+    }
+    if let Some(cookie) = &granted.cookie {
+        headers.append(header::SET_COOKIE, cookie.clone());
     }
     cross_origin(exchange, headers);
     let mut response = Response::new(body);
@@ -289,6 +316,36 @@ fn methods(methods: crate::token::Methods) -> HeaderValue {
     let names = methods.names().collect::<Vec<_>>().join(", ");
     HeaderValue::from_str(&names).unwrap_or_else(|_| HeaderValue::from_static("GET, HEAD"))
 }
+
+/// The page between a link and its only use: the button uses it. Programs that open every link of a mail do not.
+pub fn interstitial(exchange: &Exchange) -> Response<Body> {
+    let page: Bytes = Interstitial.render().unwrap_or_default().into();
+    let mut response = Response::new(Body::Empty);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    headers.insert(header::REFERRER_POLICY, NO_REFERRER);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
+        ),
+    );
+    if exchange.method == Method::HEAD {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(page.len()));
+    } else {
+        *response.body_mut() = Body::Full(page);
+    }
+    response
+}
+
+#[derive(Template)]
+#[template(path = "interstitial.html")]
+struct Interstitial;
 
 /// A request that ends without its file.
 pub fn refuse(exchange: &Exchange, stop: &Stop) -> Response<Body> {

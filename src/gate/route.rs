@@ -13,7 +13,7 @@ use super::refusal::Code;
 use crate::media::Media;
 use crate::origin::Origin;
 use crate::token::carrier::{Carrier, Carriers};
-use crate::token::scheme::Scheme;
+use crate::token::scheme::Schemes;
 use crate::token::scope::ScopeTemplate;
 use crate::token::{Methods, PublicBase};
 
@@ -96,13 +96,17 @@ pub struct Route {
     /// Where tokens may ride.
     pub carriers: Carriers,
     /// How they are checked.
-    pub scheme: Scheme,
+    pub schemes: Schemes,
     /// Where the files are.
     pub origin: Origin,
     /// What a token must open.
     pub scope: ScopeRule,
     /// Clock skew that is forgiven at both ends of a token's life.
     pub leeway: Duration,
+    /// What becomes of tokens that may be used once.
+    pub single_use: super::session::Rules,
+    /// Whether bodies are cut when their token is withdrawn.
+    pub cut_revoked: bool,
     /// Methods that the route serves.
     pub methods: Methods,
     /// The largest upload, in bytes.

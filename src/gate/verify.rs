@@ -1,5 +1,6 @@
 //! Verify: is the token true? In: the evidence. Out: its claims, and whether they are in time, as a fact that
-//! `authorize` judges. A bounded cache per worker remembers what was true; it never remembers a refusal.
+//! `authorize` judges; or the name under which the store knows what it says. A bounded cache per worker remembers what was
+//! true; it never remembers a refusal.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +11,8 @@ use super::locate::Located;
 use super::refusal::Stop;
 use super::route::Route;
 use crate::clock::UnixTime;
-use crate::token::{Claims, Evidence, Parts, Standing, TokenError};
+use crate::token::scheme::Believed;
+use crate::token::{Claims, Evidence, Parts, Standing, TokenError, TokenId};
 
 /// A true token.
 pub struct Verified {
@@ -18,6 +20,23 @@ pub struct Verified {
     pub claims: Arc<Claims>,
     /// Whether it is in time.
     pub standing: Standing,
+}
+
+/// What is known of a token without the store.
+pub enum Checked {
+    /// It is true.
+    True(Verified),
+    /// The store knows.
+    Handle(TokenId),
+}
+
+impl Checked {
+    fn is_in_time(&self) -> bool {
+        match self {
+            Self::True(verified) => verified.standing == Standing::InTime,
+            Self::Handle(_) => true,
+        }
+    }
 }
 
 /// Tokens that were true, of one worker.
@@ -59,11 +78,9 @@ pub fn verify(
     located: &mut Located<'_>,
     cache: &TokenCache,
     now: UnixTime,
-) -> Result<Verified, Stop> {
+) -> Result<Checked, Stop> {
     let first = verify_one(route, &located.evidence, cache, now);
-    if located.alternatives.is_empty()
-        || matches!(&first, Ok(verified) if verified.standing == Standing::InTime)
-    {
+    if located.alternatives.is_empty() || matches!(&first, Ok(checked) if checked.is_in_time()) {
         return Ok(first?);
     }
     let mut best = first;
@@ -71,7 +88,7 @@ pub fn verify(
         located.evidence.parts = parts;
         let next = verify_one(route, &located.evidence, cache, now);
         match &next {
-            Ok(verified) if verified.standing == Standing::InTime => return Ok(next?),
+            Ok(checked) if checked.is_in_time() => return Ok(next?),
             Ok(_) if best.is_err() => best = next,
             _ => {}
         }
@@ -84,22 +101,25 @@ fn verify_one(
     evidence: &Evidence<'_>,
     cache: &TokenCache,
     now: UnixTime,
-) -> Result<Verified, TokenError> {
-    let key = route
-        .scheme
+) -> Result<Checked, TokenError> {
+    let scheme = route.schemes.of(evidence);
+    let key = scheme
         .cache_stamp()
         .map(|stamp| cache_key(&evidence.parts, stamp));
     if let Some(verified) = key.and_then(|key| cache.recall(&key, route, now)) {
-        return Ok(verified);
+        return Ok(Checked::True(verified));
     }
-    let claims = Arc::new(route.scheme.verify(evidence)?);
+    let claims = match scheme.verify(evidence)? {
+        Believed::Claims(claims) => Arc::new(claims),
+        Believed::Handle(id) => return Ok(Checked::Handle(id)),
+    };
     let standing = claims.standing(now, route.leeway);
     if let Some(key) = key
         && standing != Standing::Expired
     {
         cache.remember(key, &claims);
     }
-    Ok(Verified { claims, standing })
+    Ok(Checked::True(Verified { claims, standing }))
 }
 
 /// SHA-256 over the stamp and the whole token: a shorter hash could be made to collide, and a collision is a forgery.

@@ -7,9 +7,9 @@ use ipnet::IpNet;
 
 use super::caller::Caller;
 use super::refusal::{IssueRefusal, Violation};
-use super::throttle::Throttle;
 use crate::clock::UnixTime;
 use crate::media::{Known, Media, MediaId};
+use crate::throttle::Throttle;
 use crate::token::scheme::jwt::Minter;
 use crate::token::scope::{MAX_PATTERNS, ScopeTemplate};
 use crate::token::{Claims, Methods, MintToken, Minted, Opens, Scope, TokenId};

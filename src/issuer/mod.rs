@@ -11,9 +11,9 @@ use self::caller::Caller;
 use self::dialect::Dialect;
 use self::mint::Issued;
 use self::refusal::IssueRefusal;
-use self::throttle::Throttle;
 use crate::clock::UnixTime;
 use crate::media::Media;
+use crate::throttle::Throttle;
 use crate::token::keys::KeyRing;
 use crate::token::scheme::jwt::{Jwt, Minter};
 
@@ -22,7 +22,6 @@ mod cors;
 pub mod dialect;
 pub mod mint;
 pub mod refusal;
-pub mod throttle;
 
 pub use dialect::DialectName;
 

@@ -109,6 +109,11 @@ impl HttpOrigin {
         &self.settings.base_path
     }
 
+    /// How long the head of an answer is waited for at most.
+    pub(super) fn head_wait(&self) -> Duration {
+        self.settings.connect_timeout + self.settings.head_timeout
+    }
+
     /// Answers one request.
     pub(super) fn fetch(self: &Arc<Self>, pools: &Pools, request: OriginRequest) -> Fetch {
         let asked = Asked::of(&request.method, &request.headers);

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Response};
 
@@ -90,6 +91,14 @@ impl Origin {
         match self {
             Self::Folder(_) => "",
             Self::Http(http) => http.base_path(),
+        }
+    }
+
+    /// How long the head of an answer is waited for at most.
+    pub fn head_wait(&self) -> Duration {
+        match self {
+            Self::Folder(_) => Duration::ZERO,
+            Self::Http(http) => http.head_wait(),
         }
     }
 

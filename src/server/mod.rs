@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
@@ -18,6 +19,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::gate::refusal::Code;
 use crate::keysource::JwksSource;
 use crate::origin::OriginStats;
+use crate::store::{Embedded, Store, StoreError, StoreSetup};
 use crate::telemetry::access::{self, AccessLog};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::settings::LogSettings;
@@ -79,6 +81,8 @@ pub struct Setup {
     pub client_address: ClientAddressRule,
     /// Where access lines go.
     pub log: LogSettings,
+    /// Where the memory of tokens is.
+    pub store: StoreSetup,
     /// What requests are judged by.
     pub snapshot: Snapshot,
     /// The routes' names, by number.
@@ -120,6 +124,8 @@ pub struct Running {
     tls: TlsListeners,
     metrics: Arc<Metrics>,
     places: Places,
+    store: StoreSetup,
+    clock: Clock,
 }
 
 /// The server.
@@ -133,6 +139,7 @@ impl Server {
     /// When an address is taken or can't be bound, a thread can't be started, or the access log can't be opened.
     pub fn start(setup: Setup) -> io::Result<Running> {
         let running = Self::prepare(setup, Vec::new())?;
+        running.open_store().map_err(io::Error::other)?;
         running.accept();
         Ok(running)
     }
@@ -149,6 +156,7 @@ impl Server {
             settings,
             client_address,
             log,
+            store,
             snapshot,
             route_names,
             key_sources,
@@ -199,6 +207,8 @@ impl Server {
             origin_stats,
             max_head: settings.max_head,
             token_cache: settings.token_cache,
+            store: ArcSwapOption::empty(),
+            unknown: Arc::default(),
         };
         let app = App::new(snapshot, services);
         let (stage, stages) = watch::channel(Stage::Serving);
@@ -251,6 +261,8 @@ impl Server {
             tls: tls.clone(),
             metrics,
             places: entrance.places.clone(),
+            store,
+            clock: clock.clone(),
         };
         let in_clear = listeners.gate.len() - listeners.gate_tls;
         for (number, own) in gate.into_iter().enumerate() {
@@ -375,6 +387,33 @@ impl Running {
     /// All listening sockets, to be handed over.
     pub fn sockets(&self) -> &[Socket] {
         &self.sockets
+    }
+
+    /// Opens the store in the state folder, which is locked for this process. To be done before anything is accepted, and
+    /// again where a takeover did not come about.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    pub fn open_store(&self) -> Result<(), StoreError> {
+        let embedded = Embedded::open(&self.store, self.clock.clone())?;
+        self.app
+            .services()
+            .store
+            .store(Some(Arc::new(Store::Embedded(embedded))));
+        Ok(())
+    }
+
+    /// Lets running reservations end and lets go of the store: another process may open it. Requests that need it are
+    /// answered with 503 from then on.
+    pub fn close_store(&self) {
+        if let Some(store) = &*self.app.services().store.load() {
+            store.close();
+        }
+    }
+
+    /// The store, while it is open.
+    pub fn store(&self) -> Option<Arc<Store>> {
+        self.app.services().store.load_full()
     }
 
     /// Accepts connections from now on.

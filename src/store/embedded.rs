@@ -1,20 +1,11 @@
 //! The store in the state folder.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::uses::Durable;
-use super::{Issued, Refresh, Revocation, Revoked, StoreError, Use, Uses};
+use super::{Issued, Refresh, Revocation, Revoked, StoreError, StoreSetup, Use, Uses};
 use crate::clock::{Clock, UnixTime};
 use crate::token::TokenId;
-use crate::token::keys::LogKey;
-
-/// How the store is set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreSettings {
-    /// Entries that it may hold: tokens, spent ones, refresh tokens, revocations together.
-    pub max_entries: u64,
-}
 
 /// The file and the thread that writes it.
 #[derive(Debug, Default)]
@@ -51,12 +42,7 @@ impl Embedded {
     ///
     /// # Errors
     /// When it can't be opened, or belongs to another log key.
-    pub fn open(
-        _folder: &Path,
-        _settings: &StoreSettings,
-        _log_key: &LogKey,
-        _clock: Clock,
-    ) -> Result<Arc<Self>, StoreError> {
+    pub fn open(_setup: &StoreSetup, _clock: Clock) -> Result<Arc<Self>, StoreError> {
         let journal = Arc::new(Journal::default());
         Ok(Arc::new(Self {
             uses: Uses::new(Arc::clone(&journal)),

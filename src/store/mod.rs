@@ -3,9 +3,11 @@
 //! Whatever a call reports as done is durable before it returns; nothing is ever evicted, a full store refuses.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::UnixTime;
+use crate::token::keys::LogKey;
 use crate::token::{Claims, TokenId};
 
 pub mod embedded;
@@ -16,6 +18,17 @@ pub mod uses;
 pub use embedded::Embedded;
 pub use revoked::{Revocation, Revoked};
 pub use uses::{Session, Use, Uses};
+
+/// Where the store is and how it is set up.
+#[derive(Clone, Debug)]
+pub struct StoreSetup {
+    /// The state folder.
+    pub folder: PathBuf,
+    /// Entries that it may hold: issued tokens, spent ones, refresh tokens, revocations together.
+    pub max_entries: u64,
+    /// Names tokens. A store that was made under another one is not opened: what was spent would not be found.
+    pub log_key: Arc<LogKey>,
+}
 
 /// What a token that is looked up is good for; any of them spends one that may be used once.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]

@@ -54,6 +54,8 @@ pub struct Session {
     pub cookie_shown: bool,
     /// A keyed hash of the target that it is bound to; zero where it covers the token's whole scope.
     pub target: [u8; 16],
+    /// A hash of the file's strong entity tag, where it had one: a file that changes is not resumed.
+    pub etag: Option<[u8; 16]>,
     /// When it began.
     pub opened: UnixTime,
     /// When it ends in any case.

@@ -291,8 +291,8 @@ pub fn cookies<'r>(headers: &'r HeaderMap, name: &str) -> impl Iterator<Item = &
         })
 }
 
-/// A `Cookie` header's value without the cookies called `names`; `None` when nothing is left.
-pub fn without_cookies(value: &str, names: &[Box<str>]) -> Option<String> {
+/// A `Cookie` header's value without the cookies whose names are `ours`; `None` when nothing is left.
+pub fn without_cookies(value: &str, ours: impl Fn(&str) -> bool) -> Option<String> {
     let mut rest = String::new();
     for pair in value
         .split(';')
@@ -300,7 +300,7 @@ pub fn without_cookies(value: &str, names: &[Box<str>]) -> Option<String> {
         .filter(|pair| !pair.is_empty())
     {
         let key = pair.split('=').next().unwrap_or("").trim_matches([' ', '\t']);
-        if names.iter().any(|name| **name == *key) {
+        if ours(key) {
             continue;
         }
         if !rest.is_empty() {

@@ -181,7 +181,7 @@ fn callers(
         };
         // A link must not be a caller's bearer: whoever got one could make others.
         for route in &file.route {
-            let Some(raw::Scheme::Jwt(jwt)) = &route.scheme else {
+            let Some(jwt) = route.scheme.as_ref().and_then(|scheme| scheme.jwt.as_ref()) else {
                 continue;
             };
             let overlap = |mine: &[String], theirs: &Option<crate::config::values::Texts>| {
@@ -331,7 +331,8 @@ fn minter(
     let accepted = routes
         .built
         .iter()
-        .any(|built| accepts(&built.policy.keys, ring, issuer, audience));
+        .filter_map(|built| built.policy.keys.as_ref())
+        .any(|keys| accepts(keys, ring, issuer, audience));
     if !accepted {
         problems.warn(
             at,
@@ -360,7 +361,10 @@ fn query_parameter(minter: &Minter, routes: &Routes) -> Option<Box<str>> {
     routes
         .built
         .iter()
-        .filter(|built| accepts(&built.policy.keys, &minter.keys, &minter.issuer, &minter.audience))
+        .filter(|built| {
+            let keys = built.policy.keys.as_ref();
+            keys.is_some_and(|keys| accepts(keys, &minter.keys, &minter.issuer, &minter.audience))
+        })
         .flat_map(|built| built.route.carriers.iter())
         .find_map(|carrier| match carrier {
             Carrier::Query { names } => names.first().cloned(),

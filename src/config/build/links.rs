@@ -51,7 +51,7 @@ pub(super) fn claim_name(at: &str, claim: &str, problems: &mut Problems) -> bool
 pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
     let mut keys: Vec<&str> = Vec::new();
     for route in &file.route {
-        if let Some(raw::Scheme::Jwt(jwt)) = &route.scheme {
+        if let Some(jwt) = route.scheme.as_ref().and_then(|scheme| scheme.jwt.as_ref()) {
             keys.extend(jwt.keys.as_deref());
         }
     }

@@ -13,6 +13,7 @@ use crate::app::Snapshot;
 use crate::gate::route::{Route, Router};
 use crate::issuer::Issuer;
 use crate::origin::Origin;
+use crate::store::StoreSetup;
 
 mod carriers;
 mod cors;
@@ -25,6 +26,7 @@ mod origins;
 mod proxy_protocol;
 mod routes;
 mod server;
+mod single_use;
 mod tls;
 
 /// Where the file is, and what may be done.
@@ -198,10 +200,16 @@ fn parts(
         settings: served.settings,
         client_address: served.client_address?,
         log: served.log,
+        store: StoreSetup {
+            folder: place.state.clone(),
+            max_entries: max_entries(file, problems),
+            log_key: Arc::clone(&log_key),
+        },
         snapshot: Snapshot {
             router: router?,
             issuer,
             mounts: routes.mounts,
+            names: Arc::clone(&log_key),
         },
         key_sources: keys.sources,
         keys: keys.named,
@@ -214,6 +222,15 @@ fn parts(
         warnings: Vec::new(),
         kept: Kept(Some(kept)),
     })
+}
+
+/// How much the store may hold.
+fn max_entries(file: &raw::File, problems: &mut Problems) -> u64 {
+    let range = 1_000..=1_000_000_000;
+    if !range.contains(&file.store.max_entries) {
+        problems.error("store.max_entries", "is out of range", "1000 to 1000000000");
+    }
+    file.store.max_entries
 }
 
 /// Checks a duration against its range; answers it whatever it is, since the error stops the rest.

@@ -18,8 +18,9 @@ use crate::issuer::DialectName;
 use crate::media::Media;
 use crate::token::carrier::{Carrier, Carriers};
 use crate::token::keys::LogKey;
-use crate::token::scheme::Scheme;
 use crate::token::scheme::jwt::{Jwt, Rules};
+use crate::token::scheme::opaque::Opaque;
+use crate::token::scheme::{Scheme, Schemes};
 use crate::token::scope::ScopeTemplate;
 use crate::token::{Methods, PublicBase};
 
@@ -187,6 +188,7 @@ fn one(
     let response_headers = cors::response_headers(&raw.response_headers, problems);
     let redirect_hosts = redirect_hosts(&raw.redirect_hosts, problems);
     let mounts = mounts(raw, parts, problems);
+    let single_use = super::single_use::single_use(raw, parts.served.tells_clients_apart, problems);
     if raw.active_content == ActiveContent::Allow {
         problems.warn(
             at("active_content"),
@@ -206,13 +208,22 @@ fn one(
             "only other credentials are",
         );
     }
-    let Some(raw::Scheme::Jwt(jwt)) = &raw.scheme else {
-        return None;
-    };
-    let rules = jwt_rules(jwt, parts.keys, named, problems);
+    let jwt = raw.scheme.as_ref()?.jwt.as_ref();
+    let is_opaque = raw.scheme.as_ref()?.opaque.is_some();
+    if jwt.is_none() && !is_opaque && !problems.has_error_below(&at("scheme")) {
+        problems.error(
+            at("scheme"),
+            "is empty",
+            "add [route.scheme.jwt] or [route.scheme.opaque]",
+        );
+    }
+    let rules = jwt.map(|jwt| jwt_rules(jwt, parts.keys, named, problems));
 
     let (name, host, prefix, origin) = (name?, host?, prefix?, origin?);
-    let (route_keys, rules) = rules?;
+    let (route_keys, rules) = match rules {
+        Some(built) => built.map(|(keys, rules)| (Some(keys), Some(rules)))?,
+        None => (None, None),
+    };
     let carriers = carriers?;
     let path_carrier = raw
         .carriers
@@ -222,19 +233,24 @@ fn one(
             raw::Carrier::Path(text) => Some(text.clone()),
             _ => None,
         });
-    let before = parts.before.iter().map(|route| match &route.scheme {
-        Scheme::Jwt(jwt) => jwt,
-    });
+    let before = parts.before.iter().filter_map(|route| route.schemes.jwt());
+    let jwt = rules.map(|rules| Scheme::Jwt(Jwt::succeeding(rules, before)));
+    let opaque = match is_opaque {
+        true => Some(Scheme::Opaque(Opaque::new(parts.keys.log_key.clone()?))),
+        false => None,
+    };
     let route = Arc::new(Route {
         name: name.into(),
         number,
         host: host.clone(),
         prefix: prefix.clone(),
         carriers: Carriers::new(carriers),
-        scheme: Scheme::Jwt(Jwt::succeeding(rules, before)),
+        schemes: Schemes::new(jwt.into_iter().chain(opaque))?,
         origin: origin.origin.clone(),
         scope: scope?,
         leeway,
+        single_use,
+        cut_revoked: raw.cut_revoked,
         methods: methods?,
         max_upload: raw.max_upload.0,
         mapping: mapping?,

@@ -18,6 +18,9 @@ pub(super) struct Served {
     pub(super) client_address: Option<ClientAddressRule>,
     pub(super) log: LogSettings,
     pub(super) public: Option<PublicBase>,
+    /// Whether clients have addresses of their own here. Behind a proxy that ends TLS and whose word is not taken, all
+    /// have the proxy's.
+    pub(super) tells_clients_apart: bool,
 }
 
 pub(super) fn build(file: &raw::File, place: &Place, problems: &mut Problems) -> Served {
@@ -34,7 +37,12 @@ pub(super) fn build(file: &raw::File, place: &Place, problems: &mut Problems) ->
         .public_url
         .as_deref()
         .and_then(|url| public_base("server.public_url", url, problems));
+    let behind_a_proxy =
+        public.as_ref().is_some_and(|public| &*public.scheme == "https") && server.tls.is_none();
     Served {
+        tells_clients_apart: !behind_a_proxy
+            || server.client_address.is_some()
+            || server.proxy_protocol.is_some(),
         listeners: listeners(file, problems),
         settings: settings(server, problems),
         client_address: client_address(file, server, problems),

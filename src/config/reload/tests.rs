@@ -159,7 +159,7 @@ fn stamps(loaded: &Loaded) -> Vec<Option<[u64; 2]>> {
     loaded
         .routes
         .iter()
-        .map(|route| route.scheme.cache_stamp())
+        .map(|route| route.schemes.jwt().unwrap().cache_stamp())
         .collect()
 }
 

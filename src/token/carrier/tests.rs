@@ -336,14 +336,14 @@ fn a_token_of_several_cookies_needs_all_of_them() {
 
 #[test]
 fn cookies_are_taken_out_of_a_header() {
-    let names: [Box<str>; 2] = ["t".into(), "u".into()];
+    let ours = |name: &str| matches!(name, "t" | "u");
     assert_eq!(
-        without_cookies("a=1; t=x;b=2; u=\"y\"", &names).as_deref(),
+        without_cookies("a=1; t=x;b=2; u=\"y\"", ours).as_deref(),
         Some("a=1; b=2")
     );
-    assert_eq!(without_cookies("t=x; u=y", &names), None);
-    assert_eq!(without_cookies("T=x; tt=y", &names).as_deref(), Some("T=x; tt=y"));
-    assert_eq!(without_cookies("", &names), None);
+    assert_eq!(without_cookies("t=x; u=y", ours), None);
+    assert_eq!(without_cookies("T=x; tt=y", ours).as_deref(), Some("T=x; tt=y"));
+    assert_eq!(without_cookies("", ours), None);
 }
 
 #[test]

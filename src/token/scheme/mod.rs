@@ -1,14 +1,26 @@
 //! The token schemes: a closed set, one file each. A new scheme is a file here and an arm in the matches below.
 
-use super::{Claims, Evidence, TokenError, VerifyToken};
+use super::{Claims, Evidence, TokenError, TokenId, VerifyToken};
 
 pub mod jwt;
+pub mod opaque;
 
 /// A way to make and check tokens.
 #[derive(Debug)]
 pub enum Scheme {
     /// Signed JWT (RFC 7519), the native scheme.
     Jwt(jwt::Jwt),
+    /// Random handles, looked up in the store.
+    Opaque(opaque::Opaque),
+}
+
+/// What a scheme makes of a token.
+#[derive(Debug)]
+pub enum Believed {
+    /// It is true, and says this.
+    Claims(Claims),
+    /// It may be true; the store knows what it says.
+    Handle(TokenId),
 }
 
 impl Scheme {
@@ -16,9 +28,18 @@ impl Scheme {
     ///
     /// # Errors
     /// `TokenError`.
-    pub fn verify(&self, evidence: &Evidence<'_>) -> Result<Claims, TokenError> {
+    pub fn verify(&self, evidence: &Evidence<'_>) -> Result<Believed, TokenError> {
         match self {
-            Self::Jwt(jwt) => jwt.verify(evidence),
+            Self::Jwt(jwt) => jwt.verify(evidence).map(Believed::Claims),
+            Self::Opaque(opaque) => opaque.id(evidence).map(Believed::Handle),
+        }
+    }
+
+    /// Whether the presented token looks like one of this scheme: how schemes of one route are told apart.
+    fn recognizes(&self, evidence: &Evidence<'_>) -> bool {
+        match self {
+            Self::Jwt(_) => evidence.reveal().contains('.'),
+            Self::Opaque(opaque) => opaque.recognizes(evidence),
         }
     }
 
@@ -27,6 +48,7 @@ impl Scheme {
     pub fn cache_stamp(&self) -> Option<[u64; 2]> {
         match self {
             Self::Jwt(jwt) => jwt.cache_stamp(),
+            Self::Opaque(_) => None,
         }
     }
 
@@ -34,6 +56,54 @@ impl Scheme {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Jwt(_) => "jwt",
+            Self::Opaque(_) => "opaque",
         }
+    }
+}
+
+/// The schemes of a route; at least one, at most one of a kind.
+#[derive(Debug)]
+pub struct Schemes {
+    first: Scheme,
+    others: Box<[Scheme]>,
+}
+
+impl Schemes {
+    /// In this order. `None` where the list is empty.
+    pub fn new(schemes: impl IntoIterator<Item = Scheme>) -> Option<Self> {
+        let mut schemes = schemes.into_iter();
+        Some(Self {
+            first: schemes.next()?,
+            others: schemes.collect(),
+        })
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Scheme> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The one that a token is for, by its shape; the first where it looks like none.
+    pub fn of(&self, evidence: &Evidence<'_>) -> &Scheme {
+        if self.others.is_empty() {
+            return &self.first;
+        }
+        self.iter()
+            .find(|scheme| scheme.recognizes(evidence))
+            .unwrap_or(&self.first)
+    }
+
+    /// The scheme of signed JWTs.
+    pub fn jwt(&self) -> Option<&jwt::Jwt> {
+        self.iter().find_map(|scheme| match scheme {
+            Scheme::Jwt(jwt) => Some(jwt),
+            Scheme::Opaque(_) => None,
+        })
+    }
+
+    /// Their names.
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.iter().map(Scheme::name).collect();
+        names.join(" or ")
     }
 }

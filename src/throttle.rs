@@ -1,4 +1,5 @@
-//! How many tokens a caller may have in a minute: GCRA, one number per caller, bounded. The time is a value.
+//! How much somebody may do in a minute: GCRA, one number per name, bounded. The time is a value. Counts the tokens of
+//! callers, tries with passwords and with unknown tokens.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -74,6 +75,16 @@ impl Throttle {
         }
     }
 
+    /// Whether `take` would refuse now. Counts nothing.
+    pub fn is_exhausted(&self, caller: &str, per_minute: u32, now: UnixTime) -> bool {
+        let now = now.millis().saturating_mul(1000);
+        let pace = (WINDOW_MICROS / i64::from(per_minute.max(1))).max(1);
+        self.due.get(caller).is_some_and(|due| {
+            let due = (*due).clamp(now, now.saturating_add(WINDOW_MICROS));
+            due.saturating_add(pace) > now.saturating_add(WINDOW_MICROS)
+        })
+    }
+
     /// Forgets callers whose count is back at nothing: to forget them changes nothing.
     fn sweep(&self, now: i64) {
         let last = self.swept.load(Ordering::Relaxed);
@@ -133,8 +144,10 @@ mod tests {
         let throttle = Throttle::new();
         assert_eq!(throttle.take("42", 1, at(0)), Ok(()));
         for millis in 0..100 {
+            assert!(throttle.is_exhausted("42", 1, at(millis)));
             assert!(throttle.take("42", 1, at(millis)).is_err());
         }
+        assert!(!throttle.is_exhausted("42", 1, at(60_000)) && !throttle.is_exhausted("43", 1, at(0)));
         assert_eq!(throttle.take("42", 1, at(60_000)), Ok(()));
     }
 
