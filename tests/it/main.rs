@@ -29,6 +29,7 @@ mod no_cache;
 // Issuer and keys.
 mod issuer;
 mod keys;
+mod nexudus_issuer;
 
 // Origins.
 mod origin_folder;

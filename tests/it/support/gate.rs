@@ -271,6 +271,11 @@ impl Gate {
         Client::connect(self.address())
     }
 
+    /// A connection to the issuer.
+    pub(crate) fn connect_issuer(&self) -> Client {
+        Client::connect(self.issuer())
+    }
+
     /// A GET over a connection of its own.
     pub(crate) fn get(&self, target: &str, headers: &[(&str, &str)]) -> Response {
         self.connect().get(target, headers)
