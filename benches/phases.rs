@@ -16,15 +16,16 @@ use mediagate::gate::authorize::{Asked, authorize};
 use mediagate::gate::exchange::Exchange;
 use mediagate::gate::locate::locate;
 use mediagate::gate::route::{ActiveContent, DialectStatus, Disposition, Mapping, Route, Router, ScopeRule};
-use mediagate::gate::verify::{TokenCache, verify};
+use mediagate::gate::session;
+use mediagate::gate::verify::{Checked, TokenCache, verify};
 use mediagate::origin::{Folder, Origin};
 use mediagate::secret::Secret;
 use mediagate::target::Target;
 use mediagate::token::carrier::{Carrier, Carriers};
 use mediagate::token::claims::TokenId;
 use mediagate::token::keys::{KeyRing, KeySet, LogKey, SetSource};
-use mediagate::token::scheme::Scheme;
 use mediagate::token::scheme::jwt::{Jwt, KidHeader, Minter, Rules};
+use mediagate::token::scheme::{Scheme, Schemes};
 use mediagate::token::{Claims, Methods, MintToken, Opens, Scope};
 
 const MAX_HEAD: usize = 16 * 1024;
@@ -57,12 +58,14 @@ fn route(keys: &Arc<KeyRing>) -> Arc<Route> {
         carriers: Carriers::new(vec![Carrier::Query {
             names: Box::new(["t".into()]),
         }]),
-        scheme: Scheme::Jwt(Jwt::new(rules)),
+        schemes: Schemes::new([Scheme::Jwt(Jwt::new(rules))]).expect("a scheme"),
         origin: Origin::Folder(Arc::new(
             Folder::open(&std::env::temp_dir()).expect("a temporary folder"),
         )),
         scope: ScopeRule::Claims,
         leeway: Duration::from_secs(5),
+        single_use: session::Rules::default(),
+        cut_revoked: false,
         methods: Methods::READ,
         max_upload: 0,
         mapping: Mapping::Same,
@@ -156,21 +159,29 @@ fn phases(c: &mut Criterion) {
                 let mut exchange = exchange();
                 let mut located = locate(&route, &head, &admitted, client, &mut exchange).expect("a token");
                 b.iter(|| {
-                    let verified = verify(&route, &mut located, &cache, now).expect("a true token");
+                    let Ok(Checked::True(verified)) = verify(&route, &mut located, &cache, now) else {
+                        panic!("a true token");
+                    };
                     let asked = Asked {
                         method: &head.method,
                         target: &located.target,
                         variables: &located.variables,
                         client,
                     };
-                    authorize(&route, verified, &asked).is_ok()
+                    authorize(&route, verified, &asked, None).is_ok()
                 });
             });
         }
         c.bench_function(&format!("verify/fresh/{name}"), |b| {
             let mut exchange = exchange();
             let located = locate(&route, &head, &admitted, client, &mut exchange).expect("a token");
-            b.iter(|| route.scheme.verify(black_box(&located.evidence)).is_ok());
+            b.iter(|| {
+                route
+                    .schemes
+                    .of(&located.evidence)
+                    .verify(black_box(&located.evidence))
+                    .is_ok()
+            });
         });
     }
 }

@@ -150,7 +150,12 @@ fn a_hot_get_keeps_below_its_ceiling() {
     std::fs::write(&file, text).unwrap();
     let loaded = config::load(&file, KeyFiles::Make).unwrap_or_else(|errors| panic!("{errors}"));
     let clock = Clock::system();
-    let minter = loaded.policies[0].keys.minter(&loaded.log_key).unwrap();
+    let minter = loaded.policies[0]
+        .keys
+        .as_ref()
+        .unwrap()
+        .minter(&loaded.log_key)
+        .unwrap();
     let claims = Claims {
         subject: Some("42".into()),
         expires: Some(clock.now().after(Duration::from_secs(3600))),

@@ -89,6 +89,7 @@ pub struct Redeemed {
 }
 
 /// What goes to the client.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub enum Delivery {
     /// The origin's answer.
     File {

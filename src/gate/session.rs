@@ -47,6 +47,19 @@ pub struct Rules {
     pub interstitial: bool,
 }
 
+impl Default for Rules {
+    /// Sessions for the file, as long as the configuration's defaults say.
+    fn default() -> Self {
+        Self {
+            mode: Mode::File,
+            session_ttl: Duration::from_secs(10 * 60),
+            session_max: Duration::from_secs(6 * 60 * 60),
+            after_complete: Duration::from_secs(60),
+            interstitial: false,
+        }
+    }
+}
+
 /// What may come after the only use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::route::{ActiveContent, DialectStatus, Disposition, Mapping, Route, ScopeRule};
-use super::session::{Mode, Rules};
+use super::session::Rules;
 use crate::origin::{Folder, Origin};
 use crate::secret::Secret;
 use crate::token::Methods;
 use crate::token::carrier::{Carrier, Carriers};
 use crate::token::keys::{KeyRing, LogKey};
-use crate::token::scheme::jwt::{Jwt, Rules};
+use crate::token::scheme::jwt::{Jwt, Rules as JwtRules};
 use crate::token::scheme::{Scheme, Schemes};
 
 /// A route over an empty folder, whose scheme has no keys.
 pub(super) fn route(name: &str, host: Option<&str>, prefix: &str, carriers: &[Carrier]) -> Arc<Route> {
-    let scheme = Scheme::Jwt(Jwt::new(Rules {
+    let scheme = Scheme::Jwt(Jwt::new(JwtRules {
         keys: Arc::new(KeyRing::pending("none")),
         issuers: Box::new(["issuer".into()]),
         audiences: Box::new(["media".into()]),
@@ -35,13 +35,7 @@ pub(super) fn route(name: &str, host: Option<&str>, prefix: &str, carriers: &[Ca
         origin: Origin::Folder(Arc::new(Folder::open(&std::env::temp_dir()).unwrap())),
         scope: ScopeRule::Claims,
         leeway: Duration::from_secs(5),
-        single_use: Rules {
-            mode: Mode::File,
-            session_ttl: Duration::from_secs(600),
-            session_max: Duration::from_secs(6 * 3600),
-            after_complete: Duration::from_secs(60),
-            interstitial: false,
-        },
+        single_use: Rules::default(),
         cut_revoked: false,
         methods: Methods::READ,
         max_upload: 0,

@@ -10,11 +10,18 @@ use crate::clock::UnixTime;
 use crate::token::keys::LogKey;
 use crate::token::{Claims, TokenId};
 
+mod counters;
 pub mod embedded;
+mod expiry;
+mod file;
 mod record;
 pub mod revoked;
+mod tables;
 pub mod uses;
+mod wire;
+mod writer;
 
+pub use counters::Batches;
 pub use embedded::Embedded;
 pub use revoked::{Revocation, Revoked};
 pub use uses::{Session, Use, Uses};

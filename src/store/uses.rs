@@ -163,6 +163,8 @@ pub struct Entry {
     bodies: usize,
     /// Whether the journal knows less than `state`.
     unsaved: bool,
+    /// Whether it is being told.
+    saving: bool,
     changed: Arc<Notify>,
 }
 
@@ -179,6 +181,8 @@ impl Entry {
 
     /// Changes what is known, and wakes who waits for that.
     pub fn set(&mut self, state: Use) {
+        // What a session becomes is written when nobody is at it; that a token is spent was, before it counted.
+        self.unsaved |= matches!(self.state, Use::Open(_));
         self.state = state;
         self.changed.notify_waiters();
     }
@@ -239,14 +243,20 @@ impl<D: Durable> Uses<D> {
                 state: self.durable.read_use(id)?.unwrap_or_default(),
                 bodies: 0,
                 unsaved: false,
+                saving: false,
                 changed: Arc::default(),
             })
         })?;
         let result = step(&mut entry);
         let idle = entry.is_idle();
+        let save = entry.unsaved && entry.bodies == 0 && !entry.saving;
+        entry.saving |= save;
         drop(entry);
         if idle {
             self.forget_idle(id);
+        }
+        if save {
+            self.save(id);
         }
         Ok(result)
     }
@@ -297,18 +307,16 @@ impl<D: Durable> Uses<D> {
         let uses = self.clone();
         runtime.spawn(async move {
             // Until what was written is what is known.
-            loop {
-                let known = uses.live.get(&id).map(|entry| entry.state.clone());
-                let Some(known @ (Use::Open(_) | Use::Spent)) = known else {
-                    return;
-                };
-                let written = uses.durable.update_use(id, known.clone()).await;
-                let current = uses.live.get_mut(&id).is_none_or(|mut entry| {
-                    let current = entry.state == known || written.is_err();
-                    entry.unsaved &= !current;
-                    current
+            while let Some(known) = uses.live.get(&id).map(|entry| entry.state.clone()) {
+                // Where it can't be written, it is less than what is known, and still spent.
+                let failed = uses.durable.update_use(id, known.clone()).await.is_err();
+                let done = uses.live.get_mut(&id).is_none_or(|mut entry| {
+                    let done = failed || entry.state == known;
+                    entry.unsaved &= !done;
+                    entry.saving &= !done;
+                    done
                 });
-                if current {
+                if done {
                     uses.forget_idle(id);
                     return;
                 }
@@ -335,13 +343,9 @@ impl<D: Durable> Sending<D> {
 
 impl<D: Durable> Drop for Sending<D> {
     fn drop(&mut self) {
-        let last = self.uses.step(self.id, |entry| {
-            entry.bodies = entry.bodies.saturating_sub(1);
-            entry.bodies == 0 && entry.unsaved
-        });
-        if last == Ok(true) {
-            self.uses.save(self.id);
-        }
+        let _ = self
+            .uses
+            .step(self.id, |entry| entry.bodies = entry.bodies.saturating_sub(1));
     }
 }
 

@@ -459,8 +459,11 @@ mod tests {
         }
         let mut out = Vec::new();
         address(&mut out, IpAddr::from([203, 0, 113, 7]));
-        hex(&mut out, [0, 1, 0x9f, 0xa0, 0xff, 0x10, 0x7f, 0x80]);
-        assert_eq!(out, b"203.0.113.700019fa0ff107f80");
+        hex(
+            &mut out,
+            0x0001_9fa0_ff10_7f80_1122_3344_5566_7788_u128.to_be_bytes(),
+        );
+        assert_eq!(out, b"203.0.113.700019fa0ff107f801122334455667788");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod harness;
 mod support;
 
 // What tokens open, and what refuses them.
+mod once;
 mod path_token;
 mod preflight;
 mod query_token;

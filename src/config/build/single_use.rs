@@ -9,10 +9,7 @@ pub(super) fn single_use(raw: &raw::Route, apart: bool, problems: &mut Problems)
     let Some(own) = &raw.single_use else {
         return Rules {
             mode: if apart { Mode::File } else { Mode::Strict },
-            session_ttl: seconds(600),
-            session_max: seconds(6 * 3600),
-            after_complete: seconds(60),
-            interstitial: false,
+            ..Rules::default()
         };
     };
     let at = |key: &str| format!("{}.{key}", own.at);

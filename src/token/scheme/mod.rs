@@ -16,6 +16,10 @@ pub enum Scheme {
 
 /// What a scheme makes of a token.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and moved once"
+)]
 pub enum Believed {
     /// It is true, and says this.
     Claims(Claims),
