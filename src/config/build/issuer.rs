@@ -13,7 +13,7 @@ use crate::config::problems::Problems;
 use crate::issuer::mint::Rule;
 use crate::issuer::{DialectName, Settings};
 use crate::media::Media;
-use crate::token::scheme::jwt::Jwt;
+use crate::token::scheme::jwt::{Jwt, KidHeader, Minter};
 
 mod dialects;
 mod rule;
@@ -110,6 +110,29 @@ pub(super) fn build(
         settings: settings(),
         callers: keys_of_callers,
     })
+}
+
+/// What signs with the named set what routes accept, for whoever makes tokens besides.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "the keys of a table, as they stand in it"
+)]
+pub(super) fn minter(
+    at: &str,
+    set: &Option<String>,
+    issuer: &Option<String>,
+    audience: &Option<String>,
+    kid: KidHeader,
+    keys: &Keys,
+    routes: &Routes,
+    problems: &mut Problems,
+) -> Option<Minter> {
+    let parts = Parts {
+        keys,
+        media: &BTreeMap::new(),
+        routes,
+    };
+    parts.minter(at, (set, issuer, audience), kid, problems)
 }
 
 fn callers(

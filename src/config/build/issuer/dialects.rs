@@ -29,7 +29,10 @@ impl Parts<'_> {
     pub(super) fn native(&self, raw: &raw::Issuer, problems: &mut Problems) -> Built<Arc<Minter>> {
         let native = raw.native.as_ref()?;
         let named = (&native.keys, &native.issuer, &native.audience);
-        Some(self.minter(&native.at, named, KidHeader::Named, problems))
+        Some(
+            self.minter(&native.at, named, KidHeader::Named, problems)
+                .map(Arc::new),
+        )
     }
 
     pub(super) fn fynn(&self, raw: &raw::Issuer, problems: &mut Problems) -> Built<Fynn> {
@@ -43,7 +46,9 @@ impl Parts<'_> {
         });
         let ttl = in_range(format!("{}.ttl", fynn.at), fynn.ttl, seconds(1), DAY, problems);
         let named = (&fynn.keys, &fynn.issuer, &fynn.audience);
-        let minter = self.minter(&fynn.at, named, KidHeader::Unnamed, problems);
+        let minter = self
+            .minter(&fynn.at, named, KidHeader::Unnamed, problems)
+            .map(Arc::new);
         Some(
             minter
                 .zip(catalogue)
@@ -56,7 +61,9 @@ impl Parts<'_> {
         let ttl = in_range(format!("{}.ttl", media.at), media.ttl, seconds(1), DAY, problems);
         let over_limit = over_limit(&media.at, media.limit_status, problems);
         let named = (&media.keys, &media.issuer, &media.audience);
-        let minter = self.minter(&media.at, named, KidHeader::Named, problems);
+        let minter = self
+            .minter(&media.at, named, KidHeader::Named, problems)
+            .map(Arc::new);
         Some(minter.map(|minter| NexudusMedia {
             minter,
             ttl,
@@ -92,7 +99,7 @@ impl Parts<'_> {
         (set, issuer, audience): Named<'_>,
         kid: KidHeader,
         problems: &mut Problems,
-    ) -> Option<Arc<Minter>> {
+    ) -> Option<Minter> {
         let in_keys = format!("{at}.keys");
         let ring = set
             .as_deref()
@@ -107,23 +114,23 @@ impl Parts<'_> {
                 "name a set with a private key, or one with `generate`",
             );
         }
-        Some(Arc::new(Minter {
+        Some(Minter {
             keys: Arc::clone(ring?),
             issuer: issuer.as_deref()?.into(),
             audience: audience.as_deref()?.into(),
             kid,
             log_key: self.keys.log_key.clone()?,
-        }))
+        })
     }
 
     /// Signs with the named set what routes accept.
-    fn minter(
+    pub(super) fn minter(
         &self,
         at: &str,
         named: Named<'_>,
         kid: KidHeader,
         problems: &mut Problems,
-    ) -> Option<Arc<Minter>> {
+    ) -> Option<Minter> {
         let minter = self.signer(at, named, kid, problems)?;
         let mut verifiers = self
             .routes
