@@ -107,7 +107,7 @@ fn usage_errors_exit_64_and_help_exits_0() {
         &["token", "mint", "--path", "/a", "--route", "nobody"],
         &["token", "mint", "--path", "/a", "--method", "BREW"],
         &["token", "mint", "--path", "/a", "--media", "1"],
-        &["keys", "new", "--alg", "RS256"],
+        &["keys", "new", "--alg", "RS384"],
         &["explain", "--method", "GET"],
         &["explain", "--url", "/a", "--header", "no colon"],
         &["explain", "--url", "/a", "--client-ip", "nowhere"],
@@ -526,4 +526,95 @@ fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
         !String::from_utf8_lossy(&output.stderr).contains("panicked"),
         "{output:?}"
     );
+}
+
+#[test]
+fn callers_are_added_listed_and_removed_and_no_hash_is_ever_shown() {
+    let place = Place::shipped();
+    let text = fs::read_to_string(place.path("proxy.toml")).unwrap();
+    let more = "\n[issuer.bearers]\nkeys = \"callers\"\nissuer = \"mediagate-callers\"\naudience = \"mediagate-issuer\"\n\
+                [issuer.nexudus_bearer]\n";
+    let line = "callers_file = \"state/callers.toml\"\n\n[[issuer.callers]]";
+    fs::write(
+        place.path("proxy.toml"),
+        text.replacen("[[issuer.callers]]", line, 1) + more,
+    )
+    .unwrap();
+    assert_eq!(place.run(&["callers", "list"]).code, 0);
+    let add = ["callers", "add", "--name", "a@example.com", "--subject", "42"];
+    let added = place.feed(&add, "correct horse battery\n");
+    assert_eq!((added.code, added.out.as_str()), (0, ""), "{}", added.err);
+    let file = fs::read_to_string(place.path("state/callers.toml")).unwrap();
+    assert!(
+        file.contains("$argon2id$v=19$") && !file.contains("correct horse"),
+        "{file}"
+    );
+    let mode = fs::metadata(place.path("state/callers.toml"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let again = place.feed(&add, "another password\n");
+    assert!(
+        again.code == 1 && again.err.contains("--replace"),
+        "{}",
+        again.err
+    );
+    let replaced = place.feed(&[&add[..], &["--replace"]].concat(), "another password\n");
+    assert_eq!(replaced.code, 0, "{}", replaced.err);
+    assert_ne!(
+        fs::read_to_string(place.path("state/callers.toml")).unwrap(),
+        file
+    );
+
+    let made = place.run(&[
+        "callers",
+        "add",
+        "--name",
+        "backend",
+        "--client",
+        "--generate",
+        "--scope",
+        "a b",
+    ]);
+    assert!(made.code == 0 && made.out.trim().len() == 24, "{}", made.err);
+    let list = place.run(&["callers", "list"]).out;
+    assert_eq!(
+        list,
+        "user\ta@example.com\t42\tmedia:read\nclient\tbackend\tbackend\ta b\n"
+    );
+
+    for (arguments, input, code) in [
+        (&["callers", "add", "--name", ""][..], "x\n", 64),
+        (&["callers", "add", "--name", "a\nb"], "x\n", 64),
+        (&["callers", "add", "--name", "c", "--scope", "a  b"], "x\n", 64),
+        (&["callers", "add", "--name", "c"], "", 64),
+        (&["callers", "add", "--name", "c"], "two\nlines\n", 64),
+        (&["callers", "add"], "x\n", 64),
+        (&["callers", "remove", "--name", "nobody"], "", 1),
+    ] {
+        let ran = place.feed(arguments, input);
+        assert_eq!(ran.code, code, "{arguments:?}: {}", ran.err);
+    }
+    let removed = place.run(&["callers", "remove", "--name", "a@example.com"]);
+    assert_eq!(removed.code, 0, "{}", removed.err);
+    assert_eq!(
+        place.run(&["callers", "list"]).out,
+        "client\tbackend\tbackend\ta b\n"
+    );
+
+    fs::write(place.path("state/callers.toml"), "[[user]]\nname = 1\n").unwrap();
+    let wrong = place.run(&["callers", "list"]);
+    assert!(
+        wrong.code == 78 && wrong.err.contains("callers.toml"),
+        "{}",
+        wrong.err
+    );
+}
+
+#[test]
+fn without_a_file_of_callers_there_is_nobody_to_manage() {
+    let ran = Place::shipped().run(&["callers", "list"]);
+    assert!(ran.code == 64 && ran.err.contains("callers_file"), "{}", ran.err);
 }

@@ -29,6 +29,7 @@ mod no_cache;
 // Issuer and keys.
 mod issuer;
 mod keys;
+mod nexudus_bearer;
 mod nexudus_issuer;
 
 // Origins.
