@@ -45,6 +45,7 @@ mod http2;
 mod limits;
 mod memory;
 mod reload;
+mod revocation;
 mod second_looks;
 mod slow;
 mod systemd;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mediagate::cli::{changes, setup};
 use mediagate::clock::{Clock, UnixTime};
 use mediagate::config::{Kept, KeyFiles, attempt};
+use mediagate::server::control::wire::{Command, Message};
 use mediagate::server::{Running, Server as Product};
 
 /// A running server.
@@ -48,6 +49,21 @@ impl Server {
                 Err(errors.to_string())
             }
         }
+    }
+
+    /// What the control socket says to a command for the store.
+    pub(crate) fn ask(&self, command: &Command) -> Message {
+        self.running.book().answer(command)
+    }
+
+    /// Lets go of the store, as for a takeover.
+    pub(crate) fn close_store(&self) {
+        self.running.close_store();
+    }
+
+    /// Opens it again.
+    pub(crate) fn open_store(&self) {
+        self.running.open_store().expect("the store opens");
     }
 
     /// Where the gate listens.
