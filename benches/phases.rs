@@ -80,6 +80,7 @@ fn route(keys: &Arc<KeyRing>) -> Arc<Route> {
         response_headers: Box::default(),
         origin_hosts: Box::default(),
         redirect_hosts: Box::default(),
+        session_cookie: None,
         public: None,
     })
 }

@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use crate::body::Body;
 use crate::clock::{Clock, Stopwatch, UnixTime};
 use crate::gate::admit::admit;
+use crate::gate::landing::Landing;
 use crate::gate::record::{Recorded, Recorder};
 use crate::gate::route::Router;
 use crate::gate::verify::TokenCache;
@@ -37,6 +38,8 @@ const ISSUER_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Snapshot {
     /// The routes.
     pub router: Router,
+    /// Where login links arrive, if they do.
+    pub landing: Option<Arc<Landing>>,
     /// The issuer, where there is one.
     pub issuer: Option<Arc<Issuer>>,
     /// Dialects of the issuer that are mounted on the gate's listener.
@@ -182,6 +185,7 @@ impl Worker {
         };
         let gate = Gate {
             bench,
+            landing: snapshot.landing.as_ref(),
             pools: &self.pools,
             recorder: &self.recorder,
             store: store.as_ref(),

@@ -43,6 +43,9 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), Failed> {
     for policy in &loaded.policies {
         say!("\n{}", policy.to_string().trim_end());
     }
+    if let Some(landing) = &loaded.landing {
+        say!("\n{}", landing.trim_end());
+    }
     if let Some(warning) = FileLimit::reachable().warning(&loaded.settings) {
         eprintln!("warning: {warning}");
     }

@@ -66,6 +66,8 @@ pub struct Loaded {
     pub routes: Vec<Arc<Route>>,
     /// What each route does, in the same order: for `check`, and to make tokens.
     pub policies: Vec<Policy>,
+    /// What the landing does, in words.
+    pub landing: Option<String>,
     /// How callers' bearers are checked, in the order of the file.
     pub callers: Vec<RouteKeys>,
     /// Names tokens for the logs.

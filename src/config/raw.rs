@@ -39,6 +39,8 @@ table! {
         default("{}") media: BTreeMap<String, Media>,
         /// Routes.
         default("[]") route: Vec<Route>,
+        /// Where login links arrive.
+        optional landing: Landing,
         /// The issuer.
         optional issuer: Issuer,
     }
@@ -413,6 +415,36 @@ table! {
         required origins: Vec<At<String>>,
         /// Whether cookies may come along.
         default("false") credentials: bool,
+    }
+}
+
+table! {
+    /// `[landing]`: where login links arrive.
+    pub struct Landing {
+        /// The host it is for; any where absent.
+        optional host: String,
+        /// Its paths; `{lang}` is one segment.
+        default("['/login', '/user/login', '/{lang}/user/login']") paths: Vec<At<String>>,
+        /// Where sessions end.
+        default("'/logout'") logout: String,
+        /// Where a link leads that names nothing, and a logout.
+        default("'/'") home: String,
+        /// The query parameter of the token.
+        default("'t'") query: String,
+        /// The query parameter of the redirect.
+        default("'redirectUrl'") redirect_query: String,
+        /// The name of the session's cookie, without a prefix.
+        default("'session'") cookie: String,
+        /// The name of the key set that signs sessions.
+        required keys: String,
+        /// `iss` of sessions.
+        required issuer: String,
+        /// How long a session lives.
+        default("'8h'") session_ttl: Duration,
+        /// A page whose button uses the link.
+        default("false") interstitial: bool,
+        /// Other origins that a redirect may name.
+        default("[]") allowed_origins: Vec<At<String>>,
     }
 }
 

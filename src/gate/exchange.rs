@@ -81,6 +81,25 @@ impl CrossOrigin {
     }
 }
 
+/// Which of the gate's doors a request came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The routes.
+    Gate,
+    /// The landing.
+    Landing,
+}
+
+impl Door {
+    /// The word in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gate => "gate",
+            Self::Landing => "landing",
+        }
+    }
+}
+
 /// The record of one request while it runs.
 #[derive(Debug)]
 pub struct Exchange {
@@ -92,6 +111,8 @@ pub struct Exchange {
     pub method: Method,
     /// The client's address, as far as it is known.
     pub client: IpAddr,
+    /// Which door it came to.
+    pub door: Door,
     /// Its route, once found.
     pub route: Option<Arc<Route>>,
     /// Its path without the token, decoded, once parsed.
@@ -114,6 +135,7 @@ impl Exchange {
             watch: Stopwatch::start(),
             method: method.clone(),
             client,
+            door: Door::Gate,
             route: None,
             path: None,
             scheme: None,

@@ -168,6 +168,7 @@ fn forward_cookies(route: &Route, client_headers: &HeaderMap, headers: &mut Head
             _ => None,
         })
         .flatten()
+        .chain(route.session_cookie.clone())
         .collect();
     for value in client_headers.get_all(header::COOKIE) {
         let kept = value
@@ -180,7 +181,7 @@ fn forward_cookies(route: &Route, client_headers: &HeaderMap, headers: &mut Head
     }
 }
 
-/// A carrier's cookie, or that of a download session.
+/// A carrier's cookie, that of a session, or that of a download session.
 fn is_ours(name: &str, carriers: &[Box<str>]) -> bool {
     carriers.iter().any(|carrier| **carrier == *name)
         || name

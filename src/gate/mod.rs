@@ -20,6 +20,7 @@ mod disposition;
 pub mod exchange;
 pub mod explain;
 pub mod forward;
+pub mod landing;
 pub mod locate;
 mod location;
 pub mod record;
@@ -35,6 +36,7 @@ mod withdrawal;
 
 use authorize::{Asked, Authorized, Grant};
 use exchange::{CrossOrigin, Exchange};
+use landing::Landing;
 use record::{Outcome, Recorded, Recorder, Running};
 use redeem::{Delivery, Held, Pending, Redeemed, Till};
 use refusal::{Code, Stop};
@@ -53,6 +55,8 @@ use crate::token::keys::LogKey;
 pub struct Gate<'g> {
     /// What the pure phases need.
     pub bench: Bench<'g>,
+    /// Where login links arrive, if they do.
+    pub landing: Option<&'g Arc<Landing>>,
     /// The worker's origin connections.
     pub pools: &'g Pools,
     /// Where its record goes.
@@ -176,6 +180,7 @@ impl Future for Handling {
                 exchange.claims = claims.or(exchange.claims.take());
                 let result = result.and_then(|delivery| match delivery {
                     Delivery::Interstitial => Ok(reply::interstitial(running.exchange())),
+                    Delivery::Landed(response) => Ok(response),
                     Delivery::File {
                         granted,
                         answer,
@@ -210,6 +215,9 @@ fn begin(
     body: Incoming,
     exchange: &mut Exchange,
 ) -> Result<Begun, Stop> {
+    if let Some(begun) = landing::enter(gate, client, &head, exchange)? {
+        return Ok(begun);
+    }
     match judge(&gate.bench, client, &head, exchange)? {
         Judged::Preflight(route) => Ok(Begun::Answered(reply::preflight(exchange, &route))),
         Judged::Granted { route, grant, prefix } => {

@@ -285,7 +285,7 @@ impl Drop for Record {
         self.recorder.lines.add(&Line {
             time: exchange.time,
             client: exchange.client,
-            door: "gate",
+            door: exchange.door.as_str(),
             method: exchange.method.as_str(),
             path: exchange.path.as_deref(),
             route: route.map(|route| &*route.name),

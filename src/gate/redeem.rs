@@ -24,11 +24,12 @@ use super::session::{Asks, Mode, Rules, Visitor};
 use super::session_cookie::SessionCookie;
 use super::unattended;
 use super::verify::Verified;
+use crate::body::Body;
 use crate::clock::{Clock, UnixTime};
 use crate::origin::{OriginBody, Pools};
 use crate::store::embedded::Journal;
 use crate::store::uses::remembered_until;
-use crate::store::{Purposes, Session, Store, StoreError, Use};
+use crate::store::{Issued, Purposes, Session, Store, StoreError, Use};
 use crate::target::Target;
 use crate::throttle::Throttle;
 use crate::token::carrier::Variables;
@@ -101,6 +102,8 @@ pub enum Delivery {
     },
     /// The page whose button uses the token.
     Interstitial,
+    /// The landing's answer.
+    Landed(Response<Body>),
 }
 
 impl From<StoreError> for Stop {
@@ -145,7 +148,11 @@ async fn pass(
     let once = match token {
         Pending::Once(once) => once,
         Pending::Handle(id) => {
-            let verified = look_up(&till, &store, &route, id, client).await?;
+            let issued = recall(&till, &store, id, Purposes::FILE, client).await?;
+            let verified = Verified {
+                standing: issued.claims.standing(till.clock.now(), route.leeway),
+                claims: issued.claims,
+            };
             *known = Some(Arc::clone(&verified.claims));
             let asked = Asked {
                 method: &method(&route, &head.method),
@@ -197,14 +204,15 @@ pub(super) fn not_here(route: &Route) -> Stop {
     .into()
 }
 
-/// What the store knows of a handle.
-async fn look_up(
+/// What the store knows of a handle that is shown for this purpose. Spent and expired ones are still known; who shows
+/// many that never were is not looked for any more.
+pub(super) async fn recall(
     till: &Till,
     store: &Store,
-    route: &Route,
     id: TokenId,
+    purpose: Purposes,
     client: IpAddr,
-) -> Result<Verified, Stop> {
+) -> Result<Issued, Stop> {
     let now = till.clock.now();
     let address = client.to_string();
     if till.unknown.is_exhausted(&address, UNKNOWN_PER_MINUTE, now) {
@@ -218,17 +226,13 @@ async fn look_up(
         let _ = till.unknown.take(&address, UNKNOWN_PER_MINUTE, now);
         return Err(Stop::refused(Code::TokenInvalid, "no such token was issued"));
     };
-    if !issued.purposes.has(Purposes::FILE) {
+    if !issued.purposes.has(purpose) {
         return Err(Stop::refused(
             Code::TokenInvalid,
             "the token is for something else",
         ));
     }
-    let standing = issued.claims.standing(now, route.leeway);
-    Ok(Verified {
-        claims: issued.claims,
-        standing,
-    })
+    Ok(issued)
 }
 
 /// One use of a token that may be used once.

@@ -12,7 +12,8 @@ use smallvec::SmallVec;
 
 use super::authorize::Grant;
 use super::cache_control;
-use super::exchange::{CrossOrigin, Exchange, Reader};
+use super::exchange::{CrossOrigin, Door, Exchange, Reader};
+use super::landing::page::one_page_for_all;
 use super::location;
 use super::refusal::{Code, Stop, status};
 use super::route::{ActiveContent, Disposition, Route};
@@ -322,9 +323,7 @@ pub fn interstitial(exchange: &Exchange) -> Response<Body> {
     let page: Bytes = Interstitial.render().unwrap_or_default().into();
     let mut response = Response::new(Body::Empty);
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    headers.insert(header::REFERRER_POLICY, NO_REFERRER);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    keep_private(headers);
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/html; charset=utf-8"),
@@ -347,17 +346,32 @@ pub fn interstitial(exchange: &Exchange) -> Response<Body> {
 #[template(path = "interstitial.html")]
 struct Interstitial;
 
-/// A request that ends without its file.
-pub fn refuse(exchange: &Exchange, stop: &Stop) -> Response<Body> {
-    let code = stop.code();
-    let status = status(code, exchange.route.as_deref());
-    let (kind, body) = body(exchange.reader, code, status);
-    let mut response = Response::new(Body::Empty);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
+/// What stands on every answer that nobody keeps and whose address no link takes along.
+pub(super) fn keep_private(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     headers.insert(header::REFERRER_POLICY, NO_REFERRER);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+}
+
+/// A request that ends without its file.
+pub fn refuse(exchange: &Exchange, stop: &Stop) -> Response<Body> {
+    let code = stop.code();
+    let told = match exchange.door {
+        Door::Gate => None,
+        Door::Landing => one_page_for_all(code),
+    };
+    let told = told.unwrap_or_else(|| Told {
+        status: status(code, exchange.route.as_deref()),
+        code: code.as_str(),
+        title: code.title(),
+        advice: code.advice(),
+    });
+    let status = told.status;
+    let (kind, body) = body(exchange.reader, &told);
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    keep_private(headers);
     if code == Code::BadRequest {
         // Two readings of one message: nothing that follows it can be trusted to be a request (RFC 9112 §11.2).
         headers.insert(header::CONNECTION, CLOSE);
@@ -416,6 +430,14 @@ pub fn refuse(exchange: &Exchange, stop: &Stop) -> Response<Body> {
     response
 }
 
+/// What a client is told of a refusal.
+pub(super) struct Told {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) title: &'static str,
+    pub(super) advice: &'static str,
+}
+
 #[derive(Template)]
 #[template(path = "refusal.html")]
 struct Page {
@@ -425,8 +447,11 @@ struct Page {
     code: &'static str,
 }
 
-fn body(reader: Reader, code: Code, status: StatusCode) -> (Option<&'static str>, Bytes) {
-    let (title, advice, status) = (code.title(), code.advice(), status.as_u16());
+fn body(reader: Reader, told: &Told) -> (Option<&'static str>, Bytes) {
+    let Told {
+        title, advice, code, ..
+    } = *told;
+    let status = told.status.as_u16();
     match reader {
         Reader::Media => (None, Bytes::new()),
         Reader::Person => {
@@ -434,7 +459,7 @@ fn body(reader: Reader, code: Code, status: StatusCode) -> (Option<&'static str>
                 title,
                 advice,
                 status,
-                code: code.as_str(),
+                code,
             };
             (
                 Some("text/html; charset=utf-8"),
@@ -444,7 +469,7 @@ fn body(reader: Reader, code: Code, status: StatusCode) -> (Option<&'static str>
         Reader::Program => {
             // RFC 9457. `type` is not a URL of ours to keep alive, so it is about:blank's sibling: the code.
             let problem = serde_json::json!({
-                "type": "about:blank", "title": title, "status": status, "detail": advice, "code": code.as_str(),
+                "type": "about:blank", "title": title, "status": status, "detail": advice, "code": code,
             });
             (Some("application/problem+json"), problem.to_string().into())
         }

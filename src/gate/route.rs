@@ -135,6 +135,8 @@ pub struct Route {
     pub origin_hosts: Box<[Box<str>]>,
     /// Hosts that a `Location` may name besides; else 502.
     pub redirect_hosts: Box<[Box<str>]>,
+    /// The cookie of sessions, which no origin gets, also where it is no carrier.
+    pub session_cookie: Option<Box<str>>,
     /// Public scheme and host, for schemes that sign them and for forwarded headers.
     pub public: Option<PublicBase>,
 }

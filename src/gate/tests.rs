@@ -51,6 +51,7 @@ pub(super) fn route(name: &str, host: Option<&str>, prefix: &str, carriers: &[Ca
         response_headers: Box::default(),
         origin_hosts: Box::default(),
         redirect_hosts: Box::default(),
+        session_cookie: None,
         public: None,
     })
 }

@@ -562,6 +562,7 @@ impl Running {
                 tracing::error!("a thread panicked");
             }
         }
+        self.close_store();
     }
 
     /// Starts a thread with a runtime of its own.

@@ -30,7 +30,7 @@ pub struct Line<'l> {
     pub time: UnixTime,
     /// The client's address, as far as it is known.
     pub client: IpAddr,
-    /// `gate` or `issuer`.
+    /// `gate`, `landing` or `issuer`.
     pub door: &'static str,
     /// The method.
     pub method: &'l str,

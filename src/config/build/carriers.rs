@@ -50,6 +50,7 @@ pub(super) fn prefix(at: &str, path: &str, problems: &mut Problems) -> Option<Bo
 pub(super) fn carriers(
     raw: &raw::Route,
     prefix: Option<&str>,
+    session: Option<(&str, &str)>,
     problems: &mut Problems,
 ) -> Option<Vec<Carrier>> {
     let list = raw.carriers.as_ref()?;
@@ -63,7 +64,7 @@ pub(super) fn carriers(
     let mut carriers = Vec::new();
     let mut good = true;
     for carrier in list {
-        match self::carrier(carrier, prefix, problems) {
+        match self::carrier(carrier, prefix, session, problems) {
             Some(one) if carriers.contains(&one) => {
                 problems.error(&carrier.at, "is here twice", "take one of them out")
             }
@@ -74,18 +75,19 @@ pub(super) fn carriers(
     good.then_some(carriers)
 }
 
-fn carrier(carrier: &At<raw::Carrier>, prefix: Option<&str>, problems: &mut Problems) -> Option<Carrier> {
+fn carrier(
+    carrier: &At<raw::Carrier>,
+    prefix: Option<&str>,
+    session: Option<(&str, &str)>,
+    problems: &mut Problems,
+) -> Option<Carrier> {
     let mut wrong = |key: &str, what: &str, hint: &str| {
         problems.error(format!("{}.{key}", carrier.at), what, hint);
         None
     };
     match &carrier.value {
         raw::Carrier::Query(name) => {
-            if name.is_empty()
-                || name
-                    .bytes()
-                    .any(|byte| !byte.is_ascii_graphic() || b"&=#+%;".contains(&byte))
-            {
+            if !is_parameter_name(name) {
                 return wrong("query", "is no parameter name", "write { query = \"t\" }");
             }
             Some(Carrier::Query {
@@ -93,15 +95,16 @@ fn carrier(carrier: &At<raw::Carrier>, prefix: Option<&str>, problems: &mut Prob
             })
         }
         raw::Carrier::Cookie(name) => {
-            if name.is_empty()
-                || name
-                    .bytes()
-                    .any(|byte| !byte.is_ascii_graphic() || b"()<>@,;:\\\"/[]?={}".contains(&byte))
-            {
+            if !is_cookie_name(name) {
                 return wrong("cookie", "is no cookie name", "write { cookie = \"media\" }");
             }
+            // The session's cookie has another name over https, which nobody needs to know.
+            let name = match session {
+                Some((written, real)) if written == name => real,
+                _ => name,
+            };
             Some(Carrier::Cookie {
-                names: Box::new([name.as_str().into()]),
+                names: Box::new([name.into()]),
             })
         }
         raw::Carrier::PathPrefix(marker) => {
@@ -143,4 +146,20 @@ fn carrier(carrier: &At<raw::Carrier>, prefix: Option<&str>, problems: &mut Prob
         },
         raw::Carrier::Bearer(_) => Some(Carrier::Bearer),
     }
+}
+
+/// A token (RFC 9110 §5.6.2).
+pub(super) fn is_cookie_name(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte))
+}
+
+/// A name that can stand in a query as it is.
+pub(super) fn is_parameter_name(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"&=#+%;".contains(&byte))
 }

@@ -303,7 +303,7 @@ fn rule(
     clippy::too_many_arguments,
     reason = "the keys of a dialect's table, as they stand in it"
 )]
-fn minter(
+pub(super) fn minter(
     at: &str,
     set: &Option<String>,
     issuer: &Option<String>,

@@ -60,6 +60,7 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
         .iter()
         .filter_map(|route| route.media.as_deref())
         .collect();
+    keys.extend(file.landing.as_ref().and_then(|landing| landing.keys.as_deref()));
     if let Some(issuer) = &file.issuer {
         keys.extend(
             issuer

@@ -20,6 +20,7 @@ mod cors;
 mod inline;
 mod issuer;
 mod keys;
+mod landing;
 mod links;
 mod mapping;
 mod origins;
@@ -142,6 +143,7 @@ fn parts(
         problems,
     );
     let issuer = issuer::build(file, &served, &keys, &media, &routes, problems);
+    let landing = landing::build(file, &served, &keys, &routes, problems);
     links::unused(file, problems);
     links::unreachable(&routes.built, problems);
 
@@ -181,6 +183,12 @@ fn parts(
         .demo
         .then(|| demo::choose(file, path, &place.folder, &policies, &log_key))
         .flatten();
+    let (landing, landing_policy) = match landing {
+        Some(landing) => landing
+            .built
+            .map(|(landing, policy)| (Some(landing), Some(policy)))?,
+        None => (None, None),
+    };
     let notes = std::mem::take(&mut *place.notes.borrow_mut());
     let kept = Inheritance {
         keys: notes.keys,
@@ -207,6 +215,7 @@ fn parts(
         },
         snapshot: Snapshot {
             router: router?,
+            landing,
             issuer,
             mounts: routes.mounts,
             needs_store: needs_store(file),
@@ -216,6 +225,7 @@ fn parts(
         keys: keys.named,
         routes: built,
         policies,
+        landing: landing_policy,
         callers,
         log_key,
         state,

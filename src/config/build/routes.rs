@@ -53,6 +53,8 @@ pub(super) struct Parts<'b> {
     pub(super) origins: &'b BTreeMap<String, Option<origins::Built>>,
     pub(super) media: &'b BTreeMap<String, Option<Arc<Media>>>,
     pub(super) issuer: Option<&'b raw::Issuer>,
+    /// The cookie of sessions: as it is written, and as browsers have it.
+    pub(super) session: Option<(&'b str, &'b str)>,
     /// The routes of the configuration before.
     pub(super) before: &'b [Arc<Route>],
 }
@@ -68,7 +70,12 @@ pub(super) fn build(
     numbers: &mut Numbers,
     problems: &mut Problems,
 ) -> Routes {
+    let session = file
+        .landing
+        .as_ref()
+        .map(|landing| (&*landing.cookie, super::landing::cookie_name(landing, served)));
     let parts = Parts {
+        session: session.as_ref().map(|(written, real)| (*written, &**real)),
         before: place.kept.as_ref().map_or(&[], |kept| &kept.routes),
         served,
         keys,
@@ -141,7 +148,7 @@ fn one(
         }
         parts.origins.get(name)?.as_ref()
     });
-    let carriers = carriers::carriers(raw, prefix.as_deref(), problems);
+    let carriers = carriers::carriers(raw, prefix.as_deref(), parts.session, problems);
     let variables: Vec<String> = carriers
         .iter()
         .flatten()
@@ -265,6 +272,7 @@ fn one(
         response_headers: response_headers?,
         origin_hosts: origin.hosts.clone().into(),
         redirect_hosts: redirect_hosts?,
+        session_cookie: parts.session.map(|(_, real)| real.into()),
         public: public(parts.served.public.as_ref(), host.as_deref()),
     });
     let policy = Policy {
