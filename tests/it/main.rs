@@ -29,6 +29,7 @@ mod no_cache;
 // Issuer and keys.
 mod issuer;
 mod keys;
+mod landing;
 
 // Origins.
 mod origin_folder;

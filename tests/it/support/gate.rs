@@ -217,7 +217,8 @@ impl Gate {
         Setup::new(toml).start()
     }
 
-    fn running(&self) -> &Server {
+    /// The product itself.
+    pub(crate) fn running(&self) -> &Server {
         self.server.as_ref().expect("running")
     }
 
