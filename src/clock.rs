@@ -44,6 +44,28 @@ impl UnixTime {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }
 
+    /// Reads RFC 3339 with its offset, to the millisecond.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let read: toml::value::Datetime = text.parse().ok()?;
+        let (date, time, offset) = (read.date?, read.time?, read.offset?);
+        let offset_minutes = match offset {
+            toml::value::Offset::Z => 0,
+            toml::value::Offset::Custom { minutes } => i64::from(minutes),
+        };
+        // Civil date to days: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+        let (year, month) = (i64::from(date.year), i64::from(date.month));
+        let year = year - i64::from(month <= 2);
+        let era = year.div_euclid(400);
+        let year_of_era = year.rem_euclid(400);
+        let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + i64::from(date.day) - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        let days = era * 146_097 + day_of_era - 719_468;
+        let minutes = i64::from(time.hour) * 60 + i64::from(time.minute) - offset_minutes;
+        let millis = i64::from(time.nanosecond.unwrap_or(0)) / 1_000_000;
+        let seconds = days * 86_400 + minutes * 60 + i64::from(time.second.unwrap_or(0));
+        Some(Self(seconds * 1000 + millis))
+    }
+
     /// `2026-01-01T00:00:00.000Z` (RFC 3339, UTC).
     pub fn rfc3339(self) -> Rfc3339 {
         Rfc3339(self)
@@ -159,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_written_as_rfc_3339() {
+    fn dates_are_written_and_read_as_rfc_3339() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (951_782_400, "2000-02-29T00:00:00.000Z"),
@@ -168,6 +190,7 @@ mod tests {
             (-1, "1969-12-31T23:59:59.000Z"),
         ] {
             assert_eq!(UnixTime::from_secs(seconds).rfc3339().to_string(), text);
+            assert_eq!(UnixTime::parse_rfc3339(text), Some(UnixTime::from_secs(seconds)));
         }
     }
 

@@ -72,7 +72,7 @@ pub struct Services {
     /// Verified tokens kept per worker.
     pub token_cache: usize,
     /// The memory of tokens; none before it is opened and after it was handed to another process.
-    pub store: ArcSwapOption<Store>,
+    pub store: Arc<ArcSwapOption<Store>>,
     /// Who showed how many unknown tokens.
     pub unknown: Arc<Throttle>,
 }

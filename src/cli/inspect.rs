@@ -1,27 +1,25 @@
 //! `mediagate token inspect`: what a token says, without believing it. Nothing is verified, and the signature is not shown.
 
-use std::io::Read;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::Failed;
+use super::found::{Found, find, read_argument};
 use crate::clock::{Clock, UnixTime};
-use crate::token::MAX_TOKEN_BYTES;
 
 pub(super) fn inspect(argument: &str) -> Result<(), Failed> {
-    let text = if argument == "-" {
-        let mut text = String::new();
-        std::io::stdin()
-            .take(4 * MAX_TOKEN_BYTES as u64)
-            .read_to_string(&mut text)
-            .map_err(Failed::other)?;
-        text
-    } else {
-        argument.to_owned()
+    let text = read_argument(argument)?;
+    let token = match find(&text)? {
+        Found::Jwt(token) => token,
+        Found::Handle(_) => {
+            say!(
+                "opaque: 32 random digits; the store knows what it says, and nothing of it is in its text.\n\
+                 The access log names it by a keyed hash; `mediagate revoke --token` withdraws it."
+            );
+            return Ok(());
+        }
     };
-    let token = find(text.trim()).ok_or_else(|| Failed::Other("there is no JWT in that".into()))?;
     let parts: Vec<&str> = token.split('.').collect();
     let read =
         |part: &str| -> Option<Value> { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok() };
@@ -47,16 +45,6 @@ pub(super) fn inspect(argument: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The JWT in a text: the text itself, or the first run of a link that looks like one.
-fn find(text: &str) -> Option<&str> {
-    let is_token = |piece: &&str| {
-        let parts: Vec<&str> = piece.split('.').collect();
-        parts.len() == 3 && parts[0].starts_with("eyJ") && !parts[1].is_empty()
-    };
-    text.split(|letter: char| !letter.is_ascii_alphanumeric() && !"-_.".contains(letter))
-        .find(is_token)
-}
-
 fn show(value: &Value) -> String {
     serde_json::to_string_pretty(value)
         .unwrap_or_default()
@@ -75,24 +63,5 @@ fn relative(now: UnixTime, time: UnixTime) -> String {
         format!("in {amount}")
     } else {
         format!("{amount} ago")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_found_in_a_link() {
-        let token = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln";
-        for text in [
-            token.to_owned(),
-            format!("http://h/a.mp4?x=1&t={token}&y=2"),
-            format!("http://h/~{token}/hls/a.m3u8"),
-            format!("http://h.example.com/media/1/download/{token}"),
-        ] {
-            assert_eq!(find(&text), Some(token), "{text}");
-        }
-        assert_eq!(find("http://www.example.com/a.b.c"), None);
     }
 }

@@ -16,10 +16,13 @@ macro_rules! say {
 
 mod check;
 mod explain;
+mod found;
 mod inspect;
 mod keys;
 mod reload;
+mod revoke;
 mod serve;
+mod store;
 mod token;
 
 pub use reload::changes;
@@ -98,15 +101,33 @@ enum Command {
     ///   mediagate keys new --alg EdDSA        a new private JWK set, for a key file (mode 0600!)
     #[command(verbatim_doc_comment)]
     Keys(keys::Flags),
+    /// Withdraw tokens that are out already: one, those of a subject, or those of a key
+    ///
+    /// Asks the server that runs over the same state folder, where it is in force with the next request; where none runs,
+    /// it is written down for the next one. Prints what was withdrawn.
+    ///
+    ///   mediagate revoke --token 'https://media.example.com/report.pdf?t=…'
+    ///   pbpaste | mediagate revoke --token -               the token is in no history
+    ///   mediagate revoke --id 9f2c41d07be6a3108f14e45fceea167a    token_id=… in the access log
+    ///   mediagate revoke --jti 5f0e --issuer https://app.example.com
+    ///   mediagate revoke --subject 42                      all that subject 42 has until now
+    ///   mediagate revoke --subject 42 --before 2026-01-01T00:00:00Z
+    ///   mediagate revoke --key 2025-11                     all that this key signed
+    #[command(verbatim_doc_comment)]
+    Revoke(revoke::Flags),
 }
 
 #[derive(Subcommand)]
 enum TokenCommand {
     /// Print a link with a token in it
     ///
-    /// Signs with the key set of the route that serves the path, so that set has to hold a private or shared key.
+    /// Signs with the key set of the route that serves the path, so that set has to hold a private or shared key; an opaque
+    /// token is put into the store.
     ///
     ///   mediagate token mint --path /report.pdf
+    ///   mediagate token mint --path /report.pdf --uses 1
+    ///   mediagate token mint --path /report.pdf --uses 1 --opaque
+    ///   mediagate token mint --path /report.pdf --opaque --purpose login --sub 42
     ///   mediagate token mint --path '/hls/**' --carrier path-prefix --ttl 4h
     ///   mediagate token mint --media 1
     #[command(verbatim_doc_comment)]
@@ -161,6 +182,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Token(TokenCommand::Inspect(flags)) => inspect::inspect(&flags.token),
         Command::Keys(flags) => keys::keys(flags, || load(&cli.config, KeyFiles::Make)),
+        Command::Revoke(flags) => {
+            load(&cli.config, KeyFiles::Make).and_then(|loaded| revoke::revoke(&loaded, &flags))
+        }
     };
     let (code, text) = match result {
         Ok(()) => return ExitCode::SUCCESS,

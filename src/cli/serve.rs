@@ -103,7 +103,7 @@ pub(super) fn serve(path: &Path, flags: &Flags) -> Result<(), Failed> {
         .open_store()
         .map_err(|error| Failed::Other(format!("{}: {error}", state.display())))?;
     let (handovers, ready) = mpsc::channel(1);
-    let desk = Desk::new(running.sockets().to_vec(), handovers);
+    let desk = Desk::new(running.sockets().to_vec(), handovers, running.book());
     let control = bind_control(&runtime, &state)?;
     let reloader = Reloader::start(path.to_owned(), files, kept)?;
     announce(&running, &banner).map_err(Failed::other)?;

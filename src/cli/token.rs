@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Failed;
+use super::{Failed, store};
 use crate::clock::Clock;
 use crate::config::{Loaded, Policy, parse_duration};
 use crate::gate::route::Mapping;
 use crate::media::{Known, MediaId};
+use crate::server::control::orders::{Order, Purpose};
+use crate::server::control::wire::{Command, Message};
 use crate::target::{Target, encode_segment};
 use crate::token::carrier::Carrier;
-use crate::token::{Claims, Methods, MintToken, Minted, Opens, Scope, TokenId};
+use crate::token::scheme::Scheme;
+use crate::token::{Claims, Methods, MintToken, Minted, Opens, Scope, TokenId, Uses};
 
 #[derive(Args)]
 pub(super) struct MintFlags {
@@ -46,9 +50,37 @@ pub(super) struct MintFlags {
     /// The route, by name, where several could serve the path.
     #[arg(long)]
     route: Option<String>,
+    /// How often it may be used: 1 is the one number that there is. Without it, until it expires.
+    #[arg(long, value_name = "1", value_parser = clap::value_parser!(u8).range(1..=1))]
+    uses: Option<u8>,
+    /// 32 random digits in the place of a signed token, for a route with [route.scheme.opaque]. What it says is put into
+    /// the store, by the running server where there is one.
+    #[arg(long)]
+    opaque: bool,
+    /// What an opaque token is good for; may be given several times, and any of them spends it.
+    #[arg(
+        long = "purpose",
+        value_name = "PURPOSE",
+        requires = "opaque",
+        default_value = "file"
+    )]
+    purposes: Vec<PurposeName>,
+    /// The longest life of a bearer that the token is exchanged for.
+    #[arg(long, value_name = "TIME", requires = "opaque", default_value = "20m", value_parser = duration)]
+    exchange_ttl: Duration,
     /// Print the token alone.
     #[arg(long)]
     raw: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PurposeName {
+    /// Opens files.
+    File,
+    /// Opens a session at the landing. Once.
+    Login,
+    /// Is exchanged for a bearer. Once.
+    Exchange,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -100,13 +132,61 @@ pub(super) fn mint(loaded: &Loaded, flags: &MintFlags) -> Result<(), Failed> {
     if let Some(name) = &flags.filename {
         claims.filename = Some(name.as_str().into());
     }
-    let token = signed(loaded, policy, claims, flags.ttl)?.text;
-    if flags.raw {
-        say!("{token}");
-        return Ok(());
+    if flags.uses.is_some() {
+        claims.uses = Uses::Once;
     }
-    say!("{}", link(policy, flags.carrier, &path, &token)?);
+    if flags.opaque {
+        let token = opaque(loaded, policy, claims, flags)?;
+        return print(flags, policy, &path, &token);
+    }
+    let token = signed(loaded, policy, claims, flags.ttl)?.text;
+    print(flags, policy, &path, &token)
+}
+
+/// The token, or what to do with it.
+fn print(flags: &MintFlags, policy: &Policy, path: &str, token: &str) -> Result<(), Failed> {
+    let first = flags.purposes.first().filter(|_| flags.opaque);
+    match first {
+        _ if flags.raw => say!("{token}"),
+        // Nothing opens with it: it is sent to the exchange.
+        Some(PurposeName::Exchange) => say!("{token}"),
+        Some(PurposeName::Login) => {
+            let after = utf8_percent_encode(path, NON_ALPHANUMERIC);
+            say!("{}/login?t={token}&redirectUrl={after}", base(policy));
+        }
+        Some(PurposeName::File) | None => say!("{}", link(policy, flags.carrier, path, token)?),
+    }
     Ok(())
+}
+
+/// An opaque token, which the store knows by now.
+fn opaque(loaded: &Loaded, policy: &Policy, mut claims: Claims, flags: &MintFlags) -> Result<String, Failed> {
+    let is_opaque = |scheme: &Scheme| matches!(scheme, Scheme::Opaque(_));
+    if !policy.route.schemes.iter().any(is_opaque) {
+        let name = &policy.route.name;
+        return Err(Failed::Usage(format!(
+            "route {name:?} takes no opaque tokens: it has no [route.scheme.opaque]"
+        )));
+    }
+    let purposes: Vec<Purpose> = flags
+        .purposes
+        .iter()
+        .map(|purpose| match purpose {
+            PurposeName::File => Purpose::File,
+            PurposeName::Login => Purpose::Login,
+            PurposeName::Exchange => Purpose::Exchange,
+        })
+        .collect();
+    if purposes.iter().any(|purpose| *purpose != Purpose::File) {
+        claims.uses = Uses::Once;
+    }
+    claims.expires = Some(Clock::system().now().after(flags.ttl));
+    let exchange_secs = u32::try_from(flags.exchange_ttl.as_secs()).unwrap_or(u32::MAX);
+    let order = Order::of(&claims, &purposes, exchange_secs).map_err(|what| Failed::Usage(what.into()))?;
+    match store::ask(loaded, &Command::Issue(order))? {
+        Message::Issued { token, .. } => Ok(token.0),
+        _ => Err(Failed::Other("the server says something else".into())),
+    }
 }
 
 /// A token for the route, from its own key set.
@@ -206,6 +286,14 @@ fn find<'l>(
     })
 }
 
+/// Scheme and host of a link, where the configuration names them.
+fn base(policy: &Policy) -> String {
+    let public = policy.route.public.as_ref();
+    public
+        .map(|base| format!("{}://{}", base.scheme, base.authority))
+        .unwrap_or_default()
+}
+
 /// The link, or for a header the line of it.
 pub(super) fn link(
     policy: &Policy,
@@ -214,11 +302,7 @@ pub(super) fn link(
     token: &str,
 ) -> Result<String, Failed> {
     let route = &policy.route;
-    let base = route
-        .public
-        .as_ref()
-        .map(|base| format!("{}://{}", base.scheme, base.authority))
-        .unwrap_or_default();
+    let base = base(policy);
     let is_kind = |carrier: &&Carrier| match kind {
         None => true,
         Some(CarrierKind::Query) => matches!(carrier, Carrier::Query { .. }),

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
@@ -45,6 +44,7 @@ pub mod tls;
 use admin::Health;
 use background::{KeyAges, keep_keys};
 use connection::{Door, Shared, Stage};
+use control::book::Book;
 use control::wire;
 use doors::{AcceptSwitch, Accepting, Placed, Sockets};
 use limits::Places;
@@ -207,7 +207,7 @@ impl Server {
             origin_stats,
             max_head: settings.max_head,
             token_cache: settings.token_cache,
-            store: ArcSwapOption::empty(),
+            store: Arc::default(),
             unknown: Arc::default(),
         };
         let app = App::new(snapshot, services);
@@ -411,6 +411,12 @@ impl Running {
         }
     }
 
+    /// The memory of tokens, for who asks at the control socket.
+    pub fn book(&self) -> Book {
+        let store = Arc::clone(&self.app.services().store);
+        Book::new(store, Arc::clone(&self.store.log_key), self.clock.clone())
+    }
+
     /// The store, while it is open.
     pub fn store(&self) -> Option<Arc<Store>> {
         self.app.services().store.load_full()
@@ -536,6 +542,7 @@ impl Running {
                 tracing::error!("a thread panicked");
             }
         }
+        self.close_store();
     }
 
     /// Starts a thread with a runtime of its own.

@@ -150,6 +150,19 @@ impl Journal {
         }
     }
 
+    /// Has an operation done without waiting for it. Where the queue is full, it is not.
+    fn leave(&self, operation: Operation) {
+        let (answer, _) = oneshot::channel();
+        self.shared.counters.waiting.fetch_add(1, Ordering::Relaxed);
+        if self
+            .queue
+            .try_send(Message::Request(Request { operation, answer }))
+            .is_err()
+        {
+            self.shared.counters.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Ends the thread once it has done what came before.
     fn stop(&self) {
         self.phase.store(CLOSED, Ordering::Release);
@@ -344,6 +357,9 @@ impl Embedded {
         let waited = Stopwatch::start();
         while self.uses.is_reserved() && waited.elapsed() < CLOSING {
             std::thread::sleep(Duration::from_millis(2));
+        }
+        for (id, spent) in self.uses.unsaved() {
+            self.journal.leave(Operation::UpdateUse(id, spent));
         }
         self.journal.stop();
     }

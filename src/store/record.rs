@@ -277,3 +277,6 @@ impl Reader<'_> {
         IpNet::new(address, self.u8()?).map_err(|_| BadRecord)
     }
 }
+
+#[cfg(test)]
+mod tests;

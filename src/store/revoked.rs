@@ -277,3 +277,6 @@ impl<T, const BITS: u32> Buckets<T, BITS> {
         table + buckets
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -293,6 +293,15 @@ impl<D: Durable> Uses<D> {
             .any(|entry| matches!(entry.value().state, Use::Reserved(_)))
     }
 
+    /// What sessions have become that the journal does not know yet.
+    pub fn unsaved(&self) -> Vec<(TokenId, Use)> {
+        self.live
+            .iter()
+            .filter(|entry| entry.value().unsaved)
+            .map(|entry| (*entry.key(), entry.value().state.clone()))
+            .collect()
+    }
+
     /// Uses that are in memory.
     pub fn live(&self) -> usize {
         self.live.len()

@@ -4,7 +4,7 @@
 use crate::clock::UnixTime;
 
 /// The version of all records; another one is not read.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
 /// The record is not what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -81,7 +81,9 @@ pub(super) struct Writer {
 /// What comes after a batch.
 enum Then {
     GoOn,
-    Reopen(Box<str>),
+    /// A reader met an error of the file.
+    Broken(Box<str>),
+    Recover,
     Close,
 }
 
@@ -93,17 +95,20 @@ impl Writer {
             let then = match self.collect(&mut batch) {
                 Then::GoOn => self.work(&mut batch),
                 // What came before it is done first.
-                Then::Reopen(reason) => match self.work(&mut batch) {
-                    Then::GoOn => Then::Reopen(reason),
+                Then::Broken(reason) => match self.work(&mut batch) {
+                    Then::GoOn => {
+                        release(self.give_up(&reason));
+                        Then::Recover
+                    }
                     then => then,
                 },
-                Then::Close => {
+                then => {
                     self.work(&mut batch);
-                    Then::Close
+                    then
                 }
             };
             let then = match then {
-                Then::Reopen(reason) => self.recover(reason),
+                Then::Recover => self.recover(),
                 then => then,
             };
             if matches!(then, Then::Close) {
@@ -134,7 +139,7 @@ impl Writer {
                     self.shared.counters.waiting.fetch_sub(1, Ordering::Relaxed);
                     batch.push(request);
                 }
-                Message::Broken(reason) => return Then::Reopen(reason),
+                Message::Broken(reason) => return Then::Broken(reason),
                 Message::Close => return Then::Close,
             }
             if batch.len() == MOST_AT_ONCE {
@@ -169,11 +174,12 @@ impl Writer {
             }
             Err(fault) => {
                 let reason = fault.to_string().into_boxed_str();
-                let error = StoreError::Unavailable(reason.clone());
-                for request in batch.drain(..) {
-                    let _ = request.answer.send(Err(error.clone()));
-                }
-                Then::Reopen(reason)
+                // First nobody may ask this file any more, then they are told.
+                let failed = self.give_up(&reason);
+                refuse(batch, &self.shared.state.load());
+                drop(state);
+                release(failed);
+                Then::Recover
             }
         }
     }
@@ -202,13 +208,16 @@ impl Writer {
         }
     }
 
-    /// Opens the file again, as often as it takes; refuses everything meanwhile.
-    fn recover(&mut self, mut reason: Box<str>) -> Then {
+    /// From now on nobody asks this file, which is returned.
+    fn give_up(&self, reason: &str) -> Arc<State> {
         self.shared.counters.failures.fetch_add(1, Ordering::Relaxed);
         tracing::error!(%reason, "the store can't be used; it is opened again until it can");
+        self.shared.state.swap(Arc::new(State::Down(reason.into())))
+    }
+
+    /// Opens the file again, as often as it takes; refuses everything meanwhile.
+    fn recover(&mut self) -> Then {
         loop {
-            let down = State::Down(reason);
-            release(self.shared.state.swap(Arc::new(down)));
             let waited = Stopwatch::start();
             while let Some(left) = self.wait.checked_sub(waited.elapsed()) {
                 match self.queue.recv_timeout(left) {
@@ -227,7 +236,10 @@ impl Writer {
                     tracing::info!("the store can be used again");
                     return Then::GoOn;
                 }
-                Err(error) => reason = error.to_string().into(),
+                Err(error) => {
+                    let down = State::Down(error.to_string().into());
+                    self.shared.state.store(Arc::new(down));
+                }
             }
         }
     }

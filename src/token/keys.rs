@@ -16,7 +16,7 @@ mod jwk;
 mod key;
 mod pem;
 
-pub(super) use key::MAX_KID_BYTES;
+pub use key::MAX_KID_BYTES;
 use key::{Key, bad};
 
 /// The most keys that one set may hold.

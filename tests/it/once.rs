@@ -451,9 +451,11 @@ fn p19_what_was_used_stays_used_across_a_restart_and_its_session_goes_on() {
     get(&gate, &link, "bert", &[]).refused(410, "token_spent");
     get(&gate, &link, "anna", &[]).refused(410, "token_spent");
     get(&gate, &link, "anna", &[("Cookie", &shown)]).expect(200);
-    // Long after the token's end, too.
-    let gate = gate.restart(NOW + 100_000);
+    // The session has ended by time, and the token by itself, long before it is forgotten.
+    let gate = gate.restart(NOW + 6 * 3600);
     get(&gate, &link, "anna", &[("Cookie", &shown)]).refused(410, "token_spent");
+    let gate = gate.restart(NOW + 7 * 3600);
+    get(&gate, &link, "anna", &[("Cookie", &shown)]).refused(401, "token_expired");
 }
 
 #[test]

@@ -457,5 +457,5 @@ fn what_is_left_in_the_state_folder_is_the_owners_alone() {
         names.push(entry.file_name().into_string().unwrap());
     }
     names.sort();
-    assert_eq!(names, ["control.sock", "lock", "log-id.key"]);
+    assert_eq!(names, ["control.sock", "lock", "log-id.key", "store.redb"]);
 }

@@ -1,6 +1,6 @@
 //! `state/control.sock`: how other processes of the same user speak with the running server. The holder of the state's
 //! lock puts the socket there, in the place of whatever a crash left; who connects has to be the same user or root.
-//! A new command is a member of `wire::Command` and an arm in `converse`.
+//! A new command is a member of `wire::Command` and an arm in `obey`.
 
 use std::fs;
 use std::io;
@@ -15,9 +15,12 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
+pub mod book;
+pub mod orders;
 pub mod wire;
 
 use super::takeover::{self, Socket};
+use book::Book;
 use wire::{Command, Message, Status, Wire};
 
 /// The name in the state folder.
@@ -42,14 +45,17 @@ pub struct Control {
 pub struct Desk {
     sockets: Mutex<Vec<Socket>>,
     handovers: mpsc::Sender<Wire>,
+    book: Book,
 }
 
 impl Desk {
-    /// With the listening sockets, and where it is told that a new process is ready to go on in our place.
-    pub fn new(sockets: Vec<Socket>, handovers: mpsc::Sender<Wire>) -> Arc<Self> {
+    /// With the listening sockets, where it is told that a new process is ready to go on in our place, and the memory of
+    /// tokens.
+    pub fn new(sockets: Vec<Socket>, handovers: mpsc::Sender<Wire>, book: Book) -> Arc<Self> {
         Arc::new(Self {
             sockets: Mutex::new(sockets),
             handovers,
+            book,
         })
     }
 
@@ -135,20 +141,7 @@ fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
     let mut wire = Wire::new(stream, PATIENCE)?;
     let refused = |what: &str| Message::Refused(what.to_owned());
     match wire.receive() {
-        Ok((Message::Command(Command::Status), _)) => {
-            let status = Status {
-                pid: std::process::id(),
-                program: env!("CARGO_PKG_VERSION").to_owned(),
-            };
-            wire.send(&Message::Status(status), &[])
-        }
-        Ok((Message::Command(Command::Takeover), _)) => {
-            // A copy that is gone before the wait: a drain has to be able to close them.
-            let sockets = desk.lock().clone();
-            takeover::offer(&mut wire, sockets)?;
-            let handed_on = desk.handovers.blocking_send(wire);
-            handed_on.map_err(|_| io::Error::other("this process is ending"))
-        }
+        Ok((Message::Command(command), _)) => obey(wire, &command, desk),
         Ok(_) => wire.send(&refused("a conversation begins with a command"), &[]),
         Err(error)
             if matches!(
@@ -159,6 +152,26 @@ fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
             wire.send(&refused(&error.to_string()), &[])
         }
         Err(error) => Err(error),
+    }
+}
+
+fn obey(mut wire: Wire, command: &Command, desk: &Desk) -> io::Result<()> {
+    match command {
+        Command::Status => {
+            let status = Status {
+                pid: std::process::id(),
+                program: env!("CARGO_PKG_VERSION").to_owned(),
+            };
+            wire.send(&Message::Status(status), &[])
+        }
+        Command::Takeover => {
+            // A copy that is gone before the wait: a drain has to be able to close them.
+            let sockets = desk.lock().clone();
+            takeover::offer(&mut wire, sockets)?;
+            let handed_on = desk.handovers.blocking_send(wire);
+            handed_on.map_err(|_| io::Error::other("this process is ending"))
+        }
+        Command::Revoke(_) | Command::Issue(_) => wire.send(&desk.book.answer(command), &[]),
     }
 }
 

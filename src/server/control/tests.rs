@@ -1,6 +1,15 @@
 use std::io::Write as _;
 
+use arc_swap::ArcSwapOption;
+
+use super::orders::{Order, Purpose, Withdrawal};
 use super::*;
+use crate::clock::{Clock, UnixTime};
+use crate::secret::Secret;
+use crate::store::{Embedded, Purposes, Store, StoreSetup};
+use crate::token::TokenId;
+use crate::token::keys::LogKey;
+use crate::token::scheme::opaque::Handle;
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
@@ -9,8 +18,14 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
+fn clock() -> Clock {
+    Clock::manual(UnixTime::from_secs(1000))
+}
+
 struct Bench {
     folder: tempfile::TempDir,
+    store: Arc<ArcSwapOption<Store>>,
+    names: Arc<LogKey>,
 }
 
 impl Bench {
@@ -21,11 +36,25 @@ impl Bench {
             let _guard = runtime.enter();
             Control::bind(folder.path()).unwrap()
         };
+        let store: Arc<ArcSwapOption<Store>> = Arc::default();
+        let names = Arc::new(LogKey::new(&Secret::new(vec![1; 32])));
+        let book = Book::new(Arc::clone(&store), Arc::clone(&names), clock());
         std::thread::spawn(move || {
             let (handovers, _ready) = mpsc::channel(1);
-            runtime.block_on(control.serve(&Desk::new(Vec::new(), handovers)));
+            runtime.block_on(control.serve(&Desk::new(Vec::new(), handovers, book)));
         });
-        Self { folder }
+        Self { folder, store, names }
+    }
+
+    fn open(&self) -> Arc<Store> {
+        let setup = StoreSetup {
+            folder: self.folder.path().to_owned(),
+            max_entries: 1000,
+            log_key: Arc::clone(&self.names),
+        };
+        let store = Arc::new(Store::Embedded(Embedded::open(&setup, clock()).unwrap()));
+        self.store.store(Some(Arc::clone(&store)));
+        store
     }
 
     fn ask(&self, command: Command) -> Message {
@@ -99,4 +128,57 @@ fn nonsense_is_refused_and_more_than_a_few_at_a_time_too() {
         assert!(silent.len() <= MAX_CONVERSATIONS, "there is no bound");
         silent.push(connect(bench.folder.path(), Duration::from_secs(20)).unwrap());
     }
+}
+
+fn order() -> Order {
+    Order {
+        purposes: vec![Purpose::File],
+        expires: 2_000_000,
+        once: true,
+        subject: Some("42".into()),
+        paths: vec!["/a".into()],
+        media: None,
+        methods: None,
+        addresses: None,
+        filename: None,
+        exchange_secs: 0,
+    }
+}
+
+#[test]
+fn a_token_that_is_issued_is_in_the_store_under_its_name() {
+    let bench = Bench::start(tempfile::tempdir().unwrap());
+    let store = bench.open();
+    let Message::Issued { id, token } = bench.ask(Command::Issue(order())) else {
+        panic!("another answer");
+    };
+    let handle = Handle::parse(&token.0).unwrap();
+    assert_eq!(handle.id(&bench.names), TokenId::parse(&id).unwrap());
+    let issued = runtime()
+        .block_on(store.recall(TokenId::parse(&id).unwrap()))
+        .unwrap()
+        .unwrap();
+    assert_eq!(issued.purposes, Purposes::FILE);
+    assert_eq!(issued.claims.subject.as_deref(), Some("42"));
+    // What can't be kept is refused, and why.
+    let nothing = Order {
+        purposes: Vec::new(),
+        ..order()
+    };
+    assert!(matches!(bench.ask(Command::Issue(nothing)), Message::Refused(why) if why.contains("nothing")));
+}
+
+#[test]
+fn while_the_store_is_not_open_who_asks_is_to_ask_again() {
+    let bench = Bench::start(tempfile::tempdir().unwrap());
+    let revoke = || Command::Revoke(Withdrawal::Key { kid: "k".into() });
+    assert_eq!(bench.ask(revoke()), Message::AskAgain);
+    assert_eq!(bench.ask(Command::Issue(order())), Message::AskAgain);
+    bench.open();
+    assert_eq!(bench.ask(revoke()), Message::Withdrawn);
+    let bad = Withdrawal::Token {
+        id: "0f".into(),
+        expires: None,
+    };
+    assert!(matches!(bench.ask(Command::Revoke(bad)), Message::Refused(_)));
 }

@@ -6,6 +6,7 @@
 //! text     = {"version": 1, "message": MESSAGE}
 //! ```
 
+use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -18,6 +19,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
+
+use super::orders::{Order, Withdrawal};
 
 /// The version of this protocol. Both sides speak the same or part.
 pub const VERSION: u32 = 1;
@@ -51,16 +54,42 @@ pub enum Message {
     Yours,
     /// The new process holds the state and accepts.
     Serving,
+    /// The answer to `Command::Revoke`: durable, and in force.
+    Withdrawn,
+    /// The answer to `Command::Issue`.
+    Issued {
+        /// Its name in logs.
+        id: String,
+        /// The token, which the store knows by now.
+        token: Hidden,
+    },
+    /// Nothing was done: another process is about to have the state. Ask again.
+    AskAgain,
 }
 
 /// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Who is it?
     Status,
     /// Let another process go on in your place.
     Takeover,
+    /// Withdraw tokens.
+    Revoke(Withdrawal),
+    /// Issue an opaque token.
+    Issue(Order),
+}
+
+/// A text that is not for logs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden(…)")
+    }
 }
 
 /// Who it is.
@@ -210,6 +239,7 @@ mod tests {
     use std::net::TcpListener;
     use std::os::fd::AsFd;
 
+    use super::super::orders::Purpose;
     use super::*;
 
     fn pair() -> (Wire, UnixStream) {
@@ -282,5 +312,58 @@ mod tests {
         assert_eq!(text(Message::Ready), r#"{"version":1,"message":"ready"}"#);
         assert_eq!(text(Message::Yours), r#"{"version":1,"message":"yours"}"#);
         assert_eq!(text(Message::Serving), r#"{"version":1,"message":"serving"}"#);
+        for (withdrawal, written) in [
+            (
+                Withdrawal::Token {
+                    id: "0f".repeat(16),
+                    expires: None,
+                },
+                r#"{"token":{"id":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","expires":null}}"#,
+            ),
+            (
+                Withdrawal::Subject {
+                    subject: "42".into(),
+                    before: 1000,
+                },
+                r#"{"subject":{"subject":"42","before":1000}}"#,
+            ),
+            (Withdrawal::Key { kid: "k".into() }, r#"{"key":{"kid":"k"}}"#),
+        ] {
+            assert_eq!(
+                text(Message::Command(Command::Revoke(withdrawal))),
+                format!(r#"{{"version":1,"message":{{"command":{{"revoke":{written}}}}}}}"#)
+            );
+        }
+        assert_eq!(text(Message::Withdrawn), r#"{"version":1,"message":"withdrawn"}"#);
+        let order = Order {
+            purposes: vec![Purpose::File, Purpose::Login, Purpose::Exchange],
+            expires: 5000,
+            once: true,
+            subject: Some("42".into()),
+            paths: vec!["/a".into()],
+            media: Some("7".into()),
+            methods: Some(vec!["GET".into()]),
+            addresses: Some(vec!["192.0.2.0/24".into()]),
+            filename: Some("a.pdf".into()),
+            exchange_secs: 60,
+        };
+        assert_eq!(
+            text(Message::Command(Command::Issue(order))),
+            concat!(
+                r#"{"version":1,"message":{"command":{"issue":{"purposes":["file","login","exchange"],"expires":5000,"#,
+                r#""once":true,"subject":"42","paths":["/a"],"media":"7","methods":["GET"],"#,
+                r#""addresses":["192.0.2.0/24"],"filename":"a.pdf","exchange_secs":60}}}}"#
+            )
+        );
+        let issued = Message::Issued {
+            id: "0f".into(),
+            token: Hidden("f0".into()),
+        };
+        assert_eq!(format!("{issued:?}"), "Issued { id: \"0f\", token: Hidden(…) }");
+        assert_eq!(
+            text(issued),
+            r#"{"version":1,"message":{"issued":{"id":"0f","token":"f0"}}}"#
+        );
+        assert_eq!(text(Message::AskAgain), r#"{"version":1,"message":"ask_again"}"#);
     }
 }

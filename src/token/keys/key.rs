@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::{KeyError, SigningKey, VerifyingKey};
 
 /// The longest name of a key, in bytes.
-pub(in crate::token) const MAX_KID_BYTES: usize = 256;
+pub const MAX_KID_BYTES: usize = 256;
 
 /// RSA moduli in bits: RFC 7518 §3.3 demands 2048, aws-lc stops at 8192.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;

@@ -15,8 +15,11 @@ use crate::token::{Claims, Evidence, MAX_TOKEN_BYTES, TokenError, TokenId, Verif
 
 mod mint;
 mod payload;
+mod unchecked;
 
 pub use mint::{KidHeader, Minter};
+pub use payload::is_filename;
+pub use unchecked::{Unchecked, read_unchecked};
 
 /// The keys that are tried for a token that names none.
 const MAX_TRIALS: usize = 4;

@@ -69,7 +69,7 @@ pub(super) fn read(json: &[u8], rules: &Rules) -> Result<Claims, TokenError> {
 }
 
 /// A name that a browser can save under: one path segment without control characters.
-pub(super) fn is_filename(name: &str) -> bool {
+pub fn is_filename(name: &str) -> bool {
     !matches!(name, "" | "." | "..")
         && name.len() <= MAX_FILENAME_BYTES
         && !name.contains(|letter: char| letter.is_control() || matches!(letter, '/' | '\\'))
@@ -123,16 +123,8 @@ impl Payload<'_> {
             .transpose()
     }
 
-    /// NumericDate (RFC 7519 §2): a number, maybe with a fraction, kept to the millisecond.
     fn time(&self, name: &'static str) -> Result<Option<UnixTime>, TokenError> {
-        match self.0.get(name) {
-            None => Ok(None),
-            Some(Json::Number(number)) => millis(number)
-                .map(UnixTime::from_millis)
-                .map(Some)
-                .ok_or(wrong(name)),
-            Some(_) => Err(wrong(name)),
-        }
+        time(&self.0, name)
     }
 
     fn positive(&self, name: &'static str) -> Result<Option<u64>, TokenError> {
@@ -234,6 +226,18 @@ impl Payload<'_> {
             Ok((name.into(), value))
         };
         parameters.iter().map(parameter).collect()
+    }
+}
+
+/// NumericDate (RFC 7519 §2): a number, maybe with a fraction, kept to the millisecond.
+pub(super) fn time(members: &Object<'_>, name: &'static str) -> Result<Option<UnixTime>, TokenError> {
+    match members.get(name) {
+        None => Ok(None),
+        Some(Json::Number(number)) => millis(number)
+            .map(UnixTime::from_millis)
+            .map(Some)
+            .ok_or(wrong(name)),
+        Some(_) => Err(wrong(name)),
     }
 }
 

@@ -209,6 +209,7 @@ fn every_native_claim_comes_back_as_it_was_minted() {
         assert_eq!(read.token_id, minted.id);
         assert_eq!(read.id.as_deref().map(str::len), Some(22));
         assert_eq!(read.issuer.as_deref(), Some("https://issuer.example.com"));
+        assert_eq!(read.issued, Some(UnixTime::from_secs(NOW)));
         let whole = |claims: &Claims| {
             format!(
                 "{:?}",
@@ -216,6 +217,8 @@ fn every_native_claim_comes_back_as_it_was_minted() {
                     token_id: TokenId([0; 16]),
                     id: None,
                     issuer: None,
+                    issued: None,
+                    key: None,
                     ..claims.clone()
                 }
             )
@@ -575,7 +578,14 @@ fn tokens_with_and_without_jti_have_names_of_their_own() {
     let bench = Bench::new();
     let one = bench.claim(r#""jti":"a""#).unwrap().token_id;
     assert_eq!(one, bench.claim(r#""jti":"a","sub":"x""#).unwrap().token_id);
-    assert_eq!(one, log_key().name(b"a"));
+    assert_eq!(
+        one,
+        token_id(&log_key(), "https://issuer.example.com", Some("a"), b"")
+    );
+    assert_ne!(
+        one,
+        token_id(&log_key(), "https://another.example.com", Some("a"), b"")
+    );
     let none = bench.claim(r#""sub":"x""#).unwrap().token_id;
     assert_eq!(none, bench.claim(r#""sub":"x""#).unwrap().token_id);
     assert_ne!(none, bench.claim(r#""sub":"y""#).unwrap().token_id);
