@@ -29,6 +29,8 @@ mod no_cache;
 // Issuer and keys.
 mod issuer;
 mod keys;
+mod landing;
+mod nexudus_issuer;
 
 // Origins.
 mod origin_folder;
@@ -45,6 +47,7 @@ mod http2;
 mod limits;
 mod memory;
 mod reload;
+mod revocation;
 mod second_looks;
 mod slow;
 mod systemd;
