@@ -30,6 +30,7 @@ mod no_cache;
 mod issuer;
 mod keys;
 mod landing;
+mod nexudus_files;
 mod nexudus_issuer;
 
 // Origins.

@@ -186,11 +186,6 @@ impl Server {
         wait_for(store.revoke(revocation)).expect("revoked");
     }
 
-    /// Closes the store, as for another process.
-    pub(crate) fn close_store(&self) {
-        self.running.close_store();
-    }
-
     /// Moves the clock.
     pub(crate) fn advance(&self, by: Duration) {
         self.clock.advance(by);
