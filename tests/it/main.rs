@@ -50,6 +50,7 @@ mod second_looks;
 mod slow;
 mod systemd;
 mod takeover;
+mod takeover_store;
 mod telemetry;
 mod tls;
 mod tls_clients;
