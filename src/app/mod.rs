@@ -23,7 +23,7 @@ use crate::gate::route::Router;
 use crate::gate::verify::TokenCache;
 use crate::gate::{self, Bench, Client, Gate};
 use crate::issuer::refusal::IssueRefusal;
-use crate::issuer::{Answer, DialectName, Issuer, MAX_BODY_BYTES};
+use crate::issuer::{Answer, DialectName, Issuer, MAX_BODY_BYTES, Memory};
 use crate::origin::{OriginStats, Pools};
 use crate::store::Store;
 use crate::telemetry::access::{AccessLog, End, Line};
@@ -223,7 +223,14 @@ impl Worker {
         let method = request.method().clone();
         let path: Box<str> = request.uri().path().into();
         let answer = match read(request).await {
-            Ok(request) => issuer.answer(client.address, &request, now),
+            Ok(request) => {
+                let services = &self.app.services;
+                let memory = Memory {
+                    store: services.store.load_full(),
+                    unknown: Arc::clone(&services.unknown),
+                };
+                issuer.answer(client.address, &request, now, &memory).await
+            }
             Err((head, fault)) => issuer.refuse(&head, &fault),
         };
         let Answer {

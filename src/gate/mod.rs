@@ -222,14 +222,21 @@ fn begin(
         Judged::Preflight(route) => Ok(Begun::Answered(reply::preflight(exchange, &route))),
         Judged::Granted { route, grant, prefix } => {
             let granted = Granted::new(&route, &grant, prefix, gate.bench.now);
-            let answer = forward::forward(&granted.route, gate.pools, grant, head, body, client.address)?;
+            let answer = forward::forward(
+                &granted.route,
+                gate.pools,
+                grant,
+                head,
+                Some(body),
+                client.address,
+            )?;
             Ok(Begun::Asked(granted, answer))
         }
         Judged::Held(held) => Ok(Begun::Redeeming(Box::pin(redeem::redeem(
             gate.till(),
             *held,
             head,
-            body,
+            Some(body),
         )))),
     }
 }

@@ -29,6 +29,9 @@ mod no_cache;
 // Issuer and keys.
 mod issuer;
 mod keys;
+mod landing;
+mod nexudus_files;
+mod nexudus_issuer;
 
 // Origins.
 mod origin_folder;

@@ -169,13 +169,13 @@ fn parts(
         .as_ref()
         .map(|issuer| issuer.callers.clone())
         .unwrap_or_default();
-    let throttle = place
+    let lasting = place
         .kept
         .as_ref()
-        .map_or_else(Arc::default, |kept| Arc::clone(&kept.throttle));
+        .map_or_else(Arc::default, |kept| Arc::clone(&kept.lasting));
     let issuer = match issuer {
         Some(issuer) => Some(Arc::new(
-            Issuer::new(issuer.settings?).counting_on(Arc::clone(&throttle)),
+            Issuer::new(issuer.settings?).counting_on(Arc::clone(&lasting)),
         )),
         None => None,
     };
@@ -196,7 +196,7 @@ fn parts(
         routes: built.clone(),
         numbers,
         log_key: Arc::clone(&log_key),
-        throttle,
+        lasting,
         state: place.state.clone(),
         demo: file.demo,
     };

@@ -219,7 +219,8 @@ impl Gate {
         Setup::new(toml).start()
     }
 
-    fn running(&self) -> &Server {
+    /// The product itself.
+    pub(crate) fn running(&self) -> &Server {
         self.server.as_ref().expect("running")
     }
 
@@ -297,6 +298,11 @@ impl Gate {
     /// A connection to the gate.
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address())
+    }
+
+    /// A connection to the issuer.
+    pub(crate) fn connect_issuer(&self) -> Client {
+        Client::connect(self.issuer())
     }
 
     /// A GET over a connection of its own.
