@@ -535,7 +535,8 @@ fn with_opaque() -> Place {
     let place = Place::shipped();
     let text = fs::read_to_string(place.path("proxy.toml")).unwrap();
     let route = "\n[[route]]\nname = \"links\"\npath = \"/links\"\norigin = \"files\"\ncarriers = [{ query = \"t\" }]\n\
-        strip_prefix = true\n[route.scheme.opaque]\n";
+        strip_prefix = true\n[route.scheme.opaque]\n\
+        [landing]\nkeys = \"media\"\nissuer = \"mediagate\"\n";
     fs::write(place.path("proxy.toml"), text + route).unwrap();
     place
 }
@@ -697,6 +698,17 @@ fn tokens_for_one_use_and_opaque_ones_are_minted_without_a_server() {
         explained["unchecked"],
         serde_json::json!(["uses", "revocation", "binding"])
     );
+    let elsewhere = Place::shipped().run(&[
+        "token",
+        "mint",
+        "--path",
+        "/clip.mp4",
+        "--opaque",
+        "--purpose",
+        "login",
+    ]);
+    assert_eq!(elsewhere.code, 64);
+    assert!(elsewhere.err.contains("[landing]"), "{}", elsewhere.err);
     for arguments in [
         &["token", "mint", "--path", "/clip.mp4", "--uses", "2"][..],
         &["token", "mint", "--path", "/clip.mp4", "--uses", "0"],

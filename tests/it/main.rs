@@ -53,6 +53,7 @@ mod second_looks;
 mod slow;
 mod systemd;
 mod takeover;
+mod takeover_store;
 mod telemetry;
 mod tls;
 mod tls_clients;

@@ -239,13 +239,14 @@ fn parts(
 /// Whether some requests can't be answered without the store. Tokens that may be used once count where a route says
 /// something of them.
 fn needs_store(file: &raw::File) -> bool {
-    file.route.iter().any(|route| {
-        let opaque = route
-            .scheme
-            .as_ref()
-            .is_some_and(|scheme| scheme.opaque.is_some());
-        opaque || route.single_use.is_some()
-    })
+    file.landing.is_some()
+        || file.route.iter().any(|route| {
+            let opaque = route
+                .scheme
+                .as_ref()
+                .is_some_and(|scheme| scheme.opaque.is_some());
+            opaque || route.single_use.is_some()
+        })
 }
 
 fn max_entries(file: &raw::File, problems: &mut Problems) -> u64 {
