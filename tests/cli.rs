@@ -107,7 +107,7 @@ fn usage_errors_exit_64_and_help_exits_0() {
         &["token", "mint", "--path", "/a", "--route", "nobody"],
         &["token", "mint", "--path", "/a", "--method", "BREW"],
         &["token", "mint", "--path", "/a", "--media", "1"],
-        &["keys", "new", "--alg", "RS256"],
+        &["keys", "new", "--alg", "PS512"],
         &["explain", "--method", "GET"],
         &["explain", "--url", "/a", "--header", "no colon"],
         &["explain", "--url", "/a", "--client-ip", "nowhere"],
