@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub issuer: Option<Arc<Issuer>>,
     /// Dialects of the issuer that are mounted on the gate's listener.
     pub mounts: Vec<Mount>,
+    /// Whether some requests can't be answered without the memory of tokens.
+    pub needs_store: bool,
     /// Names tokens, clients and targets.
     pub names: Arc<LogKey>,
 }
@@ -187,6 +189,7 @@ impl Worker {
             pools: &self.pools,
             recorder: &self.recorder,
             store: store.as_ref(),
+            stores: &services.store,
             clock: &services.clock,
             names: &snapshot.names,
             unknown: &services.unknown,

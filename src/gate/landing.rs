@@ -196,8 +196,6 @@ impl Visit {
         let issued = redeem::recall(&till, &store, id, Purposes::LOGIN, self.client).await?;
         let claims = issued.claims;
         *known = Some(Arc::clone(&claims));
-        let now = till.clock.now();
-        judge(&claims, &store, self.client, now)?;
         // Known at once for most: whoever comes late costs no signature.
         if store
             .uses()
@@ -205,6 +203,8 @@ impl Visit {
         {
             return Err(spent());
         }
+        let now = till.clock.now();
+        judge(&claims, &store, self.client, now)?;
         if self.landing.interstitial && !self.pressed {
             return Ok(page::ask(&self.landing, claims.subject.as_deref()));
         }

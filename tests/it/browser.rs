@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::adapter::Known;
 use crate::support::program::{Running, run, sample_media};
 use crate::support::tls::Authority;
 use crate::support::{Client, Gate, NOW, Setup, Token, conf, wait};
@@ -422,4 +423,105 @@ fn the_browser_runs_no_script_of_a_delivered_page() {
         browser.run("return document.getElementById('p').innerText"),
         "before"
     );
+}
+
+/// A landing before a page that says where it is.
+fn portal(landing: &str) -> (TempDir, Gate) {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir_all(folder.path().join("en/invoices/download")).unwrap();
+    fs::write(
+        folder.path().join("en/invoices/download/42.html"),
+        "<!doctype html><title>Invoices</title><h1>Invoice 42</h1>",
+    )
+    .unwrap();
+    let gate = Gate::start(
+        conf::folder(folder.path())
+            + &conf::session_route("active_content = \"allow\"")
+            + &conf::landing(landing),
+    );
+    (folder, gate)
+}
+
+fn login_link(gate: &Gate) -> String {
+    let token = gate.running().remember(&Known {
+        subject: "Anna <anna@example.com>",
+        paths: &["/en/invoices/**"],
+        life: 60,
+        purposes: &["login"],
+        address: None,
+    });
+    url(
+        gate,
+        &format!("/en/user/login?server=true&t={token}&redirectUrl=%2Fen%2Finvoices%2Fdownload%2F42.html"),
+    )
+}
+
+const HEADING: &str = "return document.querySelector('h1').innerText";
+
+#[test]
+fn the_browser_signs_in_by_a_login_link_and_the_link_works_once() {
+    let (_folder, gate) = portal("");
+    let browser = Browser::start();
+    let link = login_link(&gate);
+    browser.open(&link);
+    assert_eq!(browser.run(HEADING), "Invoice 42");
+    let place = browser.run("return location.href + document.referrer");
+    assert_eq!(place, url(&gate, "/en/invoices/download/42.html"));
+    assert_eq!(browser.run("return document.cookie"), "", "not for scripts");
+    // Neither the back button nor the address again.
+    browser.open(&link);
+    assert_eq!(browser.run(HEADING), "This link no longer works");
+    assert!(browser.screenshot("login-link-used").len() > 3_000);
+    // The session goes on, until it is ended.
+    let page = url(&gate, "/en/invoices/download/42.html");
+    browser.open(&page);
+    assert_eq!(browser.run(HEADING), "Invoice 42");
+    browser.open(&url(&gate, "/logout"));
+    browser.open(&page);
+    assert_eq!(browser.run(HEADING), "This link is incomplete");
+}
+
+#[test]
+fn the_browser_presses_the_button_of_a_login_link() {
+    let (_folder, gate) = portal("interstitial = true");
+    let browser = Browser::start();
+    let link = login_link(&gate);
+    browser.open(&link);
+    assert_eq!(browser.run(HEADING), "Sign in");
+    let text = browser.run("return document.body.innerText");
+    assert!(
+        text.as_str().unwrap().contains("Anna <anna@example.com>"),
+        "{text}"
+    );
+    assert_eq!(
+        browser.run("return performance.getEntriesByType('resource').length"),
+        0,
+        "the page stands alone"
+    );
+    assert!(browser.screenshot("login-button").len() > 3_000);
+    // A page of another origin presses it in the visitor's name, in vain. `localhost` is another site than 127.0.0.1.
+    let elsewhere = crate::support::Origin::start();
+    elsewhere.on(
+        "/evil",
+        crate::support::Script::ok(
+            &[("Content-Type", "text/html")],
+            format!("<form method=post action='{link}'><button>x</button></form>"),
+        ),
+    );
+    browser.open(&format!("http://localhost:{}/evil", elsewhere.address().port()));
+    browser.run("document.querySelector('button').click()");
+    wait::until("the button of the other page", || {
+        let heading = browser.run("const h = document.querySelector('h1'); return h && h.innerText");
+        (heading == "This link belongs to another device").then_some(())
+    });
+    browser.open(&link);
+    browser.run("document.querySelector('button').click()");
+    wait::until("the page behind the button", || {
+        let heading = browser.run("const h = document.querySelector('h1'); return h && h.innerText");
+        (heading == "Invoice 42").then_some(())
+    });
+    let place = browser.run("return location.href");
+    assert_eq!(place, url(&gate, "/en/invoices/download/42.html"));
+    let referrer = browser.run("return document.referrer");
+    assert!(!referrer.as_str().unwrap().contains("t="), "{referrer}");
 }

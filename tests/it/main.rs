@@ -29,7 +29,9 @@ mod no_cache;
 // Issuer and keys.
 mod issuer;
 mod keys;
+mod landing;
 mod nexudus_bearer;
+mod nexudus_files;
 mod nexudus_issuer;
 
 // Origins.
@@ -47,10 +49,12 @@ mod http2;
 mod limits;
 mod memory;
 mod reload;
+mod revocation;
 mod second_looks;
 mod slow;
 mod systemd;
 mod takeover;
+mod takeover_store;
 mod telemetry;
 mod tls;
 mod tls_clients;

@@ -100,3 +100,18 @@ pub(crate) fn issuer(rules: &str) -> String {
 /// `media:read` opens everything for at most an hour, five minutes by default; only invoices and products by media id.
 pub(crate) const RULE: &str = "[[issuer.rule]]\nrequires = \"media:read\"\npaths = [\"/**\"]\nmax_ttl = \"1h\"\n\
      default_ttl = \"5m\"\nfolders = [\"invoice\", \"product\"]\n";
+
+/// `[landing]` with further keys; its sessions are signed with the media key.
+pub(crate) fn landing(more: &str) -> String {
+    format!("[landing]\nkeys = \"media\"\nissuer = \"{ISSUER}\"\n{more}\n")
+}
+
+/// `[[route]]` for everything that believes sessions, media tokens and opaque ones, and tells the origin whose they are.
+pub(crate) fn session_route(more: &str) -> String {
+    format!(
+        "[[route]]\nname = \"portal\"\npath = \"/\"\norigin = \"files\"\n\
+         carriers = [{{ query = \"t\" }}, {{ cookie = \"session\" }}]\nidentity_headers = {{ X-Media-Subject = \"sub\" }}\n{more}\n\
+         [route.scheme.jwt]\nkeys = \"media\"\nissuer = \"{ISSUER}\"\naudience = [\"{AUDIENCE}\", \"session\"]\n\
+         [route.scheme.opaque]\n"
+    )
+}

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
+use mediagate::server::control::orders::{Order, Withdrawal};
+use mediagate::server::control::wire::{Command, Message};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -217,7 +219,8 @@ impl Gate {
         Setup::new(toml).start()
     }
 
-    fn running(&self) -> &Server {
+    /// The product itself.
+    pub(crate) fn running(&self) -> &Server {
         self.server.as_ref().expect("running")
     }
 
@@ -259,6 +262,32 @@ impl Gate {
     /// The gate's own folder.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Withdraws tokens.
+    #[track_caller]
+    pub(crate) fn revoke(&self, withdrawal: Withdrawal) {
+        let answer = self.running().ask(&Command::Revoke(withdrawal));
+        assert_eq!(answer, Message::Withdrawn);
+    }
+
+    /// Issues an opaque token; its text.
+    #[track_caller]
+    pub(crate) fn issue(&self, order: Order) -> String {
+        match self.running().ask(&Command::Issue(order)) {
+            Message::Issued { token, .. } => token.0,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Lets go of the store, as for a takeover.
+    pub(crate) fn close_store(&self) {
+        self.running().close_store();
+    }
+
+    /// Opens it again.
+    pub(crate) fn open_store(&self) {
+        self.running().open_store();
     }
 
     /// Moves the clock.
