@@ -55,6 +55,7 @@ fn route(keys: &Arc<KeyRing>) -> Arc<Route> {
         number: 0,
         host: None,
         prefix: "".into(),
+        templates: Box::default(),
         carriers: Carriers::new(vec![Carrier::Query {
             names: Box::new(["t".into()]),
         }]),

@@ -26,6 +26,9 @@ pub enum BodyError {
     /// The origin's side broke.
     #[error(transparent)]
     Origin(#[from] crate::origin::OriginError),
+    /// Its token was withdrawn.
+    #[error("the token was withdrawn")]
+    Withdrawn,
 }
 
 impl From<String> for Body {

@@ -11,6 +11,9 @@ use crate::clock::UnixTime;
 /// Callers that are remembered at a time. More than that in one minute are refused, not forgotten: who is forgotten starts afresh.
 const MAX_CALLERS: usize = 65_536;
 
+/// Unknown tokens that one address may show in a minute before it is no longer looked, at whichever door.
+pub const UNKNOWN_PER_MINUTE: u32 = 60;
+
 /// The window of the limit, in microseconds.
 const WINDOW_MICROS: i64 = 60_000_000;
 

@@ -107,7 +107,7 @@ fn usage_errors_exit_64_and_help_exits_0() {
         &["token", "mint", "--path", "/a", "--route", "nobody"],
         &["token", "mint", "--path", "/a", "--method", "BREW"],
         &["token", "mint", "--path", "/a", "--media", "1"],
-        &["keys", "new", "--alg", "RS256"],
+        &["keys", "new", "--alg", "PS512"],
         &["explain", "--method", "GET"],
         &["explain", "--url", "/a", "--header", "no colon"],
         &["explain", "--url", "/a", "--client-ip", "nowhere"],
@@ -526,4 +526,205 @@ fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
         !String::from_utf8_lossy(&output.stderr).contains("panicked"),
         "{output:?}"
     );
+}
+
+// === withdraw, and tokens that need the store ===
+
+/// The shipped configuration with a second route for opaque tokens.
+fn with_opaque() -> Place {
+    let place = Place::shipped();
+    let text = fs::read_to_string(place.path("proxy.toml")).unwrap();
+    let route = "\n[[route]]\nname = \"links\"\npath = \"/links\"\norigin = \"files\"\ncarriers = [{ query = \"t\" }]\n\
+        strip_prefix = true\n[route.scheme.opaque]\n\
+        [landing]\nkeys = \"media\"\nissuer = \"mediagate\"\n";
+    fs::write(place.path("proxy.toml"), text + route).unwrap();
+    place
+}
+
+#[test]
+fn revoke_takes_one_thing_at_a_time() {
+    let place = Place::shipped();
+    let id = "0f".repeat(16);
+    for arguments in [
+        &["revoke"][..],
+        &["revoke", "--id", "0f"],
+        &["revoke", "--id", &id, "--key", "k"],
+        &["revoke", "--id", &id, "--before", "now"],
+        &["revoke", "--subject", "42", "--key", "k"],
+        &["revoke", "--subject", "42", "--before", "yesterday"],
+        &["revoke", "--jti", "5f"],
+        &["revoke", "--issuer", "https://a.example"],
+        &["revoke", "--id", &id, "--issuer", "https://a.example"],
+        &["revoke", "--token", &id, "--subject", "42"],
+    ] {
+        let ran = place.run(arguments);
+        assert_eq!(ran.code, 64, "{arguments:?}: {} {}", ran.out, ran.err);
+        assert!(ran.out.is_empty() && !ran.err.is_empty(), "{arguments:?}");
+    }
+    for (arguments, says) in [
+        (["revoke", "--token", "nothing"], "no token in that"),
+        (
+            ["revoke", "--token", "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"],
+            "names no issuer",
+        ),
+        (["revoke", "--key", ""], "no key has such a name"),
+    ] {
+        let ran = place.run(&arguments);
+        assert_eq!(ran.code, 1, "{arguments:?}: {} {}", ran.out, ran.err);
+        assert!(ran.err.contains(says), "{arguments:?}: {}", ran.err);
+    }
+    let wrong = Place::with("[server]\n");
+    assert_eq!(wrong.run(&["revoke", "--key", "k"]).code, 78);
+    let help = place.line(&["revoke", "--help"]);
+    for example in [
+        "--token",
+        "--id",
+        "--jti",
+        "--subject",
+        "--before",
+        "--key",
+        "standard input",
+    ] {
+        assert!(help.contains(example), "{example} is not in\n{help}");
+    }
+}
+
+#[test]
+fn revoke_says_in_one_line_what_was_withdrawn_and_names_one_token_the_same_in_every_way() {
+    let place = with_opaque();
+    let link = place.line(&["token", "mint", "--path", "/clip.mp4"]);
+    let named = place.line(&["revoke", "--token", &link]);
+    let words: Vec<&str> = named.split_whitespace().collect();
+    assert_eq!(words[..2], ["withdrawn:", "token"]);
+    let id = words[2].trim_end_matches(',');
+    // One of our own keys signed it, so that its end is believed.
+    assert!(id.len() == 32 && named.contains("which expires at 20"), "{named}");
+    let token = link.rsplit("?t=").next().unwrap();
+    assert_eq!(
+        place
+            .feed(&["revoke", "--token", "-"], &format!("{token}\n"))
+            .out
+            .trim_end(),
+        named
+    );
+    let (_, claims) = opened(token);
+    let (jti, issuer) = (claims["jti"].as_str().unwrap(), claims["iss"].as_str().unwrap());
+    for arguments in [
+        &["revoke", "--id", id][..],
+        &["revoke", "--jti", jti, "--issuer", issuer],
+    ] {
+        assert_eq!(place.line(arguments), format!("withdrawn: token {id}, for good"));
+    }
+    // Somebody else's text with that name and an early end must not have it forgotten early.
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.AAAA");
+    assert_eq!(
+        place.line(&["revoke", "--token", &forged]),
+        format!("withdrawn: token {id}, for good")
+    );
+    assert_eq!(
+        place.line(&["revoke", "--subject", "42", "--before", "1767225600"]),
+        "withdrawn: the tokens of subject \"42\" from before 2026-01-01T00:00:00.000Z"
+    );
+    assert_eq!(
+        place.line(&["revoke", "--key", "k1"]),
+        "withdrawn: the tokens of key \"k1\""
+    );
+    let now = place.line(&["revoke", "--subject", "42"]);
+    assert!(now.contains("from before 20"), "{now}");
+    // An opaque one goes by its own text.
+    let link = place.line(&["token", "mint", "--path", "/links/clip.mp4", "--opaque"]);
+    assert!(
+        place
+            .line(&["revoke", "--token", &link])
+            .starts_with("withdrawn: token ")
+    );
+}
+
+/// Header and claims of a JWT.
+fn opened(token: &str) -> (Value, Value) {
+    use base64::Engine;
+    let mut parts = token.split('.').map(|part| {
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+            .decode(part)
+            .unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    });
+    (parts.next().unwrap(), parts.next().unwrap())
+}
+
+#[test]
+fn tokens_for_one_use_and_opaque_ones_are_minted_without_a_server() {
+    let place = with_opaque();
+    let once = place.line(&["token", "mint", "--path", "/clip.mp4", "--uses", "1", "--raw"]);
+    assert_eq!(opened(&once).1["uses"], 1);
+    let mint = |more: &[&str]| {
+        let mut arguments = vec![
+            "token",
+            "mint",
+            "--path",
+            "/links/clip.mp4",
+            "--opaque",
+            "--sub",
+            "42",
+        ];
+        arguments.extend(more);
+        place.line(&arguments)
+    };
+    let is_handle = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let link = mint(&["--uses", "1"]);
+    let (path, handle) = link.split_once("/links/clip.mp4?t=").unwrap();
+    assert!(path.starts_with("http://") && is_handle(handle), "{link}");
+    let login = mint(&["--purpose", "login"]);
+    let (_, rest) = login.split_once("/login?t=").unwrap();
+    let (handle, rest) = rest.split_once('&').unwrap();
+    assert!(is_handle(handle), "{login}");
+    assert_eq!(rest, "redirectUrl=%2Flinks%2Fclip%2Emp4");
+    assert!(is_handle(&mint(&[
+        "--purpose",
+        "exchange",
+        "--exchange-ttl",
+        "5m"
+    ])));
+    assert!(is_handle(&mint(&["--raw"])));
+    let inspected = place.line(&["token", "inspect", &link]);
+    assert!(inspected.starts_with("opaque: ") && inspected.contains("the store knows what it says"));
+    // `explain` touches no store, and says so.
+    let explained = place.explain(&link, &[]);
+    assert_eq!(explained["decision"], "deny");
+    assert_eq!(explained["code"], "needs_store");
+    assert_eq!(explained["scheme"], "opaque");
+    assert_eq!(
+        explained["unchecked"],
+        serde_json::json!(["uses", "revocation", "binding"])
+    );
+    let elsewhere = Place::shipped().run(&[
+        "token",
+        "mint",
+        "--path",
+        "/clip.mp4",
+        "--opaque",
+        "--purpose",
+        "login",
+    ]);
+    assert_eq!(elsewhere.code, 64);
+    assert!(elsewhere.err.contains("[landing]"), "{}", elsewhere.err);
+    for arguments in [
+        &["token", "mint", "--path", "/clip.mp4", "--uses", "2"][..],
+        &["token", "mint", "--path", "/clip.mp4", "--uses", "0"],
+        &["token", "mint", "--path", "/clip.mp4", "--opaque"],
+        &["token", "mint", "--path", "/links/clip.mp4", "--purpose", "login"],
+        &[
+            "token",
+            "mint",
+            "--path",
+            "/links/clip.mp4",
+            "--opaque",
+            "--purpose",
+            "nothing",
+        ],
+    ] {
+        let ran = place.run(arguments);
+        assert_eq!(ran.code, 64, "{arguments:?}: {} {}", ran.out, ran.err);
+    }
 }

@@ -23,7 +23,7 @@ use crate::gate::route::Router;
 use crate::gate::verify::TokenCache;
 use crate::gate::{self, Bench, Client, Gate};
 use crate::issuer::refusal::IssueRefusal;
-use crate::issuer::{Answer, DialectName, Issuer, MAX_BODY_BYTES};
+use crate::issuer::{Answer, DialectName, Issuer, MAX_BODY_BYTES, Memory};
 use crate::origin::{OriginStats, Pools};
 use crate::store::Store;
 use crate::telemetry::access::{AccessLog, End, Line};
@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub issuer: Option<Arc<Issuer>>,
     /// Dialects of the issuer that are mounted on the gate's listener.
     pub mounts: Vec<Mount>,
+    /// Whether some requests can't be answered without the memory of tokens.
+    pub needs_store: bool,
     /// Names tokens, clients and targets.
     pub names: Arc<LogKey>,
 }
@@ -187,6 +189,7 @@ impl Worker {
             pools: &self.pools,
             recorder: &self.recorder,
             store: store.as_ref(),
+            stores: &services.store,
             clock: &services.clock,
             names: &snapshot.names,
             unknown: &services.unknown,
@@ -220,7 +223,14 @@ impl Worker {
         let method = request.method().clone();
         let path: Box<str> = request.uri().path().into();
         let answer = match read(request).await {
-            Ok(request) => issuer.answer(client.address, &request, now),
+            Ok(request) => {
+                let services = &self.app.services;
+                let memory = Memory {
+                    store: services.store.load_full(),
+                    unknown: Arc::clone(&services.unknown),
+                };
+                issuer.answer(client.address, &request, now, &memory).await
+            }
             Err((head, fault)) => issuer.refuse(&head, &fault),
         };
         let Answer {

@@ -23,7 +23,7 @@ pub(super) struct Flags {
 enum Command {
     /// Print a new private JWK set with one key
     New {
-        /// HS256, ES256 or EdDSA.
+        /// HS256, RS256, ES256 or EdDSA.
         #[arg(long, default_value = "EdDSA")]
         alg: String,
     },

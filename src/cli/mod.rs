@@ -85,7 +85,9 @@ enum Command {
     /// Say why a link works or does not, through the very phases of the gate
     ///
     /// One request from flags, or JSON lines {"method","url","headers":{},"client_ip","now"} on standard input; one JSON line
-    /// each on standard output. Asks neither the origin nor a store, and says so in "unchecked".
+    /// each on standard output. Asks neither the origin nor the store, and names what that leaves open in "unchecked":
+    /// "uses" (was it used already, and may this client go on?), "revocation" (was it withdrawn?), "binding" (was it given
+    /// to another client?). What an opaque token says is in the store alone: it is denied with "needs_store".
     ///
     ///   mediagate explain --url 'http://127.0.0.1:8080/clip.mp4?t=eyJ…'
     ///   mediagate explain --url '…' --now 1767225600 --client-ip 203.0.113.7 --header 'Range: bytes=0-'

@@ -32,9 +32,9 @@ pub(super) struct Flags {
     /// All tokens of a subject that were issued before a moment, and those that don't say when they were.
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
-    /// The moment: RFC 3339, seconds since 1970, or `now`. Later ones of the subject work.
-    #[arg(long, value_name = "TIME", requires = "subject", default_value = "now", value_parser = moment)]
-    before: UnixTime,
+    /// The moment: RFC 3339, seconds since 1970, or `now`, which is the default. Later ones of the subject work.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    before: Option<UnixTime>,
     /// All tokens that a key signed, by its name (`kid`), for good. It does not take the key out of its set.
     #[arg(long, value_name = "KID")]
     key: Option<String>,
@@ -81,6 +81,13 @@ fn withdrawal(loaded: &Loaded, flags: &Flags) -> Result<Withdrawal, Failed> {
         before,
         key,
     } = flags;
+    // The parser lets them pass beside another of the group.
+    if before.is_some() && subject.is_none() {
+        return Err(Failed::Usage("--before goes with --subject".into()));
+    }
+    if issuer.is_some() && jti.is_none() {
+        return Err(Failed::Usage("--issuer goes with --jti".into()));
+    }
     if let Some(id) = id {
         return Ok(one(*id, None));
     }
@@ -90,7 +97,7 @@ fn withdrawal(loaded: &Loaded, flags: &Flags) -> Result<Withdrawal, Failed> {
     if let Some(subject) = subject {
         return Ok(Withdrawal::Subject {
             subject: subject.clone(),
-            before: before.millis(),
+            before: before.unwrap_or_else(|| Clock::system().now()).millis(),
         });
     }
     if let Some(kid) = key {

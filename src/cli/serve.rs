@@ -218,24 +218,38 @@ impl Serving {
 
     /// On SIGTERM. A second signal ends it at once.
     async fn drain(self, ending: &mut Ending) {
-        let mut running = self.running;
+        let Self {
+            mut running,
+            control,
+            desk,
+            state,
+            lock,
+            ..
+        } = self;
         self.manager.stopping();
         tracing::info!("draining");
-        control::remove(&self.state);
-        drop((self.control, self.reloader, self.handovers));
-        self.desk.close();
+        drop((self.reloader, self.handovers));
+        desk.close();
         running.unready();
-        let (delay, _) = running.drain_times();
+        let end = async {
+            let (delay, _) = running.drain_times();
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = ending.next() => return,
+            }
+            running.drain();
+            bodies(&running, ending).await;
+        };
+        // As long as bodies run, their tokens can be withdrawn.
         tokio::select! {
-            () = tokio::time::sleep(delay) => {}
-            () = ending.next() => return,
+            () = control.serve(&desk) => {}
+            () = end => {}
         }
-        running.drain();
-        bodies(&running, ending).await;
-        running.close_store();
+        control::remove(&state);
+        // Writes what is still to be written.
         drop(running);
         // Only now may another process write there.
-        drop(self.lock);
+        drop(lock);
     }
 }
 

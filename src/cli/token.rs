@@ -53,8 +53,8 @@ pub(super) struct MintFlags {
     /// How often it may be used: 1 is the one number that there is. Without it, until it expires.
     #[arg(long, value_name = "1", value_parser = clap::value_parser!(u8).range(1..=1))]
     uses: Option<u8>,
-    /// 32 random digits in the place of a signed token, for a route with [route.scheme.opaque]. What it says is put into
-    /// the store, by the running server where there is one.
+    /// 32 random digits in the place of a signed token, for a route with [route.scheme.opaque], or for the landing. What
+    /// it says is put into the store, by the running server where there is one.
     #[arg(long)]
     opaque: bool,
     /// What an opaque token is good for; may be given several times, and any of them spends it.
@@ -135,34 +135,47 @@ pub(super) fn mint(loaded: &Loaded, flags: &MintFlags) -> Result<(), Failed> {
     if flags.uses.is_some() {
         claims.uses = Uses::Once;
     }
-    if flags.opaque {
-        let token = opaque(loaded, policy, claims, flags)?;
-        return print(flags, policy, &path, &token);
-    }
-    let token = signed(loaded, policy, claims, flags.ttl)?.text;
-    print(flags, policy, &path, &token)
-}
-
-/// The token, or what to do with it.
-fn print(flags: &MintFlags, policy: &Policy, path: &str, token: &str) -> Result<(), Failed> {
-    let first = flags.purposes.first().filter(|_| flags.opaque);
-    match first {
-        _ if flags.raw => say!("{token}"),
+    let link: &dyn Fn(&str) -> Result<String, Failed> = match flags.purposes.first() {
         // Nothing opens with it: it is sent to the exchange.
-        Some(PurposeName::Exchange) => say!("{token}"),
-        Some(PurposeName::Login) => {
-            let after = utf8_percent_encode(path, NON_ALPHANUMERIC);
-            say!("{}/login?t={token}&redirectUrl={after}", base(policy));
-        }
-        Some(PurposeName::File) | None => say!("{}", link(policy, flags.carrier, path, token)?),
+        Some(PurposeName::Exchange) => &|token| Ok(token.to_owned()),
+        Some(PurposeName::Login) => &|token| login_link(loaded, policy, &path, token),
+        Some(PurposeName::File) | None => &|token| link(policy, flags.carrier, &path, token),
+    };
+    // Tried before anything is made: what was issued can't be taken back.
+    link("")?;
+    let token = if flags.opaque {
+        opaque(loaded, policy, claims, flags)?
+    } else {
+        signed(loaded, policy, claims, flags.ttl)?.text
+    };
+    if flags.raw {
+        say!("{token}");
+    } else {
+        say!("{}", link(&token)?);
     }
     Ok(())
+}
+
+/// A link to the landing, which leads on to the path.
+fn login_link(loaded: &Loaded, policy: &Policy, path: &str, token: &str) -> Result<String, Failed> {
+    let landing = loaded.snapshot.landing.as_ref();
+    let landing =
+        landing.ok_or_else(|| Failed::Usage("there is no [landing] that login links lead to".into()))?;
+    let place = landing
+        .paths
+        .first()
+        .map_or_else(String::new, |place| place.path("en"));
+    let after = utf8_percent_encode(path, NON_ALPHANUMERIC);
+    let base = base(policy);
+    let (query, redirect) = (&landing.query, &landing.redirect_query);
+    Ok(format!("{base}{place}?{query}={token}&{redirect}={after}"))
 }
 
 /// An opaque token, which the store knows by now.
 fn opaque(loaded: &Loaded, policy: &Policy, mut claims: Claims, flags: &MintFlags) -> Result<String, Failed> {
     let is_opaque = |scheme: &Scheme| matches!(scheme, Scheme::Opaque(_));
-    if !policy.route.schemes.iter().any(is_opaque) {
+    let opens_files = flags.purposes.contains(&PurposeName::File);
+    if opens_files && !policy.route.schemes.iter().any(is_opaque) {
         let name = &policy.route.name;
         return Err(Failed::Usage(format!(
             "route {name:?} takes no opaque tokens: it has no [route.scheme.opaque]"

@@ -83,11 +83,12 @@ impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let route = &self.route;
         let host = route.host.as_deref().unwrap_or("any host");
-        let prefix = if route.prefix.is_empty() {
-            "/"
-        } else {
-            &route.prefix
+        let paths: Vec<String> = match (&*route.templates, &*route.prefix) {
+            ([], "") => vec!["/".to_owned()],
+            ([], prefix) => vec![prefix.to_owned()],
+            (templates, _) => templates.iter().map(ToString::to_string).collect(),
         };
+        let prefix = paths.join(" or ");
         writeln!(f, "route {}: {host}, {prefix}", route.name)?;
         let carriers: Vec<String> = route
             .carriers

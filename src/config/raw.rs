@@ -14,6 +14,7 @@ use super::values::{Encoding, Size, Texts};
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
 use crate::issuer::DialectName;
 use crate::server::settings::AddressHeader;
+use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
 
 table! {
@@ -171,7 +172,7 @@ table! {
     pub struct Keys {
         /// A file that holds a JWK set, or one key in PEM.
         optional file: PathBuf,
-        /// With `file`: make a key of this algorithm (HS256, ES256, EdDSA) where the file does not exist.
+        /// With `file`: make a key of this algorithm (HS256, RS256, ES256, EdDSA) where the file does not exist.
         optional generate: Algorithm,
         /// With a PEM `file`: the algorithm of its key.
         optional alg: Algorithm,
@@ -465,6 +466,10 @@ table! {
         optional native: NativeDialect,
         /// `POST /media/{id}/download-token`.
         optional fynn: FynnDialect,
+        /// `GET /api/auth/media/customer`.
+        optional nexudus_media: NexudusMedia,
+        /// `POST /api/sys/users/token/refresh`.
+        optional nexudus_token: NexudusToken,
         /// Browser origins that may call.
         default("[]") cors_origins: Vec<At<String>>,
     }
@@ -493,6 +498,12 @@ table! {
         default("false") own_media_only: bool,
         /// May name another subject.
         default("false") any_subject: bool,
+        /// 1: its tokens may be used once; any number of times where absent.
+        optional uses: u32,
+        /// What its one-time tokens are good for: `login`, `file`, `exchange`.
+        default("['login', 'file']") purposes: Vec<At<Purposes>>,
+        /// The longest life of a bearer that a one-time token is exchanged for.
+        default("'24h'") max_exchange: Duration,
     }
 }
 
@@ -521,5 +532,33 @@ table! {
         required media: String,
         /// How long the tokens live; one minute in the original.
         default("'1m'") ttl: Duration,
+    }
+}
+
+table! {
+    /// `[issuer.nexudus_media]`.
+    pub struct NexudusMedia {
+        /// The key set that signs; an RS256 key in the original.
+        required keys: String,
+        /// `iss`.
+        required issuer: String,
+        /// `aud`.
+        required audience: String,
+        /// How long the tokens live; one minute in the original.
+        default("'1m'") ttl: Duration,
+        /// The status for who asks too often: 409, as the original, or 429.
+        default("409") limit_status: u16,
+    }
+}
+
+table! {
+    /// `[issuer.nexudus_token]`.
+    pub struct NexudusToken {
+        /// How long the tokens may wait for their use.
+        default("'1m'") ttl: Duration,
+        /// Whether GET asks for one, too.
+        default("false") allow_get: bool,
+        /// The status for who asks too often: 409, as the original, or 429.
+        default("409") limit_status: u16,
     }
 }

@@ -13,11 +13,11 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use super::{ConfigErrors, Loaded};
 use crate::gate::route::Route;
+use crate::issuer::Lasting;
 use crate::keysource::KeySourceStats;
 use crate::origin::Origin;
 use crate::server::settings::{ClientAddressRule, Listeners, ServerSettings};
 use crate::telemetry::settings::LogSettings;
-use crate::throttle::Throttle;
 use crate::token::keys::{KeyRing, LogKey};
 
 /// SHA-256 of a content.
@@ -43,8 +43,8 @@ pub(super) struct Inheritance {
     pub(super) numbers: Numbers,
     /// Names tokens for the logs.
     pub(super) log_key: Arc<LogKey>,
-    /// What callers of the issuer had.
-    pub(super) throttle: Arc<Throttle>,
+    /// What the issuer counted, and where it works.
+    pub(super) lasting: Arc<Lasting>,
     /// The state folder that is locked.
     pub(super) state: PathBuf,
     /// Whether it is a demo.

@@ -138,7 +138,7 @@ fn each_rule_has_its_error() {
         (changed("https://media.example.com", "https://media.example.com/x"), "server.public_url", "path"),
         (changed("[admin]", "max_head = \"1KiB\"\n[admin]"), "server.max_head", "out of range"),
         (changed("[admin]", "client_address = { header = \"X-Forwarded-For\", trusted = [\"0.0.0.0/0\"] }\n[admin]"), "server.client_address.trusted", "everybody"),
-        (changed("generate = \"HS256\"", "generate = \"RS256\""), "keys.media.generate", "not made"),
+        (changed("generate = \"HS256\"", "generate = \"RS384\""), "keys.media.generate", "not made"),
         (changed("generate = \"HS256\"", ""), "keys.media.file", "can't be read"),
         (changed("generate = \"HS256\"", "jwks = \"https://h/\""), "keys.media", "together"),
         (more("[keys.far]\njwks = \"http://id.example.com/jwks\""), "keys.far.jwks", "https"),

@@ -15,6 +15,7 @@ use super::read::{Read, text, wrong_type};
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
 use crate::issuer::DialectName;
 use crate::server::settings::AddressHeader;
+use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
 
 /// What is wrong, and a hint.
@@ -141,7 +142,13 @@ texts! {
         ("error", Self::ERROR), ("warn", Self::WARN), ("info", Self::INFO), ("debug", Self::DEBUG),
     ]);
     DialectStatus, "word", |text| word(text, "dialect", &[("native", Self::Native), ("fynn", Self::Fynn)]);
-    DialectName, "word", |text| word(text, "dialect", &[("native", Self::Native), ("fynn", Self::Fynn)]);
+    DialectName, "word", |text| {
+        let names: Vec<(&str, Self)> = Self::ALL.iter().map(|name| (name.as_str(), *name)).collect();
+        word(text, "dialect", &names)
+    };
+    Purposes, "word", |text| word(text, "purpose", &[
+        ("login", Self::LOGIN), ("file", Self::FILE), ("exchange", Self::EXCHANGE),
+    ]);
     ActiveContent, "word", |text| word(text, "rule for active content", &[
         ("sandbox", Self::Sandbox), ("attachment", Self::Attachment), ("allow", Self::Allow),
     ]);

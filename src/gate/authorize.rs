@@ -180,10 +180,11 @@ fn in_time(standing: Standing) -> Result<(), Stop> {
 
 fn check_scope(route: &Route, claims: &Claims, asked: &Asked<'_>) -> Result<(), Stop> {
     let denied = |detail| Err(Stop::refused(Code::ScopeDenied, detail));
+    // A variable of the route's own path is no media id, whatever it is called.
     let media = asked
         .variables
         .iter()
-        .find(|(name, _)| &**name == "id")
+        .find(|(name, _)| &**name == "id" && route.templates.is_empty())
         .map(|(_, value)| &**value);
     let own = claims
         .scope

@@ -55,7 +55,7 @@ pub fn forward(
     pools: &Pools,
     grant: Grant,
     head: Parts,
-    body: Incoming,
+    body: Option<Incoming>,
     client: IpAddr,
 ) -> Result<Fetch, Stop> {
     let Parts {
@@ -63,9 +63,9 @@ pub fn forward(
         headers: client_headers,
         ..
     } = head;
-    let upload = match upload(route, &method, &client_headers, &body)? {
-        HasBody::No => Upload::None,
-        HasBody::Yes => Upload::client(body, route.max_upload),
+    let upload = match upload(route, &method, &client_headers, body)? {
+        None => Upload::None,
+        Some(body) => Upload::client(body, route.max_upload),
     };
     let once = grant.is_once();
     let (target, identity) = grant.into_request();
@@ -87,12 +87,13 @@ pub fn forward(
     Ok(route.origin.fetch(pools, request))
 }
 
-enum HasBody {
-    No,
-    Yes,
-}
-
-fn upload(route: &Route, method: &Method, headers: &HeaderMap, body: &Incoming) -> Result<HasBody, Stop> {
+/// The body that goes to the origin, where there is one.
+fn upload(
+    route: &Route,
+    method: &Method,
+    headers: &HeaderMap,
+    body: Option<Incoming>,
+) -> Result<Option<Incoming>, Stop> {
     // Without it a part would be stored as the whole (RFC 9110 §14.5).
     if headers.contains_key(header::CONTENT_RANGE) {
         return Err(Stop::refused(
@@ -100,16 +101,17 @@ fn upload(route: &Route, method: &Method, headers: &HeaderMap, body: &Incoming) 
             "parts of a file can't be uploaded",
         ));
     }
-    if matches!(*method, Method::GET | Method::HEAD) || body.is_end_stream() {
-        return Ok(HasBody::No);
-    }
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let Some(body) = body.filter(|body| !reads && !body.is_end_stream()) else {
+        return Ok(None);
+    };
     if body.size_hint().lower() > route.max_upload {
         return Err(Stop::refused(
             Code::TooLarge,
             "the upload is larger than the route allows",
         ));
     }
-    Ok(HasBody::Yes)
+    Ok(Some(body))
 }
 
 /// The headers of the origin's request.

@@ -50,9 +50,10 @@ pub fn locate<'r>(
     })?;
     exchange.path = Some(found.target.path().into());
     // The router looked at raw segments; what will be fetched has to lie under the same prefix.
-    if !below(found.target.path(), &route.prefix) {
+    let Some(mut variables) = route.variables(found.target.path()) else {
         return Err(Stop::refused(Code::BadPath, "the path leaves its route"));
-    }
+    };
+    variables.extend(found.variables);
     if found.prefix.is_some() && has_marker(route, found.target.path()) {
         return Err(Stop::refused(
             Code::BadRequest,
@@ -77,7 +78,7 @@ pub fn locate<'r>(
         },
         alternatives: found.alternatives,
         target: found.target,
-        variables: found.variables,
+        variables,
         prefix: found.prefix.map(|prefix| prefix.into_owned().into()),
     })
 }

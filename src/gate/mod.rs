@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use arc_swap::ArcSwapOption;
 use http::request::Parts;
 use http::{Method, Response, header};
 use hyper::body::Incoming;
@@ -31,6 +32,7 @@ pub mod session;
 mod session_cookie;
 mod unattended;
 pub mod verify;
+mod withdrawal;
 
 use authorize::{Asked, Authorized, Grant};
 use exchange::{CrossOrigin, Exchange};
@@ -61,6 +63,8 @@ pub struct Gate<'g> {
     pub recorder: &'g Arc<Recorder>,
     /// The memory of tokens; none while another process has it.
     pub store: Option<&'g Arc<Store>>,
+    /// Where it is, for bodies that outlive it.
+    pub stores: &'g Arc<ArcSwapOption<Store>>,
     /// The time, for what is judged after a wait.
     pub clock: &'g Clock,
     /// Names clients and targets in sessions.
@@ -111,6 +115,7 @@ pub fn handle(gate: &Gate<'_>, client: Client, head: Parts, body: Incoming) -> H
     let exchange = Exchange::start(gate.bench.now, client.address, &head.method, &head.headers);
     let mut running = Running::new(gate.recorder, exchange);
     let begun = begin(gate, client, head, body, running.exchange());
+    running.watch(gate.stores);
     match begun {
         Ok(Begun::Answered(response)) => Handling::Done(Some(conclude(running, Ok(response)))),
         Ok(Begun::Asked(granted, answer)) => Handling::Waiting {
@@ -217,14 +222,21 @@ fn begin(
         Judged::Preflight(route) => Ok(Begun::Answered(reply::preflight(exchange, &route))),
         Judged::Granted { route, grant, prefix } => {
             let granted = Granted::new(&route, &grant, prefix, gate.bench.now);
-            let answer = forward::forward(&granted.route, gate.pools, grant, head, body, client.address)?;
+            let answer = forward::forward(
+                &granted.route,
+                gate.pools,
+                grant,
+                head,
+                Some(body),
+                client.address,
+            )?;
             Ok(Begun::Asked(granted, answer))
         }
         Judged::Held(held) => Ok(Begun::Redeeming(Box::pin(redeem::redeem(
             gate.till(),
             *held,
             head,
-            body,
+            Some(body),
         )))),
     }
 }

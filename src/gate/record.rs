@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -13,7 +14,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use super::counting::Counting;
 use super::exchange::Exchange;
 use super::refusal::{Code, Stop};
+use super::withdrawal::Watch;
 use crate::body::{Body, BodyError};
+use crate::store::Store;
 use crate::telemetry::access::{End, Line, Lines};
 use crate::telemetry::metrics::Counters;
 
@@ -67,6 +70,17 @@ struct Record {
     end: End,
     /// Of a session's file.
     counting: Option<Counting>,
+    /// Of a body that ends with its token.
+    watch: Option<Box<Watch>>,
+}
+
+impl Record {
+    fn is_withdrawn(&mut self) -> bool {
+        match (&mut self.watch, &self.exchange.claims) {
+            (Some(watch), Some(claims)) => watch.finds(claims),
+            _ => false,
+        }
+    }
 }
 
 /// The status in the record of a request whose client left before there was an answer (nginx's habit).
@@ -93,6 +107,7 @@ impl Running {
                 bytes: 0,
                 end: End::CutByClient,
                 counting: None,
+                watch: None,
             })),
         }
     }
@@ -113,11 +128,28 @@ impl Running {
         }
     }
 
+    /// Cuts the body where its token is withdrawn meanwhile, if its route wants that.
+    pub(super) fn watch(&mut self, stores: &Arc<ArcSwapOption<Store>>) {
+        if let Some(record) = &mut self.record
+            && record
+                .exchange
+                .route
+                .as_ref()
+                .is_some_and(|route| route.cut_revoked)
+        {
+            record.watch = Some(Box::new(Watch::new(stores)));
+        }
+    }
+
     /// Puts the guard around the answer's body.
     pub fn finish(mut self, outcome: Outcome, response: Response<Body>) -> Response<Recorded> {
         let mut record = self.record.take().expect("the record leaves only here");
         record.head = record.exchange.watch.elapsed();
         record.outcome = outcome;
+        if outcome.code.is_some() {
+            // What says that a token is withdrawn does not end with it.
+            record.watch = None;
+        }
         record.status = response.status().as_u16();
         response.map(|body| {
             // Until its end was seen, a body counts as cut by the client: that is what a drop without more means.
@@ -162,7 +194,10 @@ impl HttpBody for Recorded {
         if let Some(counting) = this.record.as_mut().and_then(|record| record.counting.as_mut()) {
             counting.next();
         }
-        let mut polled = Pin::new(&mut this.body).poll_frame(cx);
+        let mut polled = match this.record.as_mut().is_some_and(|record| record.is_withdrawn()) {
+            true => Poll::Ready(Some(Err(BodyError::Withdrawn))),
+            false => Pin::new(&mut this.body).poll_frame(cx),
+        };
         let unwritten = std::mem::replace(&mut this.unwritten, matches!(polled, Poll::Ready(Some(Ok(_)))));
         let Some(record) = &mut this.record else {
             return polled;
@@ -183,6 +218,10 @@ impl HttpBody for Recorded {
                     }
                 }
             }
+            Poll::Ready(Some(Err(BodyError::Withdrawn))) => {
+                record.end = End::CutByGate;
+                record.outcome.detail = "the token was withdrawn";
+            }
             Poll::Ready(Some(Err(error))) => {
                 record.end = End::CutByOrigin;
                 record.outcome.detail = "the origin's body broke off";
@@ -194,7 +233,11 @@ impl HttpBody for Recorded {
                 );
             }
             Poll::Ready(None) => record.end = End::Complete,
-            Poll::Pending => {}
+            Poll::Pending => {
+                if let Some(watch) = &mut record.watch {
+                    watch.wait(cx);
+                }
+            }
         }
         if unwritten && matches!(polled, Poll::Ready(Some(Err(_)))) {
             // With the error hyper drops what it has not written: so it comes one turn later.

@@ -123,7 +123,7 @@ impl From<StoreError> for Stop {
 }
 
 /// Redeems the token of a request.
-pub async fn redeem(till: Till, held: Held, head: Parts, body: Incoming) -> Redeemed {
+pub async fn redeem(till: Till, held: Held, head: Parts, body: Option<Incoming>) -> Redeemed {
     let mut claims = None;
     let result = pass(till, held, head, body, &mut claims).await;
     Redeemed { claims, result }
@@ -133,7 +133,7 @@ async fn pass(
     till: Till,
     held: Held,
     head: Parts,
-    body: Incoming,
+    body: Option<Incoming>,
     known: &mut Option<Arc<Claims>>,
 ) -> Result<Delivery, Stop> {
     let store = till.store.clone().ok_or(StoreError::Closed)?;
@@ -245,7 +245,7 @@ struct Redemption {
 }
 
 impl Redemption {
-    async fn run(self, mut once: Once, mut head: Parts, body: Incoming) -> Result<Delivery, Stop> {
+    async fn run(self, mut once: Once, mut head: Parts, body: Option<Incoming>) -> Result<Delivery, Stop> {
         if unattended::is(&head.headers) {
             return Err(Stop::refused(
                 Code::Prefetch,
@@ -286,7 +286,7 @@ impl Redemption {
     }
 
     /// The origin's answer as it is.
-    async fn deliver(self, grant: Grant, head: Parts, body: Incoming) -> Result<Delivery, Stop> {
+    async fn deliver(self, grant: Grant, head: Parts, body: Option<Incoming>) -> Result<Delivery, Stop> {
         let granted = Granted::new(&self.route, &grant, self.prefix, self.till.clock.now());
         let answer = forward::forward(&self.route, &self.till.pools, grant, head, body, self.client)?.await?;
         Ok(Delivery::File {
@@ -297,7 +297,7 @@ impl Redemption {
     }
 
     /// The origin's answer as a part of the session.
-    async fn join(self, grant: Grant, head: Parts, body: Incoming) -> Result<Delivery, Stop> {
+    async fn join(self, grant: Grant, head: Parts, body: Option<Incoming>) -> Result<Delivery, Stop> {
         let id = grant.claims().token_id;
         let reads = head.method == Method::GET;
         let (store, clock, names) = (
@@ -336,7 +336,7 @@ impl Redemption {
         visitor: Visitor,
         cookie: SessionCookie,
         head: Parts,
-        body: Incoming,
+        body: Option<Incoming>,
     ) -> Result<Delivery, Stop> {
         let (answer, answered) = oneshot::channel();
         tokio::spawn(async move {
@@ -355,7 +355,7 @@ impl Redemption {
         visitor: Visitor,
         cookie: SessionCookie,
         head: Parts,
-        body: Incoming,
+        body: Option<Incoming>,
         client: &oneshot::Sender<Result<Delivery, Stop>>,
     ) -> Result<Delivery, Stop> {
         let claims = Arc::clone(grant.claims());
@@ -453,3 +453,6 @@ fn overloaded() -> Stop {
         retry_after: Some(Duration::from_secs(1)),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -376,6 +376,10 @@ pub fn refuse(exchange: &Exchange, stop: &Stop) -> Response<Body> {
         // Two readings of one message: nothing that follows it can be trusted to be a request (RFC 9112 §11.2).
         headers.insert(header::CONNECTION, CLOSE);
     }
+    if code == Code::StoreUnavailable {
+        // Another process may have the store by now: it takes the next connection, never this one.
+        headers.insert(header::CONNECTION, CLOSE);
+    }
     if let Some(kind) = kind {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         if exchange.reader == Reader::Person {

@@ -12,10 +12,14 @@ use percent_encoding::percent_decode_str;
 use super::refusal::Code;
 use crate::media::Media;
 use crate::origin::Origin;
-use crate::token::carrier::{Carrier, Carriers};
+use crate::token::carrier::{Carrier, Carriers, Variables};
 use crate::token::scheme::Schemes;
 use crate::token::scope::ScopeTemplate;
 use crate::token::{Methods, PublicBase};
+
+mod template;
+
+pub use template::RouteTemplate;
 
 /// What a route demands of a token's scope.
 #[derive(Clone, Debug)]
@@ -91,8 +95,11 @@ pub struct Route {
     pub number: usize,
     /// The host it is for, lower case, without port; `None` is any.
     pub host: Option<Box<str>>,
-    /// The decoded path prefix, on a segment boundary, without a slash at its end; empty for `/`.
+    /// The decoded path prefix, on a segment boundary, without a slash at its end; empty for `/`. Of a path with variables,
+    /// what stands before the first.
     pub prefix: Box<str>,
+    /// The paths with variables, where it has those; its targets are or lie below one of them.
+    pub templates: Box<[RouteTemplate]>,
     /// Where tokens may ride.
     pub carriers: Carriers,
     /// How they are checked.
@@ -141,6 +148,26 @@ pub struct Route {
     pub public: Option<PublicBase>,
 }
 
+impl Route {
+    /// Whether a decoded target lies within the route; the values of its variables where it does.
+    pub fn variables(&self, path: &str) -> Option<Variables> {
+        if self.templates.is_empty() {
+            return super::locate::below(path, &self.prefix).then(Variables::new);
+        }
+        let template = self
+            .templates
+            .iter()
+            .filter(|template| template.covers(path) && self.takes(template, path))
+            .max_by_key(|template| template.depth())?;
+        Some(template.variables(path))
+    }
+
+    /// Where the whole path is made anew, nothing lies below it.
+    fn takes(&self, template: &RouteTemplate, path: &str) -> bool {
+        !matches!(self.mapping, Mapping::Template(_)) || template.is(path)
+    }
+}
+
 impl std::fmt::Debug for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Route")
@@ -163,6 +190,8 @@ struct Prefixes {
     depth: usize,
     /// Markers of path-prefix carriers, without duplicates.
     markers: Vec<Box<str>>,
+    /// Routes whose paths have variables.
+    templates: Vec<(RouteTemplate, Arc<Route>)>,
 }
 
 /// Two routes for one host and prefix.
@@ -189,6 +218,10 @@ impl Router {
                 {
                     prefixes.markers.push(marker.clone());
                 }
+            }
+            if !route.templates.is_empty() {
+                prefixes.add_templates(&route)?;
+                continue;
             }
             if let Some(old) = prefixes.routes.insert(route.prefix.clone(), Arc::clone(&route)) {
                 return Err(SameRoute(old.name.clone(), route.name.clone()));
@@ -220,7 +253,7 @@ impl Prefixes {
         };
         if let Some(marker) = self.markers.iter().find(|marker| first.starts_with(&***marker)) {
             let rest = raw_path[1..].find('/').map_or("", |at| &raw_path[1 + at..]);
-            let carried = self.longest(rest).filter(|route| {
+            let carried = self.best(rest).filter(|route| {
                 route
                     .carriers
                     .iter()
@@ -230,7 +263,39 @@ impl Prefixes {
                 return carried;
             }
         }
-        self.longest(raw_path)
+        self.best(raw_path)
+    }
+
+    fn add_templates(&mut self, route: &Arc<Route>) -> Result<(), SameRoute> {
+        for template in &route.templates {
+            let twin = self.templates.iter().find(|(other, _)| other.is_alike(template));
+            if let Some((_, twin)) = twin {
+                return Err(SameRoute(twin.name.clone(), route.name.clone()));
+            }
+            self.templates.push((template.clone(), Arc::clone(route)));
+        }
+        Ok(())
+    }
+
+    /// The route with the most segments; of two with as many, the one without variables.
+    fn best(&self, raw_path: &str) -> Option<&Arc<Route>> {
+        let plain = self.longest(raw_path);
+        if self.templates.is_empty() {
+            return plain;
+        }
+        let path = percent_decode_str(raw_path).decode_utf8().ok()?;
+        let found = self
+            .templates
+            .iter()
+            .filter(|(template, route)| template.covers(&path) && route.takes(template, &path))
+            .max_by_key(|(template, _)| template.depth());
+        match (plain, found) {
+            (Some(plain), Some((template, _))) if plain.prefix.matches('/').count() >= template.depth() => {
+                Some(plain)
+            }
+            (_, Some((_, route))) => Some(route),
+            (plain, None) => plain,
+        }
     }
 
     /// The longest prefix on a segment boundary: tries the first `depth` segments, then fewer.

@@ -30,6 +30,7 @@ pub(super) fn route(name: &str, host: Option<&str>, prefix: &str, carriers: &[Ca
         number: 0,
         host: host.map(Into::into),
         prefix: prefix.into(),
+        templates: Box::default(),
         carriers: Carriers::new(carriers.to_vec()),
         schemes: Schemes::new([scheme]).unwrap(),
         origin: Origin::Folder(Arc::new(Folder::open(&std::env::temp_dir()).unwrap())),

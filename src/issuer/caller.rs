@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header};
 use smallvec::smallvec;
 
+use super::Memory;
 use super::refusal::IssueRefusal;
 use crate::clock::UnixTime;
 use crate::token::scheme::jwt::Jwt;
@@ -62,6 +63,7 @@ pub fn prove(
     client: IpAddr,
     request: &Request<Bytes>,
     now: UnixTime,
+    memory: &Memory,
 ) -> Result<Caller, IssueRefusal> {
     let evidence = Evidence {
         method: request.method(),
@@ -76,9 +78,15 @@ pub fn prove(
     for verifier in verifiers {
         match verifier.verify(&evidence) {
             Ok(claims) => {
+                let revoked = memory.store.as_ref().map(|store| store.revoked());
                 return match claims.standing(now, LEEWAY) {
                     // A restriction that means nothing to the issuer is not skipped over.
-                    Standing::InTime if !is_plain(&claims, client) => Err(IssueRefusal::CallerInvalid),
+                    Standing::InTime if !is_plain(&claims, client, request.method()) => {
+                        Err(IssueRefusal::CallerInvalid)
+                    }
+                    Standing::InTime if revoked.is_some_and(|revoked| revoked.covers(&claims)) => {
+                        Err(IssueRefusal::CallerInvalid)
+                    }
                     Standing::InTime => Caller::new(claims).ok_or(IssueRefusal::CallerInvalid),
                     Standing::Expired => Err(IssueRefusal::CallerExpired),
                     Standing::NotYet => Err(IssueRefusal::CallerInvalid),
@@ -96,14 +104,12 @@ pub fn prove(
 }
 
 /// Whether a bearer carries no restriction but the client's address, and that one is kept.
-fn is_plain(claims: &Claims, client: IpAddr) -> bool {
+fn is_plain(claims: &Claims, client: IpAddr, method: &Method) -> bool {
     claims.allows_address(client)
         && claims.uses == Uses::UntilExpiry
         && claims.limits.is_empty()
         && claims.scope.is_none()
-        && claims
-            .methods
-            .is_none_or(|methods| methods.contains(&Method::POST))
+        && claims.methods.is_none_or(|methods| methods.contains(method))
 }
 
 /// The one bearer of a request (RFC 6750 §2.1): exactly one `Authorization`, `Bearer` in any case, one token68.
@@ -202,6 +208,7 @@ mod tests {
             addresses: Some(Box::new([net.parse().unwrap()])),
             ..free()
         };
+        let is_plain = |claims: &Claims, client| super::is_plain(claims, client, &Method::POST);
         assert!(is_plain(&free(), here) && is_plain(&at("203.0.113.0/24"), here));
         assert!(is_plain(
             &Claims {

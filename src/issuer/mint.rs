@@ -9,10 +9,9 @@ use super::caller::Caller;
 use super::refusal::{IssueRefusal, Violation};
 use crate::clock::UnixTime;
 use crate::media::{Known, Media, MediaId};
-use crate::throttle::Throttle;
-use crate::token::scheme::jwt::Minter;
+use crate::store::Purposes;
 use crate::token::scope::{MAX_PATTERNS, ScopeTemplate};
-use crate::token::{Claims, Methods, MintToken, Minted, Opens, Scope, TokenId};
+use crate::token::{Claims, Methods, Minted, Opens, Scope, TokenId, Uses};
 
 /// The longest file name, in bytes: what file systems take.
 const MAX_FILENAME_BYTES: usize = 255;
@@ -45,6 +44,12 @@ pub struct Rule {
     pub own_media_only: bool,
     /// Whether a token may name another subject than the caller's own.
     pub any_subject: bool,
+    /// How often its tokens may be used at most.
+    pub uses: Uses,
+    /// What its tokens that are looked up are good for.
+    pub purposes: Purposes,
+    /// The longest life of a bearer that one of them is exchanged for, in seconds.
+    pub exchange_secs: u32,
 }
 
 /// How long a token shall live.
@@ -58,11 +63,20 @@ pub enum Lifetime {
     AtMost(Duration),
 }
 
+/// The paths that a token shall open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Paths {
+    /// These.
+    Asked(Vec<Opens>),
+    /// All that the rule allows this caller: the dialect has no word for paths.
+    OfRule,
+}
+
 /// What a caller asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssueRequest {
     /// The paths to open.
-    pub paths: Vec<Opens>,
+    pub paths: Paths,
     /// The medium to open.
     pub media: Option<MediaId>,
     /// How long.
@@ -79,6 +93,8 @@ pub struct IssueRequest {
     pub filename: Option<Box<str>>,
     /// Parameters that are forced on the origin's query.
     pub parameters: Box<[(Box<str>, Box<str>)]>,
+    /// How often it may be used.
+    pub uses: Uses,
 }
 
 /// A token that was made, and what it grants.
@@ -114,19 +130,28 @@ pub fn rule_for<'r>(
     rules.iter().find(is_for).ok_or(none)
 }
 
-/// Makes the token that `request` asks for, as far as `rule` allows every part of it.
+/// What the token that `request` asks for says, where `rule` allows every part of it.
 ///
 /// # Errors
 /// `IssueRefusal`; nothing is ever cut to what would be allowed.
-pub fn issue(
+pub fn judge(
     rule: &Rule,
     caller: &Caller,
-    request: IssueRequest,
+    mut request: IssueRequest,
     media: Option<&Media>,
-    (minter, throttle): (&Minter, &Throttle),
     now: UnixTime,
-) -> Result<Issued, IssueRefusal> {
-    check(&request)?;
+) -> Result<Claims, IssueRefusal> {
+    let whole = request.paths == Paths::OfRule;
+    let mut opens = match std::mem::replace(&mut request.paths, Paths::OfRule) {
+        Paths::Asked(paths) => paths,
+        Paths::OfRule => allowed(rule, caller),
+    };
+    if whole && opens.is_empty() {
+        return Err(IssueRefusal::NotAllowed(
+            "The rule opens nothing for this caller.",
+        ));
+    }
+    check(&request, &opens)?;
     let ttl = lifetime(rule, request.lifetime)?;
     let expires = UnixTime::from_secs(now.secs().saturating_add(ttl));
     if request.not_before.is_some_and(|start| start >= expires) {
@@ -151,20 +176,16 @@ pub fn issue(
             "A method is not among those that this caller's rule allows.",
         ));
     }
-    check_paths(rule, caller, &request.paths)?;
+    check_paths(rule, caller, &opens)?;
     let medium_name = match &request.media {
         Some(id) => medium_name(rule, caller, media, id)?,
         None => None,
     };
-    if let Some(per_minute) = rule.per_minute {
-        throttle
-            .take(caller.subject(), per_minute, now)
-            .map_err(IssueRefusal::LimitReached)?;
-    }
-    let mut opens = request.paths;
     opens.extend(request.media.map(|id| Opens::MediaId(id.as_str().into())));
-    let claims = Claims {
+    let once = rule.uses == Uses::Once || request.uses == Uses::Once;
+    Ok(Claims {
         subject: request.subject.or_else(|| Some(caller.subject().into())),
+        issued: Some(now),
         not_before: request.not_before,
         expires: Some(expires),
         scope: Some(Scope(opens.into())),
@@ -172,16 +193,8 @@ pub fn issue(
         addresses: request.addresses,
         filename: request.filename.or(medium_name),
         parameters: request.parameters,
+        uses: if once { Uses::Once } else { Uses::UntilExpiry },
         ..Claims::empty(TokenId([0; 16]))
-    };
-    let token = minter.mint(&claims, now).map_err(|error| {
-        tracing::error!(%error, "a token can't be signed");
-        IssueRefusal::SigningFailed
-    })?;
-    Ok(Issued {
-        token,
-        scope: claims.scope.unwrap_or_default(),
-        expires,
     })
 }
 
@@ -203,12 +216,12 @@ fn lifetime(rule: &Rule, asked: Lifetime) -> Result<i64, IssueRefusal> {
 }
 
 /// What no rule can allow.
-fn check(request: &IssueRequest) -> Result<(), IssueRefusal> {
+fn check(request: &IssueRequest, paths: &[Opens]) -> Result<(), IssueRefusal> {
     let mut violations = Vec::new();
-    if request.paths.is_empty() && request.media.is_none() {
+    if paths.is_empty() && request.media.is_none() {
         violations.push(Violation::new("paths", "At least one path, or a medium."));
     }
-    if request.paths.len() + usize::from(request.media.is_some()) > MAX_PATTERNS {
+    if paths.len() + usize::from(request.media.is_some()) > MAX_PATTERNS {
         violations.push(Violation::new("paths", "At most 64 things in one token."));
     }
     if request
@@ -231,7 +244,7 @@ fn check(request: &IssueRequest) -> Result<(), IssueRefusal> {
             "A subject has 1 to 256 bytes and no control character.",
         ));
     }
-    if text_bytes(request) > MAX_TEXT_BYTES {
+    if text_bytes(request, paths) > MAX_TEXT_BYTES {
         violations.push(Violation::new("", "The token would be too long for a URL."));
     }
     if violations.is_empty() {
@@ -254,13 +267,9 @@ fn is_subject(subject: &str) -> bool {
 }
 
 /// The length of all texts as JSON writes them, escapes, quotes and separators included.
-fn text_bytes(request: &IssueRequest) -> usize {
+fn text_bytes(request: &IssueRequest, paths: &[Opens]) -> usize {
     let json = |text: &str| serde_json::Value::from(text).to_string().len() + 1;
-    request
-        .paths
-        .iter()
-        .map(|path| json(&path.to_string()))
-        .sum::<usize>()
+    paths.iter().map(|path| json(&path.to_string())).sum::<usize>()
         + request.subject.as_deref().map_or(0, json)
         + request.filename.as_deref().map_or(0, json)
         + request
@@ -276,13 +285,14 @@ fn text_bytes(request: &IssueRequest) -> usize {
             .sum::<usize>()
 }
 
+/// What the rule's templates open for this caller. One whose claim is missing opens nothing.
+fn allowed(rule: &Rule, caller: &Caller) -> Vec<Opens> {
+    let filled = rule.paths.iter().map(|template| template.fill(caller.claims()));
+    filled.filter_map(Result::ok).collect()
+}
+
 fn check_paths(rule: &Rule, caller: &Caller, paths: &[Opens]) -> Result<(), IssueRefusal> {
-    // A template whose claim is missing opens nothing for this caller.
-    let allowed: Vec<Opens> = rule
-        .paths
-        .iter()
-        .filter_map(|template| template.fill(caller.claims()).ok())
-        .collect();
+    let allowed = allowed(rule, caller);
     if paths
         .iter()
         .all(|path| allowed.iter().any(|ours| ours.covers(path)))

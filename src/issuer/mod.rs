@@ -2,25 +2,31 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use self::caller::Caller;
-use self::dialect::Dialect;
-use self::mint::Issued;
+use self::dialect::{Dialect, Maker};
+use self::mint::{Issued, Rule};
+use self::pool::Pool;
 use self::refusal::IssueRefusal;
 use crate::clock::UnixTime;
 use crate::media::Media;
+use crate::store::{self, Store, StoreError};
 use crate::throttle::Throttle;
-use crate::token::keys::KeyRing;
+use crate::token::keys::{KeyRing, LogKey};
 use crate::token::scheme::jwt::{Jwt, Minter};
+use crate::token::scheme::opaque::Handle;
+use crate::token::{Claims, MintToken, Minted, TokenError};
 
 pub mod caller;
 mod cors;
 pub mod dialect;
 pub mod mint;
+mod pool;
 pub mod refusal;
 
 pub use dialect::DialectName;
@@ -42,32 +48,97 @@ pub struct Settings {
     /// The query parameter of the links in answers; `None` where no route takes such tokens from a query.
     pub link_parameter: Option<Box<str>>,
     /// `POST /v1/tokens`, where mounted.
-    pub native: Option<Minter>,
+    pub native: Option<Arc<Minter>>,
     /// `POST /media/{id}/download-token`, where mounted.
     pub fynn: Option<Fynn>,
+    /// `GET /api/auth/media/customer`, where mounted.
+    pub nexudus_media: Option<NexudusMedia>,
+    /// `POST /api/sys/users/token/refresh`, where mounted.
+    pub nexudus_token: Option<NexudusToken>,
     /// The sets whose public halves stand at `/.well-known/jwks.json`.
     pub published: Vec<Arc<KeyRing>>,
     /// Origins that browser code may call from, exact.
     pub cors_origins: Box<[Box<str>]>,
+    /// Names tokens for the logs and the store.
+    pub log_key: Arc<LogKey>,
 }
 
 /// The download tokens of `POST /media/{id}/download-token`.
 pub struct Fynn {
     /// Makes them.
-    pub minter: Minter,
+    pub minter: Arc<Minter>,
     /// Which ids there are.
     pub media: Arc<Media>,
     /// How long they live; 60 s in the original.
-    pub ttl: std::time::Duration,
+    pub ttl: Duration,
+}
+
+/// The media tokens of `GET /api/auth/media/customer`.
+pub struct NexudusMedia {
+    /// Makes them.
+    pub minter: Arc<Minter>,
+    /// How long they live; 60 s in the original.
+    pub ttl: Duration,
+    /// How a caller who asks too often is answered.
+    pub over_limit: OverLimit,
+}
+
+/// The one-time tokens of `POST /api/sys/users/token/refresh`.
+pub struct NexudusToken {
+    /// How long they may wait for their use.
+    pub ttl: Duration,
+    /// Whether GET asks for one, too.
+    pub allow_get: bool,
+    /// How a caller who asks too often is answered.
+    pub over_limit: OverLimit,
+}
+
+/// How who is over a limit is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverLimit {
+    /// 409 without a body and `Retry-After: 1`, as Nexudus does.
+    Conflict,
+    /// 429, as RFC 6585 says.
+    TooMany,
+}
+
+/// What outlives an issuer and its configuration: what was counted of its callers, and the places where it works.
+pub struct Lasting {
+    tokens: Throttle,
+    signing: Pool,
+}
+
+impl Default for Lasting {
+    fn default() -> Self {
+        Self {
+            tokens: Throttle::new(),
+            signing: Pool::new(2, 64),
+        }
+    }
+}
+
+/// What an issuer shares with the gate.
+pub struct Memory {
+    /// The memory of tokens; none while another process has it.
+    pub store: Option<Arc<Store>>,
+    /// Who showed how many unknown tokens.
+    pub unknown: Arc<Throttle>,
+}
+
+impl Memory {
+    fn store(&self) -> Result<&Store, StoreError> {
+        self.store.as_deref().ok_or(StoreError::Closed)
+    }
 }
 
 /// The issuer.
 pub struct Issuer {
     settings: Settings,
-    throttle: Arc<Throttle>,
+    lasting: Arc<Lasting>,
 }
 
 /// What stands at a path.
+#[derive(Clone, Copy)]
 enum Door<'i> {
     /// A mounted dialect.
     Dialect(DialectName, Dialect<'i>),
@@ -77,26 +148,23 @@ enum Door<'i> {
 
 impl Door<'_> {
     /// Whether it has the method.
-    fn has(&self, method: &Method) -> bool {
-        match self {
-            Self::Dialect(..) => method == Method::POST,
-            Self::Keys => method == Method::GET || method == Method::HEAD,
-        }
+    fn has(self, method: &Method) -> bool {
+        self.methods().split(", ").any(|name| name == method.as_str())
     }
 
     /// Its methods, for `Allow`.
-    const fn methods(&self) -> &'static str {
+    fn methods(self) -> &'static str {
         match self {
-            Self::Dialect(..) => "POST",
+            Self::Dialect(_, dialect) => dialect.methods(),
             Self::Keys => "GET, HEAD",
         }
     }
 
-    /// Whose shape its refusals have.
-    const fn shape(&self) -> DialectName {
+    /// Refuses in its shape.
+    fn refuse(self, refusal: &IssueRefusal) -> Answer {
         match self {
-            Self::Dialect(name, _) => *name,
-            Self::Keys => DialectName::Native,
+            Self::Dialect(name, dialect) => refused(refusal, name, dialect.over_limit()),
+            Self::Keys => refused(refusal, DialectName::Native, OverLimit::TooMany),
         }
     }
 }
@@ -106,14 +174,14 @@ impl Issuer {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            throttle: Arc::default(),
+            lasting: Arc::default(),
         }
     }
 
     /// The same, with what an earlier issuer counted of its callers.
     #[must_use]
-    pub fn counting_on(mut self, throttle: Arc<Throttle>) -> Self {
-        self.throttle = throttle;
+    pub fn counting_on(mut self, lasting: Arc<Lasting>) -> Self {
+        self.lasting = lasting;
         self
     }
 
@@ -125,8 +193,20 @@ impl Issuer {
     }
 
     /// Answers one request, whatever it is. The body was read by the server, at most `MAX_BODY_BYTES`.
-    pub fn answer(&self, client: IpAddr, request: &Request<Bytes>, now: UnixTime) -> Answer {
-        self.dress(self.decide(client, request, now), request.headers())
+    pub async fn answer(
+        &self,
+        client: IpAddr,
+        request: &Request<Bytes>,
+        now: UnixTime,
+        memory: &Memory,
+    ) -> Answer {
+        let mut answer = self.decide(client, request, now, memory).await;
+        if request.method() == Method::HEAD {
+            let body = std::mem::take(answer.response.body_mut());
+            let headers = answer.response.headers_mut();
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        self.dress(answer, request.headers())
     }
 
     /// What stands on every answer.
@@ -146,49 +226,45 @@ impl Issuer {
 
     /// Refuses a request whose body could not be read, in the shape of the dialect that it is for.
     pub fn refuse(&self, head: &Parts, refusal: &IssueRefusal) -> Answer {
-        let shape = self
-            .door(head.uri.path())
-            .map_or(DialectName::Native, |door| door.shape());
-        self.dress(refused(refusal, shape), &head.headers)
+        let door = self.door(head.uri.path()).unwrap_or(Door::Keys);
+        self.dress(door.refuse(refusal), &head.headers)
     }
 
-    fn decide(&self, client: IpAddr, request: &Request<Bytes>, now: UnixTime) -> Answer {
+    async fn decide(
+        &self,
+        client: IpAddr,
+        request: &Request<Bytes>,
+        now: UnixTime,
+        memory: &Memory,
+    ) -> Answer {
         let Some(door) = self.door(request.uri().path()) else {
-            return refused(
-                &IssueRefusal::NotFound("There is nothing here."),
-                DialectName::Native,
-            );
+            return Door::Keys.refuse(&IssueRefusal::NotFound("There is nothing here."));
         };
         if cors::is_preflight(request) {
             return match cors::preflight(request.headers(), &self.settings.cors_origins, door.methods()) {
-                Ok(response) => Answer {
-                    response,
-                    code: "preflight",
-                    caller: None,
-                    token_id: None,
-                },
-                Err(refusal) => refused(&refusal, door.shape()),
+                Ok(response) => Answer::new(response, "preflight"),
+                Err(refusal) => door.refuse(&refusal),
             };
         }
         if !door.has(request.method()) {
-            return refused(&IssueRefusal::MethodNotAllowed(door.methods()), door.shape());
+            return door.refuse(&IssueRefusal::MethodNotAllowed(door.methods()));
         }
-        let (name, dialect) = match door {
-            Door::Dialect(name, dialect) => (name, dialect),
-            Door::Keys => return self.public_keys(request.method()),
+        let Door::Dialect(_, dialect) = door else {
+            return self.public_keys();
         };
-        let caller = match caller::prove(&self.settings.callers, client, request, now) {
+        let caller = match caller::prove(&self.settings.callers, client, request, now, memory) {
             Ok(caller) => caller,
-            Err(refusal) => return refused(&refusal, name),
+            Err(refusal) => return door.refuse(&refusal),
         };
-        let answer = match self.issue(dialect, &caller, request, now) {
+        let answer = match self.issue(dialect, &caller, request, now, memory).await {
             Ok(issued) => Answer {
-                response: dialect.render(&issued, &self.settings, request.headers()),
-                code: "issued",
-                caller: None,
                 token_id: Some(issued.token.id),
+                ..Answer::new(
+                    dialect.render(&issued, &self.settings, request.headers()),
+                    "issued",
+                )
             },
-            Err(refusal) => refused(&refusal, name),
+            Err(refusal) => door.refuse(&refusal),
         };
         Answer {
             caller: Some(caller.subject().to_owned()),
@@ -196,13 +272,14 @@ impl Issuer {
         }
     }
 
-    /// Rule, parse, mint.
-    fn issue(
+    /// Rule, parse, judge, count, make.
+    async fn issue(
         &self,
         dialect: Dialect<'_>,
         caller: &Caller,
         request: &Request<Bytes>,
         now: UnixTime,
+        memory: &Memory,
     ) -> Result<Issued, IssueRefusal> {
         let rule = mint::rule_for(&self.settings.rules, caller, dialect.demands())?;
         if request.body().len() > MAX_BODY_BYTES {
@@ -212,7 +289,62 @@ impl Issuer {
         let media = dialect
             .media()
             .or(self.settings.fynn.as_ref().map(|fynn| &*fynn.media));
-        mint::issue(rule, caller, wish, media, (dialect.minter(), &self.throttle), now)
+        let claims = mint::judge(rule, caller, wish, media, now)?;
+        if let Some(per_minute) = rule.per_minute {
+            let counted = self.lasting.tokens.take(caller.subject(), per_minute, now);
+            counted.map_err(IssueRefusal::LimitReached)?;
+        }
+        let claims = Arc::new(claims);
+        let token = match dialect.maker() {
+            Maker::Signed(minter) => self.sign(minter, &claims, now).await?,
+            Maker::Remembered => self.remember(rule, &claims, memory).await?,
+        };
+        Ok(Issued {
+            token,
+            scope: claims.scope.clone().unwrap_or_default(),
+            expires: claims.expires.unwrap_or(now),
+        })
+    }
+
+    /// Signs; what takes long on another thread.
+    async fn sign(
+        &self,
+        minter: &Arc<Minter>,
+        claims: &Arc<Claims>,
+        now: UnixTime,
+    ) -> Result<Minted, IssueRefusal> {
+        let signed = if minter.is_slow() {
+            let (minter, claims) = (Arc::clone(minter), Arc::clone(claims));
+            self.lasting
+                .signing
+                .run(move || minter.mint(&claims, now))
+                .await?
+        } else {
+            minter.mint(claims, now)
+        };
+        signed.map_err(|error| cannot_sign(&error))
+    }
+
+    /// Makes a token that says nothing, and has the store remember what it stands for.
+    async fn remember(&self, rule: &Rule, claims: &Claims, memory: &Memory) -> Result<Minted, IssueRefusal> {
+        let handle = Handle::random().map_err(|error| cannot_sign(&error))?;
+        let id = handle.id(&self.settings.log_key);
+        let claims = Claims {
+            token_id: id,
+            // What a bearer that it is exchanged for may do: what got it, and nothing else that its caller may.
+            named: Box::new([("scope".into(), rule.requires.clone())]),
+            ..claims.clone()
+        };
+        let issued = store::Issued {
+            claims: Arc::new(claims),
+            purposes: rule.purposes,
+            exchange_secs: rule.exchange_secs,
+        };
+        memory.store()?.remember(id, issued).await?;
+        Ok(Minted {
+            text: handle.reveal().to_owned(),
+            id,
+        })
     }
 
     fn door(&self, path: &str) -> Option<Door<'_>> {
@@ -224,13 +356,16 @@ impl Issuer {
     }
 
     fn dialect(&self, name: DialectName) -> Option<Dialect<'_>> {
+        let settings = &self.settings;
         match name {
-            DialectName::Native => self.settings.native.as_ref().map(Dialect::Native),
-            DialectName::Fynn => self.settings.fynn.as_ref().map(Dialect::Fynn),
+            DialectName::Native => settings.native.as_ref().map(Dialect::Native),
+            DialectName::Fynn => settings.fynn.as_ref().map(Dialect::Fynn),
+            DialectName::NexudusMedia => settings.nexudus_media.as_ref().map(Dialect::NexudusMedia),
+            DialectName::NexudusToken => settings.nexudus_token.as_ref().map(Dialect::NexudusToken),
         }
     }
 
-    fn public_keys(&self, method: &Method) -> Answer {
+    fn public_keys(&self) -> Answer {
         let mut keys: Vec<serde_json::Value> = Vec::new();
         for generation in self.settings.published.iter().filter_map(|ring| ring.load()) {
             let mut set = generation.keys.public_jwks();
@@ -242,15 +377,8 @@ impl Issuer {
                 }
             }
         }
-        let body = serde_json::json!({ "keys": keys }).to_string();
-        let length = HeaderValue::from(body.len());
-        let mut response = Response::new(if method == Method::HEAD {
-            Bytes::new()
-        } else {
-            body.into()
-        });
+        let mut response = Response::new(serde_json::json!({ "keys": keys }).to_string().into());
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_LENGTH, length);
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/jwk-set+json"),
@@ -259,34 +387,32 @@ impl Issuer {
             header::CACHE_CONTROL,
             HeaderValue::from_static("public, max-age=300"),
         );
-        Answer {
-            response,
-            code: "keys",
-            caller: None,
-            token_id: None,
-        }
+        Answer::new(response, "keys")
     }
 }
 
+fn cannot_sign(error: &TokenError) -> IssueRefusal {
+    tracing::error!(%error, "a token can't be made");
+    IssueRefusal::SigningFailed
+}
+
 /// A refusal as an answer, with the headers that every dialect has.
-fn refused(refusal: &IssueRefusal, shape: DialectName) -> Answer {
-    let mut response = shape.refuse(refusal);
+fn refused(refusal: &IssueRefusal, shape: DialectName, over_limit: OverLimit) -> Answer {
+    let mut response = shape.refuse(refusal, over_limit);
+    let challenged = response.status() == StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
-    if refusal.status() == StatusCode::UNAUTHORIZED {
+    if challenged {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if let IssueRefusal::MethodNotAllowed(allow) = refusal {
         headers.insert(header::ALLOW, HeaderValue::from_static(allow));
     }
     if let Some(seconds) = refusal.retry_after_secs() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        headers
+            .entry(header::RETRY_AFTER)
+            .or_insert(HeaderValue::from(seconds));
     }
-    Answer {
-        response,
-        code: refusal.code(),
-        caller: None,
-        token_id: None,
-    }
+    Answer::new(response, refusal.code())
 }
 
 /// An answer and what the log says of it.
@@ -299,6 +425,17 @@ pub struct Answer {
     pub caller: Option<String>,
     /// The issued token's name in logs.
     pub token_id: Option<crate::token::TokenId>,
+}
+
+impl Answer {
+    fn new(response: Response<Bytes>, code: &'static str) -> Self {
+        Self {
+            response,
+            code,
+            caller: None,
+            token_id: None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::store::StoreError;
 use crate::token::TokenError;
 
 /// One member of a request that can't be accepted.
@@ -56,6 +57,14 @@ pub enum IssueRefusal {
     NotAllowed(&'static str),
     /// More tokens a minute than its rule allows; the wait until the next.
     LimitReached(Duration),
+    /// More tries with passwords, or with tokens that nobody issued, than one account or address may have in a minute.
+    TooManyTries(Duration),
+    /// A kind of grant that is not spoken here.
+    GrantUnsupported,
+    /// Not a name and its password, or not a refresh token that is good for this client.
+    GrantInvalid,
+    /// A token that was used, has expired, or was never issued; nobody is told which.
+    TokenGone,
     /// Not in the grammar.
     BadRequest(&'static str),
     /// A larger body than is read.
@@ -68,6 +77,10 @@ pub enum IssueRefusal {
     Unprocessable(Vec<Violation>),
     /// No key signs, or signing failed. Ours.
     SigningFailed,
+    /// The store is full, closed or broken. Ours.
+    StoreUnavailable,
+    /// More that has to be hashed or signed than is waited for. Ours.
+    Overloaded,
 }
 
 impl IssueRefusal {
@@ -88,25 +101,34 @@ impl IssueRefusal {
             Self::KeysUnavailable => "keys_unavailable",
             Self::NotAllowed(_) => "not_allowed",
             Self::LimitReached(_) => "limit_reached",
+            Self::TooManyTries(_) => "too_many_tries",
+            Self::GrantUnsupported => "unsupported_grant_type",
+            Self::GrantInvalid => "invalid_grant",
+            Self::TokenGone => "token_gone",
             Self::BadRequest(_) => "bad_request",
             Self::TooLarge => "too_large",
             Self::BodyTimeout => "timeout",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Unprocessable(_) => "unprocessable",
             Self::SigningFailed => "signing_failed",
+            Self::StoreUnavailable => "store_unavailable",
+            Self::Overloaded => "overloaded",
         }
     }
 
-    /// The status, the same in every dialect.
+    /// The status; dialects that have another one say so where they write it.
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::OriginNotAllowed | Self::NotAllowed(_) => StatusCode::FORBIDDEN,
             Self::CallerMissing | Self::CallerInvalid | Self::CallerExpired => StatusCode::UNAUTHORIZED,
-            Self::KeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::LimitReached(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::KeysUnavailable | Self::StoreUnavailable | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::LimitReached(_) | Self::TooManyTries(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::BadRequest(_) | Self::GrantUnsupported | Self::GrantInvalid => StatusCode::BAD_REQUEST,
+            Self::TokenGone => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -126,11 +148,19 @@ impl IssueRefusal {
             Self::CallerExpired => "The bearer has expired.",
             Self::KeysUnavailable => "Bearers can't be checked now. Try again in a moment.",
             Self::LimitReached(_) => "Too many tokens in a minute. Try again after the time in Retry-After.",
+            Self::TooManyTries(_) => "Too many tries in a minute. Try again after the time in Retry-After.",
+            Self::GrantUnsupported => {
+                "A form (application/x-www-form-urlencoded) whose grant_type is password or refresh_token is needed."
+            }
+            Self::GrantInvalid => "The name, the password or the refresh token is not valid here.",
+            Self::TokenGone => "The token was used, has expired, or was never issued.",
             Self::TooLarge => "The body is larger than 64 KiB.",
             Self::BodyTimeout => "The body took too long.",
             Self::UnsupportedMediaType => "The body is application/json.",
             Self::Unprocessable(_) => "The request can't be fulfilled as it is; see violations.",
             Self::SigningFailed => "The token can't be signed now.",
+            Self::StoreUnavailable => "The token can't be remembered now. Try again in a moment.",
+            Self::Overloaded => "Too much to do. Try again in a moment.",
         }
     }
 
@@ -146,8 +176,11 @@ impl IssueRefusal {
     pub fn retry_after_secs(&self) -> Option<u64> {
         match self {
             // Rounded up: who comes at that second is let in.
-            Self::LimitReached(wait) => Some((wait.as_millis().div_ceil(1000) as u64).max(1)),
+            Self::LimitReached(wait) | Self::TooManyTries(wait) => {
+                Some((wait.as_millis().div_ceil(1000) as u64).max(1))
+            }
             Self::KeysUnavailable => Some(5),
+            Self::StoreUnavailable | Self::Overloaded => Some(1),
             _ => None,
         }
     }
@@ -160,6 +193,13 @@ impl From<TokenError> for IssueRefusal {
             TokenError::KeysUnavailable => Self::KeysUnavailable,
             TokenError::Malformed(_) | TokenError::Invalid(_) | TokenError::UnknownKey => Self::CallerInvalid,
         }
+    }
+}
+
+impl From<StoreError> for IssueRefusal {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(%error, "the issuer can't use the store");
+        Self::StoreUnavailable
     }
 }
 
@@ -183,12 +223,18 @@ mod tests {
             IssueRefusal::KeysUnavailable,
             IssueRefusal::NotAllowed(""),
             IssueRefusal::LimitReached(Duration::ZERO),
+            IssueRefusal::TooManyTries(Duration::ZERO),
+            IssueRefusal::GrantUnsupported,
+            IssueRefusal::GrantInvalid,
+            IssueRefusal::TokenGone,
             IssueRefusal::BadRequest(""),
             IssueRefusal::TooLarge,
             IssueRefusal::BodyTimeout,
             IssueRefusal::UnsupportedMediaType,
             IssueRefusal::Unprocessable(Vec::new()),
             IssueRefusal::SigningFailed,
+            IssueRefusal::StoreUnavailable,
+            IssueRefusal::Overloaded,
         ] {
             let code = refusal.code();
             assert!(openapi.contains(&format!("            - {code}\n")), "{code}");

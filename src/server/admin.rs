@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::background::KeyAges;
 use super::listen::Listening;
 use super::tls::{self, Certificates};
+use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
 /// What the admin port tells.
@@ -29,18 +31,28 @@ pub(super) struct Health {
     pub(super) draining: AtomicBool,
     pub(super) listening: Arc<Listening>,
     keys: KeyAges,
+    /// Whether some requests can't be answered without the store.
+    pub(super) needs_store: AtomicBool,
+    store: Arc<ArcSwapOption<Store>>,
     pulses: Vec<Arc<AtomicU64>>,
     metrics: Arc<Metrics>,
 }
 
 impl Health {
     /// Of a server that starts with so many threads.
-    pub(super) fn new(metrics: &Arc<Metrics>, keys: KeyAges, threads: usize) -> Self {
+    pub(super) fn new(
+        metrics: &Arc<Metrics>,
+        keys: KeyAges,
+        store: &Arc<ArcSwapOption<Store>>,
+        threads: usize,
+    ) -> Self {
         Self {
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             listening: Arc::default(),
             keys,
+            needs_store: AtomicBool::new(false),
+            store: Arc::clone(store),
             pulses: (0..threads).map(|_| Arc::default()).collect(),
             metrics: Arc::clone(metrics),
         }
@@ -66,6 +78,10 @@ impl Health {
             Some("starting".to_owned())
         } else if self.listening.is_troubled() {
             Some("connections can't be accepted".to_owned())
+        } else if self.needs_store.load(Ordering::Acquire)
+            && !self.store.load().as_ref().is_some_and(|store| store.is_up())
+        {
+            Some("the store can't be used".to_owned())
         } else {
             self.keys
                 .lacking()

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
@@ -20,7 +21,7 @@ use crate::keysource::JwksSource;
 use crate::origin::OriginStats;
 use crate::store::{Embedded, Store, StoreError, StoreSetup};
 use crate::telemetry::access::{self, AccessLog};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, StoreFigures};
 use crate::telemetry::settings::LogSettings;
 
 mod admin;
@@ -199,7 +200,10 @@ impl Server {
         key_ages.show(&key_sources);
         let (key_lists, lists) = mpsc::unbounded_channel();
         let _ = key_lists.send(key_sources);
-        let health = Arc::new(Health::new(&metrics, key_ages.clone(), workers + 1));
+        let store_now: Arc<ArcSwapOption<Store>> = Arc::default();
+        connect_store(&metrics, &store_now);
+        let health = Arc::new(Health::new(&metrics, key_ages.clone(), &store_now, workers + 1));
+        health.needs_store.store(snapshot.needs_store, Ordering::Release);
         let services = Services {
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
@@ -207,7 +211,7 @@ impl Server {
             origin_stats,
             max_head: settings.max_head,
             token_cache: settings.token_cache,
-            store: Arc::default(),
+            store: store_now,
             unknown: Arc::default(),
         };
         let app = App::new(snapshot, services);
@@ -329,6 +333,20 @@ fn connect_readings(metrics: &Metrics, access: &Arc<AccessLog>, origin: &Arc<Ori
         .into_iter()
         .map(|(event, count)| ("event", event.to_owned(), count.load(Ordering::Relaxed) as f64))
         .collect()
+    }));
+}
+
+fn connect_store(metrics: &Metrics, store: &Arc<ArcSwapOption<Store>>) {
+    let store = Arc::clone(store);
+    metrics.read_store(Box::new(move || {
+        let figures = store.load().as_ref().map(|store| store.figures())?;
+        Some(StoreFigures {
+            entries: figures.entries,
+            waiting: figures.waiting,
+            commits: figures.commits,
+            operations: figures.operations,
+            failures: figures.failures,
+        })
     }));
 }
 
@@ -488,7 +506,9 @@ impl Running {
         } = reload;
         self.tls.adopt(&tls);
         self.metrics.name_routes(routes);
+        let needs_store = snapshot.needs_store;
         self.app.swap(snapshot);
+        self.health.needs_store.store(needs_store, Ordering::Release);
         self.key_ages.show(&key_sources);
         let _ = self.key_lists.send(key_sources);
         self.metrics.reloaded(true);

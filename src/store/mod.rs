@@ -127,6 +127,21 @@ pub enum StoreError {
     Closed,
 }
 
+/// What a store counts of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Figures {
+    /// Entries that are remembered.
+    pub entries: u64,
+    /// Operations that wait to be written.
+    pub waiting: u64,
+    /// Times that something was written.
+    pub commits: u64,
+    /// Operations that were written.
+    pub operations: u64,
+    /// Times that it failed and was opened again.
+    pub failures: u64,
+}
+
 /// The memory of tokens.
 #[derive(Clone, Debug)]
 pub enum Store {
@@ -196,6 +211,29 @@ impl Store {
     pub async fn take_refresh(&self, id: TokenId) -> Result<Option<Refresh>, StoreError> {
         match self {
             Self::Embedded(embedded) => embedded.take_refresh(id).await,
+        }
+    }
+
+    /// Whether it can be used: it is open, and its file works.
+    pub fn is_up(&self) -> bool {
+        match self {
+            Self::Embedded(embedded) => embedded.is_up(),
+        }
+    }
+
+    /// What it counts of itself.
+    pub fn figures(&self) -> Figures {
+        match self {
+            Self::Embedded(embedded) => {
+                let batches = embedded.batches();
+                Figures {
+                    entries: embedded.entries(),
+                    waiting: embedded.waiting(),
+                    commits: batches.commits,
+                    operations: batches.operations,
+                    failures: embedded.failures(),
+                }
+            }
         }
     }
 

@@ -84,8 +84,7 @@ impl Revoked {
     }
 
     fn has_token(&self, id: TokenId) -> bool {
-        self.tokens
-            .look(token_bucket(id), |ids| ids.binary_search(&id).is_ok())
+        self.tokens.look(token_bucket(id), |ids| is_among(ids, id))
     }
 
     fn covers_subject(&self, subject: &str, issued: Option<UnixTime>) -> bool {
@@ -208,6 +207,30 @@ impl Revoked {
 fn token_bucket(id: TokenId) -> usize {
     let [a, b, ..] = id.0;
     leading(u64::from_be_bytes([a, b, 0, 0, 0, 0, 0, 0]), TOKEN_BITS)
+}
+
+/// Whether it is among sorted ones of its bucket. Names are evenly spread, so it stands near its share of the bucket: the
+/// search begins there and widens, and touches two or three lines of memory of a hundred and fifty. However they are
+/// spread, it ends after a few dozen steps.
+fn is_among(ids: &[TokenId], id: TokenId) -> bool {
+    let within = u128::from_be_bytes(id.0) << TOKEN_BITS >> 64;
+    let length = ids.len();
+    #[allow(clippy::cast_possible_truncation, reason = "it is less than the length")]
+    let near = ((within * length as u128) >> 64) as usize;
+    let Some(there) = ids.get(near) else {
+        return false;
+    };
+    let (mut first, mut end, mut step) = (near, near, 8);
+    if *there < id {
+        while end < length && ids[end] < id {
+            (first, end, step) = (end, (end + step).min(length), step * 2);
+        }
+    } else {
+        while first > 0 && ids[first] > id {
+            (end, first, step) = (first, first.saturating_sub(step), step * 2);
+        }
+    }
+    ids[first..length.min(end + 1)].binary_search(&id).is_ok()
 }
 
 /// The leading bits, as a place.

@@ -67,6 +67,8 @@ pub enum End {
     CutByClient,
     /// The origin's side broke.
     CutByOrigin,
+    /// We cut it: its token was withdrawn.
+    CutByGate,
 }
 
 impl End {
@@ -76,6 +78,7 @@ impl End {
             Self::Complete => "complete",
             Self::CutByClient => "cut_by_client",
             Self::CutByOrigin => "cut_by_origin",
+            Self::CutByGate => "cut_by_gate",
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Counters, one set per worker so that no two cores share a line of cache, added up when they are read.
-//! Eleven series, described for those on call in `docs/OPERATIONS.md`. Labels are enums and configured names, never
+//! Sixteen series, described for those on call in `docs/OPERATIONS.md`. Labels are enums and configured names, never
 //! anything of a request.
 
 use std::collections::BTreeMap;
@@ -121,6 +121,7 @@ struct RouteCounters {
     bytes: AtomicU64,
     cut_by_client: AtomicU64,
     cut_by_origin: AtomicU64,
+    cut_by_gate: AtomicU64,
     buckets: [AtomicU64; BUCKETS.len() + 1],
     head_micros: AtomicU64,
 }
@@ -143,6 +144,7 @@ impl RouteCounters {
             bytes: AtomicU64::new(0),
             cut_by_client: AtomicU64::new(0),
             cut_by_origin: AtomicU64::new(0),
+            cut_by_gate: AtomicU64::new(0),
             buckets: Default::default(),
             head_micros: AtomicU64::new(0),
         })
@@ -176,6 +178,7 @@ impl Counters {
             End::Complete => {}
             End::CutByClient => _ = counters.cut_by_client.fetch_add(1, Ordering::Relaxed),
             End::CutByOrigin => _ = counters.cut_by_origin.fetch_add(1, Ordering::Relaxed),
+            End::CutByGate => _ = counters.cut_by_gate.fetch_add(1, Ordering::Relaxed),
         }
         let micros = u64::try_from(head.as_micros()).unwrap_or(u64::MAX);
         let bucket = BUCKETS
@@ -205,6 +208,23 @@ impl Counters {
 /// A figure that is kept elsewhere and read when the metrics are.
 pub type Reading = Box<dyn Fn() -> Vec<(&'static str, String, f64)> + Send + Sync>;
 
+/// What the memory of tokens counts of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreFigures {
+    /// Entries that are remembered.
+    pub entries: u64,
+    /// Operations that wait to be written.
+    pub waiting: u64,
+    /// Times that something was written.
+    pub commits: u64,
+    /// Operations that were written.
+    pub operations: u64,
+    /// Times that it failed and was opened again.
+    pub failures: u64,
+}
+
+type StoreReading = Box<dyn Fn() -> Option<StoreFigures> + Send + Sync>;
+
 /// All counters of the process.
 pub struct Metrics {
     /// The names of all routes there ever were, by number.
@@ -218,6 +238,7 @@ pub struct Metrics {
     origins: OnceReading,
     key_ages: OnceReading,
     dropped: OnceReading,
+    store: OnceLock<StoreReading>,
 }
 
 type OnceReading = OnceLock<Reading>;
@@ -243,6 +264,7 @@ impl Metrics {
             origins: OnceReading::new(),
             key_ages: OnceReading::new(),
             dropped: OnceReading::new(),
+            store: OnceLock::new(),
         })
     }
 
@@ -270,6 +292,11 @@ impl Metrics {
     /// Where lost lines of the access log are counted.
     pub fn read_dropped(&self, reading: Reading) {
         let _ = self.dropped.set(reading);
+    }
+
+    /// Where the memory of tokens is counted; it may be closed.
+    pub fn read_store(&self, reading: StoreReading) {
+        let _ = self.store.set(reading);
     }
 
     /// The counters of a new worker.
@@ -395,14 +422,15 @@ impl Collector for Reader {
 
         let mut family = encoder.encode_descriptor(
             "mediagate_downloads_cut",
-            "Bodies that did not end: cut by the client, or because the origin's side broke",
+            "Bodies that did not end: cut by the client, because the origin's side broke, or because the token was withdrawn",
             None,
             MetricType::Counter,
         )?;
         for (number, route) in names() {
             let by_client = of_route(number, &|route| route.cut_by_client.load(Ordering::Relaxed));
             let by_origin = of_route(number, &|route| route.cut_by_origin.load(Ordering::Relaxed));
-            for (by, count) in [("client", by_client), ("origin", by_origin)] {
+            let by_gate = of_route(number, &|route| route.cut_by_gate.load(Ordering::Relaxed));
+            for (by, count) in [("client", by_client), ("origin", by_origin), ("gate", by_gate)] {
                 ConstCounter::new(count).encode(family.encode_family(&[("route", route), ("by", by)])?)?;
             }
         }
@@ -477,6 +505,48 @@ impl Collector for Reader {
             ConstCounter::new(*count).encode(family.encode_family(&[("code", *code)])?)?;
         }
 
+        let store = metrics.store.get().and_then(|read| read()).unwrap_or_default();
+        for (name, help, kind, figure) in [
+            (
+                "mediagate_store_entries",
+                "What is remembered of tokens: issued, spent, withdrawn",
+                MetricType::Gauge,
+                store.entries,
+            ),
+            (
+                "mediagate_store_waiting",
+                "Operations that wait to be written",
+                MetricType::Gauge,
+                store.waiting,
+            ),
+            (
+                "mediagate_store_commits",
+                "Times that the store was written",
+                MetricType::Counter,
+                store.commits,
+            ),
+            (
+                "mediagate_store_operations",
+                "Operations that were written",
+                MetricType::Counter,
+                store.operations,
+            ),
+            (
+                "mediagate_store_failures",
+                "Times that the store failed and was opened again",
+                MetricType::Counter,
+                store.failures,
+            ),
+        ] {
+            let counter = matches!(kind, MetricType::Counter);
+            let family = encoder.encode_descriptor(name, help, None, kind)?;
+            if counter {
+                ConstCounter::new(figure).encode(family)?;
+            } else {
+                ConstGauge::new(i64::try_from(figure).unwrap_or(i64::MAX)).encode(family)?;
+            }
+        }
+
         for (reading, name, help, kind) in [
             (
                 &metrics.origins,
@@ -519,7 +589,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_are_added_up_and_the_series_are_eleven() {
+    fn workers_are_added_up_and_the_series_are_sixteen() {
         let metrics = Metrics::new(vec!["files".into()], vec!["token_missing", "token_invalid"]);
         let (one, two) = (metrics.worker(), metrics.worker());
         one.request(Some(0), 0, 100, End::Complete, Duration::from_micros(700));
@@ -531,8 +601,18 @@ mod tests {
         metrics.read_origins(Box::new(|| vec![("event", "opened".into(), 3.0)]));
         metrics.read_key_ages(Box::new(|| vec![("keys", "idp".into(), 1.5)]));
         metrics.read_dropped(Box::new(|| vec![("sink", "access".into(), 0.0)]));
+        metrics.read_store(Box::new(|| {
+            Some(StoreFigures {
+                entries: 7,
+                commits: 5,
+                ..StoreFigures::default()
+            })
+        }));
         let text = metrics.render();
         for line in [
+            "mediagate_store_entries 7",
+            "mediagate_store_commits_total 5",
+            "mediagate_store_failures_total 0",
             "mediagate_requests_total{route=\"files\",code=\"ok\"} 2",
             "mediagate_requests_total{route=\"none\",code=\"token_invalid\"} 1",
             "mediagate_response_bytes_total{route=\"files\"} 123",
@@ -548,7 +628,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), 11);
+        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), 16);
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl KeySet {
         Ok(self)
     }
 
-    /// A new private JWK of the algorithm (HS256, ES256 or EdDSA), as the JSON text of a set of one for a key file, with
+    /// A new private JWK of the algorithm (HS256, RS256, ES256 or EdDSA), as the JSON text of a set of one for a key file, with
     /// a random `kid`.
     ///
     /// # Errors

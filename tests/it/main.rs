@@ -30,6 +30,8 @@ mod no_cache;
 mod issuer;
 mod keys;
 mod landing;
+mod nexudus_files;
+mod nexudus_issuer;
 
 // Origins.
 mod origin_folder;
@@ -46,10 +48,12 @@ mod http2;
 mod limits;
 mod memory;
 mod reload;
+mod revocation;
 mod second_looks;
 mod slow;
 mod systemd;
 mod takeover;
+mod takeover_store;
 mod telemetry;
 mod tls;
 mod tls_clients;

@@ -282,6 +282,25 @@ fn metrics_are_openmetrics_and_their_labels_never_come_from_requests() {
 }
 
 #[test]
+fn every_series_stands_in_the_document_and_the_document_has_no_other() {
+    let (_origin, gate) = start();
+    let page = include_str!("../../docs/OPERATIONS.md");
+    let mut told = Vec::new();
+    for line in gate.metrics().lines() {
+        let Some(rest) = line.strip_prefix("# TYPE ") else {
+            continue;
+        };
+        let (name, kind) = rest.split_once(' ').unwrap();
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        let row = format!("| `{name}{suffix}` |");
+        assert!(page.contains(&row), "docs/OPERATIONS.md lacks {row}");
+        told.push(row);
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| `mediagate_"));
+    assert_eq!(rows.count(), told.len());
+}
+
+#[test]
 fn heads_that_are_no_http_are_counted_by_kind() {
     let (_origin, gate) = start();
     let mut client = gate.connect();

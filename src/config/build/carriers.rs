@@ -3,6 +3,7 @@
 use super::raw;
 use crate::config::problems::Problems;
 use crate::config::read::At;
+use crate::gate::route::RouteTemplate;
 use crate::target::Target;
 use crate::token::carrier::{Carrier, PathPattern};
 
@@ -28,9 +29,46 @@ pub(super) fn host(at: &str, host: &str, problems: &mut Problems) -> Option<Box<
     None
 }
 
+/// The path of a route: the decoded prefix, without a slash at its end, and the templates where it has variables.
+pub(super) fn path(
+    at: &str,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<(Box<str>, Box<[RouteTemplate]>)> {
+    if !RouteTemplate::is_one(path) {
+        return prefix(at, path, problems).map(|prefix| (prefix, Box::default()));
+    }
+    match RouteTemplate::parse(path) {
+        Ok(templates) => {
+            let claim = templates
+                .iter()
+                .flat_map(RouteTemplate::names)
+                .find(|name| matches!(*name, "sub" | "iss" | "token"));
+            if let Some(claim) = claim {
+                problems.error(
+                    at,
+                    format!("calls a variable {claim:?}, which is the token's word and not the client's"),
+                    "give it another name; `scope = { template = \"/customers/{sub}/**\" }` compares a path with a claim",
+                );
+                return None;
+            }
+            let lead = path.split(['{', '[']).next().unwrap_or_default();
+            Some((lead.trim_end_matches('/').into(), templates.into()))
+        }
+        Err(what) => {
+            problems.error(
+                at,
+                what,
+                "write \"/[{lang}/]invoices/{id}/pdf\": variables are whole segments, brackets may be absent",
+            );
+            None
+        }
+    }
+}
+
 /// The decoded path, without a slash at its end.
-pub(super) fn prefix(at: &str, path: &str, problems: &mut Problems) -> Option<Box<str>> {
-    if path.contains(['{', '}', '*', '?', '#']) {
+fn prefix(at: &str, path: &str, problems: &mut Problems) -> Option<Box<str>> {
+    if path.contains(['}', ']', '*', '?', '#']) {
         problems.error(
             at,
             "is a pattern, and should be a plain path",

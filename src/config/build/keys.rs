@@ -257,13 +257,16 @@ fn from_file(name: &str, raw: &raw::Keys, place: &Place, problems: &mut Problems
     let at = format!("{}.file", raw.at);
     let path = place.resolve(raw.file.as_ref()?);
     let generate = raw.generate.filter(|algorithm| {
-        let known = matches!(algorithm, Algorithm::HS256 | Algorithm::ES256 | Algorithm::EdDSA);
+        let known = matches!(
+            algorithm,
+            Algorithm::HS256 | Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA
+        );
         if !known {
             let what = format!("keys for {} are not made here", algorithm_name(*algorithm));
             problems.error(
                 format!("{}.generate", raw.at),
                 what,
-                "one of: HS256, ES256, EdDSA",
+                "one of: HS256, RS256, ES256, EdDSA",
             );
         }
         known

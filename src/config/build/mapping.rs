@@ -3,7 +3,7 @@
 use super::routes::Parts;
 use super::{links, raw};
 use crate::config::problems::Problems;
-use crate::gate::route::Mapping;
+use crate::gate::route::{Mapping, RouteTemplate};
 use crate::target::Target;
 
 pub(super) fn mapping(
@@ -29,6 +29,15 @@ pub(super) fn mapping(
             at(chosen[1]),
             format!("does not go with `{}`", chosen[0]),
             "one of strip_prefix, to and media says how paths are mapped",
+        );
+    }
+    let templated = raw.path.as_deref().is_some_and(RouteTemplate::is_one);
+    if templated && (raw.strip_prefix || raw.media.is_some()) {
+        let key = if raw.strip_prefix { "strip_prefix" } else { "media" };
+        problems.error(
+            at(key),
+            "does not go with a path that has variables",
+            "say with `to` where its files are",
         );
     }
     if let Some(name) = &raw.media {
@@ -62,7 +71,7 @@ pub(super) fn mapping(
                 if name == "id" {
                     problems.error(
                         at("to"),
-                        "names {id}, which no path carrier of this route has",
+                        "names {id}, which neither the route's path nor a path carrier of it has",
                         "add { path = \"/…/{id}/…/{token}\" } to carriers",
                     );
                     return None;

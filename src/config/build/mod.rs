@@ -169,13 +169,13 @@ fn parts(
         .as_ref()
         .map(|issuer| issuer.callers.clone())
         .unwrap_or_default();
-    let throttle = place
+    let lasting = place
         .kept
         .as_ref()
-        .map_or_else(Arc::default, |kept| Arc::clone(&kept.throttle));
+        .map_or_else(Arc::default, |kept| Arc::clone(&kept.lasting));
     let issuer = match issuer {
         Some(issuer) => Some(Arc::new(
-            Issuer::new(issuer.settings?).counting_on(Arc::clone(&throttle)),
+            Issuer::new(issuer.settings?).counting_on(Arc::clone(&lasting)),
         )),
         None => None,
     };
@@ -196,7 +196,7 @@ fn parts(
         routes: built.clone(),
         numbers,
         log_key: Arc::clone(&log_key),
-        throttle,
+        lasting,
         state: place.state.clone(),
         demo: file.demo,
     };
@@ -218,6 +218,7 @@ fn parts(
             landing,
             issuer,
             mounts: routes.mounts,
+            needs_store: needs_store(file),
             names: Arc::clone(&log_key),
         },
         key_sources: keys.sources,
@@ -235,6 +236,19 @@ fn parts(
 }
 
 /// How much the store may hold.
+/// Whether some requests can't be answered without the store. Tokens that may be used once count where a route says
+/// something of them.
+fn needs_store(file: &raw::File) -> bool {
+    file.landing.is_some()
+        || file.route.iter().any(|route| {
+            let opaque = route
+                .scheme
+                .as_ref()
+                .is_some_and(|scheme| scheme.opaque.is_some());
+            opaque || route.single_use.is_some()
+        })
+}
+
 fn max_entries(file: &raw::File, problems: &mut Problems) -> u64 {
     let range = 1_000..=1_000_000_000;
     if !range.contains(&file.store.max_entries) {

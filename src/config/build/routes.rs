@@ -13,7 +13,7 @@ use crate::config::policy::{Policy, RouteKeys};
 use crate::config::problems::Problems;
 use crate::config::read::At;
 use crate::gate::refusal::Code;
-use crate::gate::route::{ActiveContent, Route, ScopeRule};
+use crate::gate::route::{ActiveContent, Route, RouteTemplate, ScopeRule};
 use crate::issuer::DialectName;
 use crate::media::Media;
 use crate::token::carrier::{Carrier, Carriers};
@@ -141,7 +141,8 @@ fn one(
     let prefix = raw
         .path
         .as_deref()
-        .and_then(|path| carriers::prefix(&at("path"), path, problems));
+        .and_then(|path| carriers::path(&at("path"), path, problems));
+    let (prefix, templates) = prefix.unzip();
     let origin = raw.origin.as_deref().and_then(|name| {
         if !parts.origins.contains_key(name) && !problems.has(&format!("origin.{name}")) {
             links::unknown(&at("origin"), "origin", "origin", name, problems);
@@ -149,6 +150,11 @@ fn one(
         parts.origins.get(name)?.as_ref()
     });
     let carriers = carriers::carriers(raw, prefix.as_deref(), parts.session, problems);
+    let in_path = templates
+        .iter()
+        .flatten()
+        .flat_map(RouteTemplate::names)
+        .map(str::to_owned);
     let variables: Vec<String> = carriers
         .iter()
         .flatten()
@@ -156,6 +162,7 @@ fn one(
             Carrier::PathSegment(pattern) => pattern.variables().map(str::to_owned).collect(),
             _ => Vec::new(),
         })
+        .chain(in_path)
         .collect();
     let has_path_carrier = carriers
         .iter()
@@ -226,7 +233,7 @@ fn one(
     }
     let rules = jwt.map(|jwt| jwt_rules(jwt, parts.keys, named, problems));
 
-    let (name, host, prefix, origin) = (name?, host?, prefix?, origin?);
+    let (name, host, prefix, templates, origin) = (name?, host?, prefix?, templates?, origin?);
     let (route_keys, rules) = match rules {
         Some(built) => built.map(|(keys, rules)| (Some(keys), Some(rules)))?,
         None => (None, None),
@@ -251,6 +258,7 @@ fn one(
         number,
         host: host.clone(),
         prefix: prefix.clone(),
+        templates,
         carriers: Carriers::new(carriers),
         schemes: Schemes::new(jwt.into_iter().chain(opaque))?,
         origin: origin.origin.clone(),
@@ -436,6 +444,8 @@ fn mounts(raw: &raw::Route, parts: &Parts<'_>, problems: &mut Problems) -> Vec<D
         let there = parts.issuer.is_some_and(|issuer| match mount.value {
             DialectName::Native => issuer.native.is_some(),
             DialectName::Fynn => issuer.fynn.is_some(),
+            DialectName::NexudusMedia => issuer.nexudus_media.is_some(),
+            DialectName::NexudusToken => issuer.nexudus_token.is_some(),
         });
         let name = mount.value.as_str();
         if !there && !problems.has(&format!("issuer.{name}")) {

@@ -151,3 +151,6 @@ impl<D: Durable> Drop for Lease<D> {
 
 /// Time by which a reservation outlives the waits for its origin.
 pub const LEASE_SLACK: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,15 @@ impl PathTemplate {
             .map(Self)
     }
 
+    /// A path of it, with this language.
+    pub fn path(&self, language: &str) -> String {
+        let segments = self.0.iter().map(|segment| match segment {
+            Segment::Text(text) => text,
+            Segment::Language => language,
+        });
+        segments.fold(String::new(), |path, segment| path + "/" + segment)
+    }
+
     /// Whether a path, as it was sent, is one of this template's.
     pub fn matches(&self, path: &str) -> bool {
         let Some(rest) = path.strip_prefix('/') else {

@@ -64,3 +64,32 @@ fn two_routes_that_cannot_be_told_apart_are_refused() {
     assert_eq!(error, SameRoute("a".into(), "b".into()));
     assert!(Router::new([route("a", None, "/x", &[]), route("b", Some("h"), "/x", &[])]).is_ok());
 }
+
+#[test]
+fn a_path_with_variables_is_found_by_its_shape_and_the_deepest_wins() {
+    let templated = |name: &str, path: &str| {
+        let plain = Arc::into_inner(route(name, None, "", &[])).unwrap();
+        let templates = RouteTemplate::parse(path).unwrap().into();
+        Arc::new(Route { templates, ..plain })
+    };
+    let router = Router::new([
+        route("root", None, "", &[]),
+        route("api", None, "/api/public", &[]),
+        templated("pdf", "/[{lang}/]api/public/invoices/{id}/pdf"),
+        templated("public", "/{lang}/api/public"),
+    ])
+    .unwrap();
+    for (path, expected) in [
+        ("/api/public/invoices/42/pdf", "pdf"),
+        ("/en/api/public/invoices/42/pdf", "pdf"),
+        ("/en/api/public/invoices/42/pdf/more", "pdf"),
+        ("/api/public/invoices/42/xml", "api"),
+        ("/en/api/public/x", "public"),
+        ("/en/api/private", "root"),
+        ("/en%2Fapi/public", "public"), // refused afterwards, by `Target::parse`
+        ("/%65n/api/public", "public"),
+    ] {
+        assert_eq!(name(&router, None, path), Some(expected), "{path}");
+    }
+    assert!(Router::new([templated("a", "/{x}/a"), templated("b", "/{y}/a")]).is_err());
+}

@@ -9,11 +9,11 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
 
 use super::{object, problem, response};
-use crate::issuer::mint::{IssueRequest, Issued, Lifetime};
+use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths};
 use crate::issuer::refusal::IssueRefusal;
 use crate::media::MediaId;
 use crate::target::{Target, encode_segment};
-use crate::token::{Methods, Opens};
+use crate::token::{Methods, Opens, Uses};
 
 /// What a caller's bearer must carry, as the interface says.
 pub(super) const PERMISSION: &str = "media:read";
@@ -33,7 +33,7 @@ pub(super) fn parse(request: &Request<Bytes>, ttl: Duration) -> Result<IssueRequ
         object(request.body())?;
     }
     Ok(IssueRequest {
-        paths: Vec::new(),
+        paths: Paths::Asked(Vec::new()),
         media: Some(id),
         lifetime: Lifetime::AtMost(ttl),
         not_before: None,
@@ -42,6 +42,7 @@ pub(super) fn parse(request: &Request<Bytes>, ttl: Duration) -> Result<IssueRequ
         addresses: None,
         filename: None,
         parameters: Box::default(),
+        uses: Uses::UntilExpiry,
     })
 }
 

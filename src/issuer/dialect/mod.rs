@@ -1,18 +1,22 @@
 //! The issuer's wire shapes: a closed set, one file each. A dialect parses and renders; it holds no policy.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
 
 use super::mint::{IssueRequest, Issued};
 use super::refusal::IssueRefusal;
-use super::{Fynn, Settings};
+use super::{Fynn, NexudusMedia, NexudusToken, OverLimit, Settings};
 use crate::media::Media;
+use crate::token::Uses;
 use crate::token::json::Object;
 use crate::token::scheme::jwt::Minter;
 
 mod fynn;
 mod native;
+mod nexudus;
 
 /// A dialect's name in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,34 +25,52 @@ pub enum DialectName {
     Native,
     /// `POST /media/{id}/download-token`.
     Fynn,
+    /// `GET /api/auth/media/customer`.
+    NexudusMedia,
+    /// `POST /api/sys/users/token/refresh`.
+    NexudusToken,
 }
 
 impl DialectName {
     /// All names.
-    pub const ALL: &[Self] = &[Self::Native, Self::Fynn];
+    pub const ALL: &[Self] = &[Self::Native, Self::Fynn, Self::NexudusMedia, Self::NexudusToken];
 
     /// As the configuration writes it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Native => "native",
             Self::Fynn => "fynn",
+            Self::NexudusMedia => "nexudus_media",
+            Self::NexudusToken => "nexudus_token",
         }
     }
 
     /// The dialect that a path belongs to, mounted or not.
     pub(super) fn of_path(path: &str) -> Option<Self> {
         if native::is_path(path) {
-            Some(Self::Native)
-        } else {
-            fynn::raw_id(path).map(|_| Self::Fynn)
+            return Some(Self::Native);
+        }
+        match path {
+            nexudus::MEDIA_PATH => Some(Self::NexudusMedia),
+            nexudus::TOKEN_PATH => Some(Self::NexudusToken),
+            _ => fynn::raw_id(path).map(|_| Self::Fynn),
         }
     }
 
     /// A refusal in this dialect's shape.
-    pub(super) fn refuse(self, refusal: &IssueRefusal) -> Response<Bytes> {
+    pub(super) fn refuse(self, refusal: &IssueRefusal, over_limit: OverLimit) -> Response<Bytes> {
+        let limited = matches!(
+            refusal,
+            IssueRefusal::LimitReached(_) | IssueRefusal::TooManyTries(_)
+        );
+        if limited && over_limit == OverLimit::Conflict {
+            return nexudus::wait_a_second();
+        }
         match self {
             Self::Native => native::refuse(refusal),
             Self::Fynn => fynn::refuse(refusal),
+            Self::NexudusMedia => nexudus::refuse_media(refusal),
+            Self::NexudusToken => nexudus::refuse_token(refusal),
         }
     }
 }
@@ -56,32 +78,63 @@ impl DialectName {
 /// A mounted dialect with what it needs.
 #[derive(Clone, Copy)]
 pub(super) enum Dialect<'i> {
-    Native(&'i Minter),
+    Native(&'i Arc<Minter>),
     Fynn(&'i Fynn),
+    NexudusMedia(&'i NexudusMedia),
+    NexudusToken(&'i NexudusToken),
+}
+
+/// How tokens of a dialect are made.
+pub(super) enum Maker<'i> {
+    /// Signed.
+    Signed(&'i Arc<Minter>),
+    /// Remembered by the store.
+    Remembered,
 }
 
 impl<'i> Dialect<'i> {
     /// What its tokens are made with.
-    pub(super) fn minter(self) -> &'i Minter {
+    pub(super) fn maker(self) -> Maker<'i> {
         match self {
-            Self::Native(minter) => minter,
-            Self::Fynn(fynn) => &fynn.minter,
+            Self::Native(minter) => Maker::Signed(minter),
+            Self::Fynn(fynn) => Maker::Signed(&fynn.minter),
+            Self::NexudusMedia(media) => Maker::Signed(&media.minter),
+            Self::NexudusToken(_) => Maker::Remembered,
+        }
+    }
+
+    /// The methods of its path, for `Allow`.
+    pub(super) fn methods(self) -> &'static str {
+        match self {
+            Self::Native(_) | Self::Fynn(_) => "POST",
+            Self::NexudusMedia(_) => "GET, HEAD",
+            Self::NexudusToken(token) if token.allow_get => "GET, POST",
+            Self::NexudusToken(_) => "POST",
+        }
+    }
+
+    /// How it answers who is over a limit.
+    pub(super) fn over_limit(self) -> OverLimit {
+        match self {
+            Self::Native(_) | Self::Fynn(_) => OverLimit::TooMany,
+            Self::NexudusMedia(media) => media.over_limit,
+            Self::NexudusToken(token) => token.over_limit,
         }
     }
 
     /// The media that it knows, where it has its own.
     pub(super) fn media(self) -> Option<&'i Media> {
         match self {
-            Self::Native(_) => None,
             Self::Fynn(fynn) => Some(&fynn.media),
+            Self::Native(_) | Self::NexudusMedia(_) | Self::NexudusToken(_) => None,
         }
     }
 
     /// The permission that its interface names, beyond what the rules demand.
     pub(super) fn demands(self) -> Option<&'static str> {
         match self {
-            Self::Native(_) => None,
             Self::Fynn(_) => Some(fynn::PERMISSION),
+            Self::Native(_) | Self::NexudusMedia(_) | Self::NexudusToken(_) => None,
         }
     }
 
@@ -90,6 +143,8 @@ impl<'i> Dialect<'i> {
         match self {
             Self::Native(_) => native::parse(request),
             Self::Fynn(fynn) => fynn::parse(request, fynn.ttl),
+            Self::NexudusMedia(media) => Ok(nexudus::wish(media.ttl, Uses::UntilExpiry)),
+            Self::NexudusToken(token) => Ok(nexudus::wish(token.ttl, Uses::Once)),
         }
     }
 
@@ -98,6 +153,8 @@ impl<'i> Dialect<'i> {
         match self {
             Self::Native(_) => native::render(issued, settings),
             Self::Fynn(_) => fynn::render(issued, &settings.public_base, headers),
+            Self::NexudusMedia(_) => nexudus::media(issued),
+            Self::NexudusToken(_) => nexudus::token(issued),
         }
     }
 }

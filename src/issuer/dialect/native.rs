@@ -9,21 +9,20 @@ use serde_json::json;
 use super::{object, problem, response, single};
 use crate::clock::UnixTime;
 use crate::issuer::Settings;
-use crate::issuer::mint::{IssueRequest, Issued, Lifetime};
+use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths};
 use crate::issuer::refusal::{IssueRefusal, Violation};
 use crate::media::MediaId;
 use crate::target::{Target, encode_segment};
 use crate::token::json::{Json, Object};
 use crate::token::scope::MAX_PATTERNS;
-use crate::token::{Methods, Opens};
+use crate::token::{Methods, Opens, Uses};
 
 /// The most networks in one token.
 const MAX_ADDRESSES: usize = 64;
 /// The most forced parameters in one token.
 const MAX_PARAMETERS: usize = 32;
 
-const UNKNOWN: &str =
-    "A member is unknown; known are paths, media, expires_in, not_before, sub, methods, ips, filename, args.";
+const UNKNOWN: &str = "A member is unknown; known are paths, media, expires_in, not_before, sub, methods, ips, filename, args, uses.";
 
 /// Whether a path is this dialect's.
 pub(super) fn is_path(path: &str) -> bool {
@@ -43,7 +42,7 @@ pub(super) fn parse(request: &Request<Bytes>) -> Result<IssueRequest, IssueRefus
         violations: Vec::new(),
     };
     let read = IssueRequest {
-        paths: reader.paths(),
+        paths: Paths::Asked(reader.paths()),
         media: reader.media(),
         lifetime: reader.lifetime(),
         not_before: reader.not_before(),
@@ -52,6 +51,7 @@ pub(super) fn parse(request: &Request<Bytes>) -> Result<IssueRequest, IssueRefus
         addresses: reader.addresses(),
         filename: reader.text("filename"),
         parameters: reader.parameters(),
+        uses: reader.uses(),
     };
     reader.others();
     if reader.violations.is_empty() {
@@ -207,9 +207,20 @@ impl Reader<'_> {
         })
     }
 
+    fn uses(&mut self) -> Uses {
+        match self.body.get("uses").map(whole) {
+            None => Uses::UntilExpiry,
+            Some(Some(1)) => Uses::Once,
+            Some(_) => {
+                self.refuse("uses", "1, or absent for any number.");
+                Uses::Once
+            }
+        }
+    }
+
     /// Members that are not read: what the gate can't enforce yet, and what is unknown.
     fn others(&mut self) {
-        const READ: [&str; 9] = [
+        const READ: [&str; 10] = [
             "paths",
             "media",
             "expires_in",
@@ -219,13 +230,14 @@ impl Reader<'_> {
             "ips",
             "filename",
             "args",
+            "uses",
         ];
-        for name in ["uses", "rate", "streams"] {
+        for name in ["rate", "streams"] {
             if self.body.get(name).is_some() {
                 self.refuse(name, "Not enforced yet, so no token can carry it.");
             }
         }
-        let known = |name: &str| READ.contains(&name) || matches!(name, "uses" | "rate" | "streams");
+        let known = |name: &str| READ.contains(&name) || matches!(name, "rate" | "streams");
         if self.body.iter().any(|(name, _)| !known(name)) {
             self.refuse("", UNKNOWN);
         }

@@ -25,21 +25,22 @@ pub struct Book {
 }
 
 /// Why it was not done, as far as that is known.
-struct NotDone(Message);
+struct NotDone(Box<Message>);
 
 impl From<StoreError> for NotDone {
     fn from(error: StoreError) -> Self {
-        Self(match error {
+        let message = match error {
             // Another process has it in a moment.
             StoreError::Closed => Message::AskAgain,
             error @ (StoreError::Full | StoreError::Unavailable(_)) => Message::Refused(error.to_string()),
-        })
+        };
+        Self(Box::new(message))
     }
 }
 
 impl From<&'static str> for NotDone {
     fn from(what: &'static str) -> Self {
-        Self(Message::Refused(what.to_owned()))
+        Self(Box::new(Message::Refused(what.to_owned())))
     }
 }
 
@@ -56,7 +57,7 @@ impl Book {
             Command::Issue(order) => self.issue(order),
             Command::Status | Command::Takeover => Err("not a question for the store".into()),
         };
-        done.unwrap_or_else(|NotDone(why)| why)
+        done.unwrap_or_else(|NotDone(why)| *why)
     }
 
     fn withdraw(&self, withdrawal: &Withdrawal) -> Result<Message, NotDone> {

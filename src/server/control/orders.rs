@@ -163,7 +163,7 @@ impl Order {
                 _ => paths.push(opens.to_string()),
             }
         }
-        let texts = |nets: &Box<[IpNet]>| nets.iter().map(ToString::to_string).collect();
+        let texts = |nets: &[IpNet]| nets.iter().map(ToString::to_string).collect();
         Ok(Self {
             purposes: purposes.to_vec(),
             expires: claims.expires.ok_or("it has no end")?.millis(),
@@ -174,7 +174,7 @@ impl Order {
             methods: claims
                 .methods
                 .map(|methods| methods.names().map(str::to_owned).collect()),
-            addresses: claims.addresses.as_ref().map(texts),
+            addresses: claims.addresses.as_deref().map(texts),
             filename: claims.filename.as_deref().map(str::to_owned),
             exchange_secs,
         })

@@ -171,3 +171,31 @@ fn ten_million_tokens_take_less_than_twenty_bytes_each() {
     });
     assert!(revoked.covers(&token(TokenId([0xa5; 16]))));
 }
+
+#[test]
+fn tokens_that_are_not_spread_are_found_too() {
+    // All of them in one bucket, at its start, at its end, or in lumps.
+    for shape in 0..4_u32 {
+        let revoked = Revoked::default();
+        let id = |number: u128| {
+            TokenId(match shape {
+                0 => number.to_be_bytes(),
+                1 => ((u128::MAX >> TOKEN_BITS) - 2 * number).to_be_bytes(),
+                2 => (number % 7 * (u128::MAX >> 17) + number).to_be_bytes(),
+                _ => (number * number * number).to_be_bytes(),
+            })
+        };
+        revoked.insert_tokens((1..500).map(|number| id(2 * number)));
+        for number in 1..500 {
+            assert!(revoked.covers(&token(id(2 * number))), "{shape} {number}");
+            let among: Vec<TokenId> = (1..500).map(|number| id(2 * number)).collect();
+            for other in [id(2 * number + 1), TokenId([0; 16]), TokenId([0xff; 16])] {
+                assert_eq!(
+                    revoked.covers(&token(other)),
+                    among.contains(&other),
+                    "{shape} {number}"
+                );
+            }
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! JWK sets (RFC 7517), read strictly, and new keys as JWKs.
 
-use aws_lc_rs::encoding::{AsBigEndian, Curve25519SeedBin, EcPrivateKeyBin};
+use aws_lc_rs::encoding::{AsBigEndian, AsDer, Curve25519SeedBin, EcPrivateKeyBin, Pkcs8V1Der};
 use aws_lc_rs::rand;
-use aws_lc_rs::rsa::KeyPairComponents;
+use aws_lc_rs::rsa::{KeyPairComponents, KeySize};
 use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair, RsaPublicKeyComponents};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use zeroize::Zeroizing;
 
 use super::key::{Curve, Key, bad, demand};
-use super::{KeyError, MAX_KEYS, SetSource};
+use super::{KeyError, MAX_KEYS, SetSource, pem};
 use crate::token::json::{Json, Object};
 
 /// Members that only a private or a shared key has (RFC 7518 §6).
@@ -262,10 +262,18 @@ pub(super) fn generate(algorithm: Algorithm) -> Result<String, KeyError> {
             let (x, d) = (encode(pair.public_key().as_ref()), encode(seed.as_ref()));
             format!(r#""kty":"OKP","crv":"Ed25519","x":"{x}","d":"{d}""#)
         }
+        Algorithm::RS256 => {
+            let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
+            let der: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
+            let numbers = pem::rsa_numbers(der.as_ref()).ok_or_else(|| bad(None, "no RSA key was made"))?;
+            let [n, e, d, p, q, dp, dq, qi] = numbers.map(encode);
+            let public = format!(r#""kty":"RSA","n":"{n}","e":"{e}""#);
+            format!(r#"{public},"d":"{d}","p":"{p}","q":"{q}","dp":"{dp}","dq":"{dq}","qi":"{qi}""#)
+        }
         _ => {
             return Err(bad(
                 None,
-                format!("keys are made for HS256, ES256 and EdDSA, not for {algorithm:?}"),
+                format!("keys are made for HS256, RS256, ES256 and EdDSA, not for {algorithm:?}"),
             ));
         }
     };

@@ -95,3 +95,41 @@ fn block(text: &str) -> Result<(&str, Zeroizing<Vec<u8>>), &'static str> {
         .map_err(|_| "the PEM is not base64")?;
     Ok((label, Zeroizing::new(der)))
 }
+
+/// The numbers n, e, d, p, q, dp, dq, qi of a private RSA key in PKCS#8 (RFC 5208 §5, RFC 8017 A.1.2), big-endian. For keys
+/// that were made here: their library hands them out in no other way.
+pub(super) fn rsa_numbers(pkcs8: &[u8]) -> Option<[&[u8]; 8]> {
+    const SEQUENCE: u8 = 0x30;
+    const INTEGER: u8 = 0x02;
+    const OCTETS: u8 = 0x04;
+    let (outer, _) = element(SEQUENCE, pkcs8)?;
+    let (_version, rest) = element(INTEGER, outer)?;
+    let (_algorithm, rest) = element(SEQUENCE, rest)?;
+    let (key, _) = element(OCTETS, rest)?;
+    let (key, _) = element(SEQUENCE, key)?;
+    let (_version, mut rest) = element(INTEGER, key)?;
+    let mut numbers = [&[][..]; 8];
+    for number in &mut numbers {
+        let (value, after) = element(INTEGER, rest)?;
+        // A zero in front keeps it positive.
+        *number = value.strip_prefix(&[0]).unwrap_or(value);
+        rest = after;
+    }
+    Some(numbers)
+}
+
+/// The content of a DER element of this kind, and what stands behind it.
+fn element(kind: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = der.strip_prefix(&[kind])?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        0x81..=0x84 => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            let length = bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+            (length, rest)
+        }
+        _ => return None,
+    };
+    rest.split_at_checked(length)
+}

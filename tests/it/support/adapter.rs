@@ -8,6 +8,7 @@ use std::time::Duration;
 use mediagate::cli::{changes, setup};
 use mediagate::clock::{Clock, UnixTime};
 use mediagate::config::{Kept, KeyFiles, attempt};
+use mediagate::server::control::wire::{Command, Message};
 use mediagate::server::{Running, Server as Product};
 use mediagate::store::{Issued, Purposes, Revocation};
 use mediagate::token::keys::LogKey;
@@ -73,6 +74,21 @@ impl Server {
                 Err(errors.to_string())
             }
         }
+    }
+
+    /// What the control socket says to a command for the store.
+    pub(crate) fn ask(&self, command: &Command) -> Message {
+        self.running.book().answer(command)
+    }
+
+    /// Lets go of the store, as for a takeover.
+    pub(crate) fn close_store(&self) {
+        self.running.close_store();
+    }
+
+    /// Opens it again.
+    pub(crate) fn open_store(&self) {
+        self.running.open_store().expect("the store opens");
     }
 
     /// Where the gate listens.
@@ -168,11 +184,6 @@ impl Server {
     fn revoke(&self, revocation: Revocation) {
         let store = self.running.store().expect("a store");
         wait_for(store.revoke(revocation)).expect("revoked");
-    }
-
-    /// Closes the store, as for another process.
-    pub(crate) fn close_store(&self) {
-        self.running.close_store();
     }
 
     /// Moves the clock.

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
+use mediagate::server::control::orders::{Order, Withdrawal};
+use mediagate::server::control::wire::{Command, Message};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -262,6 +264,32 @@ impl Gate {
         self.dir.path()
     }
 
+    /// Withdraws tokens.
+    #[track_caller]
+    pub(crate) fn revoke(&self, withdrawal: Withdrawal) {
+        let answer = self.running().ask(&Command::Revoke(withdrawal));
+        assert_eq!(answer, Message::Withdrawn);
+    }
+
+    /// Issues an opaque token; its text.
+    #[track_caller]
+    pub(crate) fn issue(&self, order: Order) -> String {
+        match self.running().ask(&Command::Issue(order)) {
+            Message::Issued { token, .. } => token.0,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Lets go of the store, as for a takeover.
+    pub(crate) fn close_store(&self) {
+        self.running().close_store();
+    }
+
+    /// Opens it again.
+    pub(crate) fn open_store(&self) {
+        self.running().open_store();
+    }
+
     /// Moves the clock.
     pub(crate) fn advance(&self, seconds: u64) {
         self.running().advance(Duration::from_secs(seconds));
@@ -270,6 +298,11 @@ impl Gate {
     /// A connection to the gate.
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address())
+    }
+
+    /// A connection to the issuer.
+    pub(crate) fn connect_issuer(&self) -> Client {
+        Client::connect(self.issuer())
     }
 
     /// A GET over a connection of its own.

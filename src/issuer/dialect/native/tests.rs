@@ -29,7 +29,7 @@ fn a_token_for_one_file_comes_with_its_link() {
 fn all_members_reach_the_token() {
     let (status, body) = ask(
         r#"{"paths":["/customers/42/a/","/customers/42/*.pdf"],"media":"01F9","expires_in":3600,"not_before":1767225700,
-            "sub":"42","methods":["GET"],"ips":["192.0.2.7","2001:db8::/32"],"filename":"a b.pdf","args":{"w":"100"}}"#,
+            "sub":"42","methods":["GET"],"ips":["192.0.2.7","2001:db8::/32"],"filename":"a b.pdf","args":{"w":"100"},"uses":1}"#,
     );
     assert_eq!(status, 201, "{body}");
     assert!(body.get("url").is_none());
@@ -46,6 +46,7 @@ fn all_members_reach_the_token() {
         ("ips", serde_json::json!(["192.0.2.7", "2001:db8::/32"])),
         ("filename", "a b.pdf".into()),
         ("args", serde_json::json!({ "w": "100" })),
+        ("uses", 1.into()),
     ] {
         assert_eq!(payload[member], value, "{member}");
     }
@@ -115,7 +116,10 @@ fn each_bad_member_is_named() {
         ("args", r#"{"":"x"}"#),
         ("args", r#"{"a":[1]}"#),
         ("args", r#"{"a":"\r\n"}"#),
-        ("uses", "1"),
+        ("uses", "0"),
+        ("uses", "2"),
+        ("uses", "true"),
+        ("uses", "1.5"),
         ("rate", "1000"),
         ("streams", "1"),
         ("", "1"),
@@ -147,7 +151,7 @@ fn a_life_that_is_too_long_is_refused_with_the_longest() {
 
 #[test]
 fn all_violations_are_told_at_once() {
-    let (_, body) = ask(r#"{"paths":["a","/customers/42/a","b"],"expires_in":0,"uses":1,"x":1}"#);
+    let (_, body) = ask(r#"{"paths":["a","/customers/42/a","b"],"expires_in":0,"uses":2,"x":1}"#);
     let properties: Vec<_> = body["violations"]
         .as_array()
         .unwrap()

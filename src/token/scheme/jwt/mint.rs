@@ -7,7 +7,7 @@ use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ipnet::IpNet;
-use jsonwebtoken::crypto;
+use jsonwebtoken::{AlgorithmFamily, crypto};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::payload::{KNOWN, is_filename};
@@ -75,6 +75,15 @@ impl MintToken for Minter {
 }
 
 impl Minter {
+    /// Whether a signature takes long enough to hold up others: RSA needs most of a millisecond.
+    pub fn is_slow(&self) -> bool {
+        let generation = self.keys.load();
+        let key = generation
+            .as_ref()
+            .and_then(|generation| generation.keys.signing(None));
+        key.is_some_and(|key| key.algorithm.family() == AlgorithmFamily::Rsa)
+    }
+
     fn header(&self, key: &SigningKey) -> Result<Vec<u8>, TokenError> {
         #[derive(serde::Serialize)]
         struct Header<'h> {
