@@ -125,6 +125,7 @@ fn walk(loaded: &Loaded, line: &Line) -> Result<serde_json::Value, String> {
     let client = Client { address, known: true };
     let explained = explain::explain(
         &loaded.snapshot.router,
+        loaded.snapshot.landing.as_ref(),
         &head,
         client,
         now,
