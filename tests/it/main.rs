@@ -40,6 +40,7 @@ mod redbot;
 mod balancers;
 mod browser;
 mod clients;
+mod disk;
 mod drain;
 mod http2;
 mod limits;
