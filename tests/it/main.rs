@@ -43,6 +43,7 @@ mod clients;
 mod disk;
 mod drain;
 mod http2;
+mod kills;
 mod limits;
 mod memory;
 mod reload;
