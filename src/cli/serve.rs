@@ -146,7 +146,7 @@ impl Serving {
     async fn run(mut self, signals: &mut Signals) {
         let mut watchdog = Watchdog::new(&self.running, &self.manager);
         loop {
-            let Signals { ending, hangup } = signals;
+            let Signals { ending, hangup, .. } = signals;
             tokio::select! {
                 () = ending.next() => {
                     self.drain(ending).await;
@@ -302,6 +302,8 @@ impl Watchdog {
 struct Signals {
     ending: Ending,
     hangup: Signal,
+    /// Watched so that it does not end the process: a write beyond the limit on the size of files fails as on a full disk.
+    _too_large: Signal,
 }
 
 /// Those that mean the end.
@@ -320,6 +322,7 @@ impl Signals {
                 interrupt: watched(SignalKind::interrupt())?,
             },
             hangup: watched(SignalKind::hangup())?,
+            _too_large: watched(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 }
