@@ -241,7 +241,8 @@ pub fn mounted<'s>(
 ) -> Option<(&'s Arc<Issuer>, Mount)> {
     let issuer = snapshot.issuer.as_ref().filter(|_| !snapshot.mounts.is_empty())?;
     let dialect = issuer.claims_path(head.uri.path())?;
-    let admitted = admit(head, max_head).ok().filter(|_| client.known)?;
+    let is_sound = client.known && !client.misdirected;
+    let admitted = admit(head, max_head).ok().filter(|_| is_sound)?;
     let route = snapshot
         .router
         .find(admitted.host.as_deref(), admitted.raw_path)?
