@@ -110,10 +110,14 @@ pub(super) fn serve(path: &Path, flags: &Flags) -> Result<(), Failed> {
     running.accept();
     running.ready();
     // From here on nothing fails: there is nobody to fall back to.
-    if let Some(successor) = successor {
-        successor.serving();
+    match successor {
+        Some(successor) => {
+            // Before the old process ends: the service manager would take its end for that of the service.
+            manager.took_over();
+            successor.serving();
+        }
+        None => manager.ready(),
     }
-    manager.ready();
     let serving = Serving {
         running,
         reloader,
