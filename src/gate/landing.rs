@@ -13,7 +13,7 @@ use http::{Method, Response};
 use super::exchange::{Door, Exchange};
 use super::redeem::{self, Delivery, Redeemed, Till};
 use super::refusal::{Code, Refusal, Stop};
-use super::{Begun, Client, Gate, admit, unattended};
+use super::{Begun, Client, Gate, admit, misdirected, unattended};
 use crate::body::Body;
 use crate::clock::UnixTime;
 use crate::store::uses::remembered_until;
@@ -114,6 +114,9 @@ pub(super) fn judge<'l>(
     }
     exchange.door = Door::Landing;
     exchange.path = Some(admitted.raw_path.into());
+    if client.misdirected {
+        return Err(misdirected());
+    }
     if !client.known {
         return Err(Stop::refused(
             Code::BadRequest,

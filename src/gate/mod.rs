@@ -286,10 +286,7 @@ enum Judged {
 fn judge(bench: &Bench<'_>, client: Client, head: &Parts, exchange: &mut Exchange) -> Result<Judged, Stop> {
     let admitted = admit::admit(head, bench.max_head)?;
     if client.misdirected {
-        return Err(Stop::refused(
-            Code::Misdirected,
-            "the connection was made to a host with another certificate",
-        ));
+        return Err(misdirected());
     }
     let route = bench
         .router
@@ -346,6 +343,14 @@ fn judge(bench: &Bench<'_>, client: Client, head: &Parts, exchange: &mut Exchang
             prefix: located.prefix,
         }),
     }
+}
+
+/// A request that came over a connection to somebody else.
+fn misdirected() -> Stop {
+    Stop::refused(
+        Code::Misdirected,
+        "the connection was made to a host with another certificate",
+    )
 }
 
 /// OPTIONS with `Origin` and `Access-Control-Request-Method` (Fetch §3.2.2). Every other OPTIONS needs what any request needs.
