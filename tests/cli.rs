@@ -293,6 +293,31 @@ fn a_minted_link_opens_what_it_names_and_nothing_else() {
 }
 
 #[test]
+fn explain_knows_the_clients_header_and_what_is_the_issuers() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("proxy.toml")).unwrap();
+    let rule = "[server]\nclient_address = { header = \"x-forwarded-for\", trusted = [\"192.0.2.1\"] }";
+    assert!(text.contains("\n[server]\n") && text.contains("mount = [\"native\"]"));
+    let text = text.replace("\n[server]\n", &format!("\n{rule}\n"));
+    let place = Place::shipped();
+    fs::write(place.path("proxy.toml"), text).unwrap();
+    let bound = place.line(&["token", "mint", "--path", "/clip.mp4", "--ip", "203.0.113.7"]);
+    for (peer, header, code) in [
+        ("192.0.2.1", "X-Forwarded-For: 203.0.113.7", "ok"),
+        ("192.0.2.1", "X-Forwarded-For: 203.0.113.8", "address_denied"),
+        ("192.0.2.2", "X-Forwarded-For: 203.0.113.7", "address_denied"),
+        ("192.0.2.1", "X-Forwarded-For: unknown", "bad_request"),
+        ("203.0.113.7", "X-Forwarded-For: 203.0.113.8", "ok"),
+    ] {
+        let said = place.explain(&bound, &["--client-ip", peer, "--header", header]);
+        assert_eq!(said["code"], code, "{peer} {header}");
+    }
+    let said = place.explain("http://127.0.0.1:8080/v1/tokens", &["--method", "POST"]);
+    let expected = ("allow", "issuer", "files");
+    let got = ["decision", "code", "route"].map(|key| said[key].as_str().unwrap());
+    assert_eq!((got[0], got[1], got[2]), expected);
+}
+
+#[test]
 fn links_are_made_for_every_carrier() {
     let place = Place::shipped();
     let prefix = place.line(&[

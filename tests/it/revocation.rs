@@ -8,7 +8,7 @@ use mediagate::server::control::orders::{Order, Purpose, Withdrawal};
 use serde_json::json;
 
 use crate::support::client::{Client, End};
-use crate::support::gate::{Gate, NOW};
+use crate::support::gate::{Gate, NOW, operational_log};
 use crate::support::h2::{Ended, H2};
 use crate::support::mint::{CALLER, MEDIA, Token, b64, jwks, unb64};
 use crate::support::origin::{Origin, Script, Signal, pattern};
@@ -362,6 +362,12 @@ fn an_opaque_token_that_was_issued_works_until_it_is_withdrawn() {
     let id = gate.access(5)[4]["token_id"].as_str().unwrap().to_owned();
     gate.revoke(Withdrawal::Token { id, expires: None });
     get(&often).refused(410, "token_revoked");
+    // Neither what it is nor where it came from betrays it.
+    let handle = often.rsplit("t=").next().unwrap();
+    for text in [operational_log(), gate.access_text(), gate.metrics()] {
+        assert!(!text.contains(handle));
+    }
+    assert!(operational_log().contains("a token was issued"));
     let for_login = link(Order {
         purposes: vec![Purpose::Login],
         ..order()

@@ -240,11 +240,12 @@ fn parts(
     })
 }
 
-/// How much the store may hold.
 /// Whether some requests can't be answered without the store. Tokens that may be used once count where a route says
 /// something of them.
 fn needs_store(file: &raw::File) -> bool {
+    let issues = |issuer: &raw::Issuer| issuer.nexudus_token.is_some();
     file.landing.is_some()
+        || file.issuer.as_ref().is_some_and(issues)
         || file.route.iter().any(|route| {
             let opaque = route
                 .scheme
@@ -254,6 +255,7 @@ fn needs_store(file: &raw::File) -> bool {
         })
 }
 
+/// How much the store may hold.
 fn max_entries(file: &raw::File, problems: &mut Problems) -> u64 {
     let range = 1_000..=1_000_000_000;
     if !range.contains(&file.store.max_entries) {
