@@ -10,11 +10,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use self::caller::Caller;
 use self::dialect::{Dialect, GrantDialect, Maker};
 use self::mint::{Issued, Rule};
-use self::pool::Pool;
 use self::refusal::IssueRefusal;
 use crate::clock::UnixTime;
-use crate::store::{self, Store, StoreError};
-use crate::throttle::Throttle;
+use crate::store;
 use crate::token::scheme::jwt::Minter;
 use crate::token::scheme::opaque::Handle;
 use crate::token::{Claims, MintToken, Minted, TokenError};
@@ -25,6 +23,7 @@ mod cors;
 pub mod dialect;
 mod form;
 mod grant;
+mod lasting;
 pub mod mint;
 mod pool;
 pub mod refusal;
@@ -32,6 +31,7 @@ mod settings;
 
 pub use dialect::DialectName;
 pub use grant::Bearers;
+pub use lasting::{Lasting, Memory};
 pub use settings::{Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit, Settings};
 
 /// The largest request body, in bytes.
@@ -39,47 +39,6 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Where our public keys stand (RFC 8615).
 const KEYS_PATH: &str = "/.well-known/jwks.json";
-
-/// What outlives an issuer and its configuration: what was counted of its callers, and the places where it works.
-pub struct Lasting {
-    tokens: Throttle,
-    tries: Tries,
-    signing: Pool,
-    hashing: Pool,
-}
-
-/// Tries with passwords.
-#[derive(Default)]
-struct Tries {
-    accounts: Throttle,
-    addresses: Throttle,
-}
-
-impl Default for Lasting {
-    fn default() -> Self {
-        Self {
-            tokens: Throttle::new(),
-            tries: Tries::default(),
-            // Apart, so that whoever tries passwords holds up nobody's media token.
-            signing: Pool::new(2, 64),
-            hashing: Pool::new(2, 32),
-        }
-    }
-}
-
-/// What an issuer shares with the gate.
-pub struct Memory {
-    /// The memory of tokens; none while another process has it.
-    pub store: Option<Arc<Store>>,
-    /// Who showed how many unknown tokens.
-    pub unknown: Arc<Throttle>,
-}
-
-impl Memory {
-    fn store(&self) -> Result<&Store, StoreError> {
-        self.store.as_deref().ok_or(StoreError::Closed)
-    }
-}
 
 /// The issuer.
 pub struct Issuer {

@@ -1,0 +1,48 @@
+//! What is there longer than an issuer: what was counted of its callers, where it works, and what it shares with the gate.
+
+use std::sync::Arc;
+
+use super::pool::Pool;
+use crate::store::{Store, StoreError};
+use crate::throttle::Throttle;
+
+/// What outlives an issuer and its configuration: what was counted of its callers, and the places where it works.
+pub struct Lasting {
+    pub(super) tokens: Throttle,
+    pub(super) tries: Tries,
+    pub(super) signing: Pool,
+    pub(super) hashing: Pool,
+}
+
+/// Tries with passwords.
+#[derive(Default)]
+pub(super) struct Tries {
+    pub(super) accounts: Throttle,
+    pub(super) addresses: Throttle,
+}
+
+impl Default for Lasting {
+    fn default() -> Self {
+        Self {
+            tokens: Throttle::new(),
+            tries: Tries::default(),
+            // Apart, so that whoever tries passwords holds up nobody's media token.
+            signing: Pool::new(2, 64),
+            hashing: Pool::new(2, 32),
+        }
+    }
+}
+
+/// What an issuer shares with the gate.
+pub struct Memory {
+    /// The memory of tokens; none while another process has it.
+    pub store: Option<Arc<Store>>,
+    /// Who showed how many unknown tokens.
+    pub unknown: Arc<Throttle>,
+}
+
+impl Memory {
+    pub(super) fn store(&self) -> Result<&Store, StoreError> {
+        self.store.as_deref().ok_or(StoreError::Closed)
+    }
+}
