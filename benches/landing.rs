@@ -16,10 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use mediagate::cli::setup;
 use mediagate::clock::Clock;
 use mediagate::config::{self, KeyFiles};
-use mediagate::server::{Running, Server};
 use mediagate::store::{Embedded, Issued, Purposes, Store};
 use mediagate::token::keys::LogKey;
 use mediagate::token::scheme::opaque::Handle;
@@ -27,13 +25,13 @@ use mediagate::token::{Claims, Opens, Scope, Uses};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const HELP: &str = "cargo bench --bench landing -- [--links N] [--connections N] [--workers N] [--alg HS256|ES256|EdDSA] [--inside]
+const HELP: &str =
+    "cargo bench --bench landing -- [--links N] [--connections N] [--workers N] [--alg HS256|ES256|EdDSA]
 
   --links        how many are redeemed (200000)
   --connections  keep-alive connections, one request at a time on each (64)
   --workers      of the server (1; the store's writer has a thread of its own)
   --alg          what signs the sessions (HS256)
-  --inside       the server in this process, which tells the batches of the store; else `mediagate serve`
   --test         a few links, to see that it runs";
 
 struct Options {
@@ -41,7 +39,6 @@ struct Options {
     connections: usize,
     workers: usize,
     algorithm: String,
-    inside: bool,
 }
 
 fn options() -> Option<Options> {
@@ -50,7 +47,6 @@ fn options() -> Option<Options> {
         connections: 64,
         workers: 1,
         algorithm: "HS256".into(),
-        inside: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -60,7 +56,6 @@ fn options() -> Option<Options> {
             "--connections" => options.connections = number(),
             "--workers" => options.workers = number(),
             "--alg" => options.algorithm = arguments.next().unwrap(),
-            "--inside" => options.inside = true,
             "--test" => options.links = 500,
             "--bench" => {}
             _ => return None,
@@ -85,7 +80,7 @@ fn main() {
         links.len(),
         filling.elapsed().as_secs_f64()
     );
-    let served = Served::start(&file, loaded, &options);
+    let served = Served::start(&file, &loaded);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -197,21 +192,13 @@ async fn fill_some(store: Arc<Store>, clock: Clock, names: Arc<LogKey>, count: u
 /// The server that is measured.
 struct Served {
     address: SocketAddr,
-    process: Option<Child>,
-    inside: Option<Running>,
+    admin: SocketAddr,
+    process: Child,
 }
 
 impl Served {
-    fn start(file: &Path, loaded: config::Loaded, options: &Options) -> Self {
-        let address = loaded.listeners.gate[0];
-        if options.inside {
-            let running = Server::start(setup(loaded, Clock::system())).unwrap();
-            return Self {
-                address,
-                process: None,
-                inside: Some(running),
-            };
-        }
+    fn start(file: &Path, loaded: &config::Loaded) -> Self {
+        let (address, admin) = (loaded.listeners.gate[0], loaded.listeners.admin);
         let process = Command::new(env!("CARGO_BIN_EXE_mediagate"))
             .arg("serve")
             .arg("--config")
@@ -226,15 +213,14 @@ impl Served {
         }
         Self {
             address,
-            process: Some(process),
-            inside: None,
+            admin,
+            process,
         }
     }
 
     /// Seconds of CPU that its process has used.
     fn cpu(&self) -> Option<f64> {
-        let process = self.process.as_ref()?;
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).ok()?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
         let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
         // utime and stime, in hundredths (proc(5)).
         Some(
@@ -247,20 +233,31 @@ impl Served {
         )
     }
 
+    /// What the store has counted, by the server's metrics.
     fn report(mut self) {
-        if let Some(store) = self.inside.as_ref().and_then(Running::store) {
-            let Store::Embedded(embedded) = &*store;
-            let batches = embedded.batches();
-            println!(
-                "{} commits, {:.1} operations in each on average",
-                batches.commits,
-                batches.operations as f64 / batches.commits.max(1) as f64
-            );
-        }
-        if let Some(process) = &mut self.process {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
+        let mut admin = std::net::TcpStream::connect(self.admin).unwrap();
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.admin
+        );
+        std::io::Write::write_all(&mut admin, request.as_bytes()).unwrap();
+        let metrics = std::io::read_to_string(admin).unwrap();
+        let sample = |name: &str| -> f64 {
+            let line = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.and_then(|value| value.parse().ok()).unwrap_or(f64::NAN)
+        };
+        let (commits, operations) = (
+            sample("mediagate_store_commits_total"),
+            sample("mediagate_store_operations_total"),
+        );
+        println!(
+            "{commits} commits of the store, {:.1} operations in each on average",
+            operations / commits
+        );
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 }
 

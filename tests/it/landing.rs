@@ -130,6 +130,50 @@ fn o6_a_login_link_leads_on_with_a_session_that_opens_the_customers_own_files() 
 }
 
 #[test]
+fn o1_o6_o16_the_issuers_one_time_token_opens_a_session_of_its_customer() {
+    let origin = Origin::start();
+    origin
+        .file("/customers/42/a.pdf", "file of 42")
+        .file("/customers/43/a.pdf", "file of 43");
+    let issuer = format!(
+        "[issuer]\nlisten = \"127.0.0.1:0\"\n[issuer.nexudus_token]\n\
+         [[issuer.callers]]\nkeys = \"callers\"\nissuer = \"{}\"\naudience = \"{}\"\n\
+         [[issuer.rule]]\nrequires = \"portal:customer\"\npaths = [\"/customers/{{sub}}/**\"]\nmax_ttl = \"1h\"\n",
+        mint::CALLERS,
+        mint::CALLERS_AUDIENCE
+    );
+    let gate = Gate::start(configuration(&origin, "") + &issuer);
+    let bearer = Token::caller("42", "portal:customer").bearer();
+    let refresh = || {
+        let headers = [("Authorization", bearer.as_str())];
+        let answer = gate.ask("POST", "/api/sys/users/token/refresh", &headers, b"");
+        answer.expect(200).json()["Value"].as_str().unwrap().to_owned()
+    };
+    let (token, late) = (refresh(), refresh());
+    let target = format!("/en/user/login?server=true&t={token}&redirectUrl=%2Fcustomers%2F42%2Fa.pdf");
+    let cookie = landed(&open(&gate, &target), "/customers/42/a.pdf");
+    open(&gate, &target).refused(410, "token_spent");
+    let shown = [("Cookie", cookie.as_str())];
+    gate.get("/customers/42/a.pdf", &shown).expect(200);
+    assert_eq!(origin.last().header("x-media-subject"), Some("42"));
+    gate.get("/customers/43/a.pdf", &shown)
+        .refused(403, "scope_denied");
+    // The session makes no links.
+    let session = format!("Bearer {}", cookie.strip_prefix("session=").unwrap());
+    gate.ask(
+        "POST",
+        "/api/sys/users/token/refresh",
+        &[("Authorization", &session)],
+        b"",
+    )
+    .expect(401);
+    gate.advance(65);
+    open(&gate, &format!("/login?t={late}")).refused(410, "token_spent");
+    // The bearer is as good as before.
+    landed(&open(&gate, &format!("/login?t={}", refresh())), "/");
+}
+
+#[test]
 fn o7_a_link_that_does_not_work_is_told_in_one_way_whatever_the_reason() {
     let (origin, gate) = scene("");
     let used = link(&gate);
