@@ -34,9 +34,10 @@ fn until() -> UnixTime {
     Clock::system().now().after(std::time::Duration::from_secs(3600))
 }
 
-/// Whether everything is only to be run once through.
+/// Whether everything is only to be run once through, as `cargo test --benches` does.
 fn is_trial() -> bool {
-    std::env::args().any(|argument| argument == "--test")
+    let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
+    has("--test") || !has("--bench")
 }
 
 fn spend(c: &mut Criterion) {

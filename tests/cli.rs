@@ -107,7 +107,7 @@ fn usage_errors_exit_64_and_help_exits_0() {
         &["token", "mint", "--path", "/a", "--route", "nobody"],
         &["token", "mint", "--path", "/a", "--method", "BREW"],
         &["token", "mint", "--path", "/a", "--media", "1"],
-        &["keys", "new", "--alg", "RS256"],
+        &["keys", "new", "--alg", "PS512"],
         &["explain", "--method", "GET"],
         &["explain", "--url", "/a", "--header", "no colon"],
         &["explain", "--url", "/a", "--client-ip", "nowhere"],
@@ -290,6 +290,31 @@ fn a_minted_link_opens_what_it_names_and_nothing_else() {
         place.explain(&bound, &["--client-ip", "203.0.113.7"])["code"],
         "ok"
     );
+}
+
+#[test]
+fn explain_knows_the_clients_header_and_what_is_the_issuers() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("proxy.toml")).unwrap();
+    let rule = "[server]\nclient_address = { header = \"x-forwarded-for\", trusted = [\"192.0.2.1\"] }";
+    assert!(text.contains("\n[server]\n") && text.contains("mount = [\"native\"]"));
+    let text = text.replace("\n[server]\n", &format!("\n{rule}\n"));
+    let place = Place::shipped();
+    fs::write(place.path("proxy.toml"), text).unwrap();
+    let bound = place.line(&["token", "mint", "--path", "/clip.mp4", "--ip", "203.0.113.7"]);
+    for (peer, header, code) in [
+        ("192.0.2.1", "X-Forwarded-For: 203.0.113.7", "ok"),
+        ("192.0.2.1", "X-Forwarded-For: 203.0.113.8", "address_denied"),
+        ("192.0.2.2", "X-Forwarded-For: 203.0.113.7", "address_denied"),
+        ("192.0.2.1", "X-Forwarded-For: unknown", "bad_request"),
+        ("203.0.113.7", "X-Forwarded-For: 203.0.113.8", "ok"),
+    ] {
+        let said = place.explain(&bound, &["--client-ip", peer, "--header", header]);
+        assert_eq!(said["code"], code, "{peer} {header}");
+    }
+    let said = place.explain("http://127.0.0.1:8080/v1/tokens", &["--method", "POST"]);
+    let expected = ("allow", "issuer", "files");
+    let got = ["decision", "code", "route"].map(|key| said[key].as_str().unwrap());
+    assert_eq!((got[0], got[1], got[2]), expected);
 }
 
 #[test]
@@ -526,6 +551,97 @@ fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
         !String::from_utf8_lossy(&output.stderr).contains("panicked"),
         "{output:?}"
     );
+}
+
+#[test]
+fn callers_are_added_listed_and_removed_and_no_hash_is_ever_shown() {
+    let place = Place::shipped();
+    let text = fs::read_to_string(place.path("proxy.toml")).unwrap();
+    let more = "\n[issuer.bearers]\nkeys = \"callers\"\nissuer = \"mediagate-callers\"\naudience = \"mediagate-issuer\"\n\
+                [issuer.nexudus_bearer]\n";
+    let line = "callers_file = \"state/callers.toml\"\n\n[[issuer.callers]]";
+    fs::write(
+        place.path("proxy.toml"),
+        text.replacen("[[issuer.callers]]", line, 1) + more,
+    )
+    .unwrap();
+    assert_eq!(place.run(&["callers", "list"]).code, 0);
+    let add = ["callers", "add", "--name", "a@example.com", "--subject", "42"];
+    let added = place.feed(&add, "correct horse battery\n");
+    assert_eq!((added.code, added.out.as_str()), (0, ""), "{}", added.err);
+    let file = fs::read_to_string(place.path("state/callers.toml")).unwrap();
+    assert!(
+        file.contains("$argon2id$v=19$") && !file.contains("correct horse"),
+        "{file}"
+    );
+    let mode = fs::metadata(place.path("state/callers.toml"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let again = place.feed(&add, "another password\n");
+    assert!(
+        again.code == 1 && again.err.contains("--replace"),
+        "{}",
+        again.err
+    );
+    let replaced = place.feed(&[&add[..], &["--replace"]].concat(), "another password\n");
+    assert_eq!(replaced.code, 0, "{}", replaced.err);
+    assert_ne!(
+        fs::read_to_string(place.path("state/callers.toml")).unwrap(),
+        file
+    );
+
+    let made = place.run(&[
+        "callers",
+        "add",
+        "--name",
+        "backend",
+        "--client",
+        "--generate",
+        "--scope",
+        "a b",
+    ]);
+    assert!(made.code == 0 && made.out.trim().len() == 24, "{}", made.err);
+    let list = place.run(&["callers", "list"]).out;
+    assert_eq!(
+        list,
+        "user\ta@example.com\t42\tmedia:read\nclient\tbackend\tbackend\ta b\n"
+    );
+
+    for (arguments, input, code) in [
+        (&["callers", "add", "--name", ""][..], "x\n", 64),
+        (&["callers", "add", "--name", "a\nb"], "x\n", 64),
+        (&["callers", "add", "--name", "c", "--scope", "a  b"], "x\n", 64),
+        (&["callers", "add", "--name", "c"], "", 64),
+        (&["callers", "add", "--name", "c"], "two\nlines\n", 64),
+        (&["callers", "add"], "x\n", 64),
+        (&["callers", "remove", "--name", "nobody"], "", 1),
+    ] {
+        let ran = place.feed(arguments, input);
+        assert_eq!(ran.code, code, "{arguments:?}: {}", ran.err);
+    }
+    let removed = place.run(&["callers", "remove", "--name", "a@example.com"]);
+    assert_eq!(removed.code, 0, "{}", removed.err);
+    assert_eq!(
+        place.run(&["callers", "list"]).out,
+        "client\tbackend\tbackend\ta b\n"
+    );
+
+    fs::write(place.path("state/callers.toml"), "[[user]]\nname = 1\n").unwrap();
+    let wrong = place.run(&["callers", "list"]);
+    assert!(
+        wrong.code == 78 && wrong.err.contains("callers.toml"),
+        "{}",
+        wrong.err
+    );
+}
+
+#[test]
+fn without_a_file_of_callers_there_is_nobody_to_manage() {
+    let ran = Place::shipped().run(&["callers", "list"]);
+    assert!(ran.code == 64 && ran.err.contains("callers_file"), "{}", ran.err);
 }
 
 // === withdraw, and tokens that need the store ===

@@ -186,8 +186,11 @@ class Gate:
     def sample(self):
         pid = self.process.pid
         status = Path(f"/proc/{pid}/status").read_text()
+        mapped = Path(f"/proc/{pid}/smaps_rollup").read_text()
         return {
             "rss": int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024,
+            "anonymous": int(re.search(r"Anonymous:\s+(\d+)", mapped)[1]) / 1024,
+            "lazily": int(re.search(r"LazyFree:\s+(\d+)", mapped)[1]) / 1024,
             "threads": int(re.search(r"Threads:\s+(\d+)", status)[1]),
             "fds": len(os.listdir(f"/proc/{pid}/fd")),
             "connections": int(self.metric("mediagate_connections")),

@@ -164,8 +164,7 @@ impl Worker {
         let now = self.app.services.clock.now();
         let max_head = self.app.services.max_head;
         let (head, body) = request.into_parts();
-        let issuer = mounted(&snapshot, &head, client, max_head);
-        if let Some(issuer) = issuer {
+        if let Some((issuer, _)) = mounted(&snapshot, &head, client, max_head) {
             let request = Request::from_parts(head, body);
             return Handling::Issuer(Box::pin(Arc::clone(self).ask(
                 Arc::clone(issuer),
@@ -264,23 +263,22 @@ impl Worker {
 
 /// The issuer, where the request is for a dialect that its route mounts. Host and path are read by the very code that
 /// the gate reads them with; what that code refuses is left to the gate to refuse.
-fn mounted<'s>(
+pub fn mounted<'s>(
     snapshot: &'s Snapshot,
     head: &Parts,
     client: Client,
     max_head: usize,
-) -> Option<&'s Arc<Issuer>> {
+) -> Option<(&'s Arc<Issuer>, Mount)> {
     let issuer = snapshot.issuer.as_ref().filter(|_| !snapshot.mounts.is_empty())?;
     let dialect = issuer.claims_path(head.uri.path())?;
-    let admitted = admit(head, max_head).ok().filter(|_| client.known)?;
+    let is_sound = client.known && !client.misdirected;
+    let admitted = admit(head, max_head).ok().filter(|_| is_sound)?;
     let route = snapshot
         .router
         .find(admitted.host.as_deref(), admitted.raw_path)?
         .number;
-    snapshot
-        .mounts
-        .contains(&Mount { route, dialect })
-        .then_some(issuer)
+    let mount = Mount { route, dialect };
+    snapshot.mounts.contains(&mount).then_some((issuer, mount))
 }
 
 /// The whole request, with a bounded body in a bounded time.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
 use http::request::Parts;
@@ -11,10 +11,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Failed;
+use crate::app::{Mount, mounted};
 use crate::clock::{Clock, UnixTime};
 use crate::config::Loaded;
-use crate::gate::Client;
 use crate::gate::explain::{self, Explained, UNCHECKED};
+use crate::server::peer;
 
 /// The longest line on standard input, in bytes.
 const MAX_LINE_BYTES: u64 = 128 * 1024;
@@ -30,7 +31,7 @@ pub(super) struct Flags {
     /// A header, `Name: value`; may be given several times.
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", requires = "url")]
     headers: Vec<String>,
-    /// The client's address.
+    /// The address that connects. Where the configuration finds clients in a header, the headers say who the client is.
     #[arg(long, default_value = "127.0.0.1", requires = "url")]
     client_ip: IpAddr,
     /// The time, in seconds since 1970; now where absent.
@@ -122,9 +123,17 @@ fn walk(loaded: &Loaded, line: &Line) -> Result<serde_json::Value, String> {
         .client_ip
         .unwrap_or(IpAddr::from([127, 0, 0, 1]))
         .to_canonical();
-    let client = Client { address, known: true };
+    let client = peer::client(
+        &loaded.client_address,
+        SocketAddr::from((address, 0)),
+        &head.headers,
+    );
+    if let Some((_, mount)) = mounted(&loaded.snapshot, &head, client, loaded.settings.max_head) {
+        return Ok(render(&of_issuer(loaded, &head, mount)));
+    }
     let explained = explain::explain(
         &loaded.snapshot.router,
+        loaded.snapshot.landing.as_ref(),
         &head,
         client,
         now,
@@ -187,6 +196,22 @@ fn render(explained: &Explained) -> serde_json::Value {
         "target": explained.target,
         "unchecked": UNCHECKED,
     })
+}
+
+/// A request that is none for the gate: a dialect on its route answers it, and asks who the caller is.
+fn of_issuer(loaded: &Loaded, head: &Parts, mount: Mount) -> Explained {
+    let route = loaded.routes.iter().find(|route| route.number == mount.route);
+    Explained {
+        allowed: true,
+        status: 200,
+        code: "issuer",
+        detail: "the issuer answers, by a dialect that is mounted here; the caller is not checked",
+        route: route.map(|route| route.name.to_string()),
+        scheme: None,
+        subject: None,
+        expires: None,
+        target: Some(head.uri.path().to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::cli::print(format_args!($($text)*)) };
 }
 
+mod callers;
 mod check;
 mod explain;
 mod found;
@@ -103,6 +104,17 @@ enum Command {
     ///   mediagate keys new --alg EdDSA        a new private JWK set, for a key file (mode 0600!)
     #[command(verbatim_doc_comment)]
     Keys(keys::Flags),
+    /// Manage local users and clients, who sign in at the issuer with a password
+    ///
+    /// They are in the file that the configuration names as `callers_file` in [issuer], passwords as argon2id hashes. A server
+    /// that runs takes the change by itself.
+    ///
+    ///   mediagate callers add --name a@example.com --subject 42 --scope portal:customer    asks for the password
+    ///   mediagate callers add --name backend --client --generate                           makes one, and prints it
+    ///   mediagate callers list
+    ///   mediagate callers remove --name a@example.com
+    #[command(subcommand, verbatim_doc_comment)]
+    Callers(callers::Command),
     /// Withdraw tokens that are out already: one, those of a subject, or those of a key
     ///
     /// Asks the server that runs over the same state folder, where it is in force with the next request; where none runs,
@@ -184,6 +196,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Token(TokenCommand::Inspect(flags)) => inspect::inspect(&flags.token),
         Command::Keys(flags) => keys::keys(flags, || load(&cli.config, KeyFiles::Make)),
+        Command::Callers(command) => {
+            load(&cli.config, KeyFiles::ReadOnly).and_then(|loaded| callers::callers(&loaded, command))
+        }
         Command::Revoke(flags) => {
             load(&cli.config, KeyFiles::Make).and_then(|loaded| revoke::revoke(&loaded, &flags))
         }

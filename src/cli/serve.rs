@@ -112,10 +112,14 @@ pub(super) fn serve(path: &Path, flags: &Flags) -> Result<(), Failed> {
     running.accept();
     running.ready();
     // From here on nothing fails: there is nobody to fall back to.
-    if let Some(successor) = successor {
-        successor.serving();
+    match successor {
+        Some(successor) => {
+            // Before the old process ends: the service manager would take its end for that of the service.
+            manager.took_over();
+            successor.serving();
+        }
+        None => manager.ready(),
     }
-    manager.ready();
     let serving = Serving {
         running,
         reloader,
@@ -148,7 +152,7 @@ impl Serving {
     async fn run(mut self, signals: &mut Signals) {
         let mut watchdog = Watchdog::new(&self.running, &self.manager);
         loop {
-            let Signals { ending, hangup } = signals;
+            let Signals { ending, hangup, .. } = signals;
             tokio::select! {
                 () = ending.next() => {
                     self.drain(ending).await;
@@ -304,6 +308,8 @@ impl Watchdog {
 struct Signals {
     ending: Ending,
     hangup: Signal,
+    /// Watched so that it does not end the process: a write beyond the limit on the size of files fails as on a full disk.
+    _too_large: Signal,
 }
 
 /// Those that mean the end.
@@ -322,6 +328,7 @@ impl Signals {
                 interrupt: watched(SignalKind::interrupt())?,
             },
             hangup: watched(SignalKind::hangup())?,
+            _too_large: watched(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 }

@@ -4,7 +4,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes a folder, and those above it, for this user alone. One that is there stays as it is.
 pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
@@ -14,18 +14,9 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
 /// Writes a new file of mode 0600 that nobody sees half-written. Tells whether it was this call that made it: of two
 /// processes one wins, and the other reads what the winner wrote.
 pub(super) fn make(path: &Path, content: &[u8]) -> io::Result<bool> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     make_folder(folder)?;
-    let mut random = [0; 8];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::other("names no file"))?
-        .to_string_lossy();
-    let draft = folder.join(format!(".{name}.{:016x}", u64::from_ne_bytes(random)));
+    let draft = draft(folder, path)?;
     let written = write_new(&draft, content).and_then(|()| {
         // A link, unlike a rename, does not replace what is there.
         match fs::hard_link(&draft, path) {
@@ -39,6 +30,37 @@ pub(super) fn make(path: &Path, content: &[u8]) -> io::Result<bool> {
         File::open(folder)?.sync_all()?;
     }
     written
+}
+
+/// Puts another content in the place of a file, or makes it, with mode 0600. Whoever reads sees all of the one or all of the
+/// other.
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = folder_of(path);
+    make_folder(folder)?;
+    let draft = draft(folder, path)?;
+    let written = write_new(&draft, content).and_then(|()| fs::rename(&draft, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    written?;
+    File::open(folder)?.sync_all()
+}
+
+/// The folder that a file is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+fn draft(folder: &Path, path: &Path) -> io::Result<PathBuf> {
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::other("names no file"))?
+        .to_string_lossy();
+    Ok(folder.join(format!(".{name}.{:016x}", u64::from_ne_bytes(random))))
 }
 
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {

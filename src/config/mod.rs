@@ -14,6 +14,7 @@ use crate::telemetry::settings::LogSettings;
 use crate::token::keys::{KeyRing, LogKey};
 
 mod build;
+pub mod callers;
 mod demo;
 mod keyfile;
 mod policy;
@@ -68,6 +69,8 @@ pub struct Loaded {
     pub policies: Vec<Policy>,
     /// What the landing does, in words.
     pub landing: Option<String>,
+    /// The file of local users and clients, where there shall be one.
+    pub callers_file: Option<PathBuf>,
     /// How callers' bearers are checked, in the order of the file.
     pub callers: Vec<RouteKeys>,
     /// Names tokens for the logs.

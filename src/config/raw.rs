@@ -470,6 +470,14 @@ table! {
         optional nexudus_media: NexudusMedia,
         /// `POST /api/sys/users/token/refresh`.
         optional nexudus_token: NexudusToken,
+        /// `POST /api/token`.
+        optional nexudus_bearer: NexudusBearer,
+        /// `POST /api/sys/users/exchange`.
+        optional nexudus_exchange: NexudusExchange,
+        /// How the issuer's own bearers are made.
+        optional bearers: Bearers,
+        /// The file of local users and clients.
+        optional callers_file: PathBuf,
         /// Browser origins that may call.
         default("[]") cors_origins: Vec<At<String>>,
     }
@@ -559,6 +567,44 @@ table! {
         /// Whether GET asks for one, too.
         default("false") allow_get: bool,
         /// The status for who asks too often: 409, as the original, or 429.
+        default("409") limit_status: u16,
+    }
+}
+
+table! {
+    /// `[issuer.bearers]`.
+    pub struct Bearers {
+        /// The key set that signs.
+        required keys: String,
+        /// `iss`.
+        required issuer: String,
+        /// `aud`.
+        required audience: String,
+        /// How long they live.
+        default("'1d'") ttl: Duration,
+        /// How long a refresh token may wait for its use.
+        default("'15d'") refresh_ttl: Duration,
+    }
+}
+
+table! {
+    /// `[issuer.nexudus_bearer]`.
+    pub struct NexudusBearer {
+        /// Passwords that are tried for one account in a minute.
+        default("10") tries_per_account: u32,
+        /// Passwords that are tried from one address in a minute.
+        default("30") tries_per_address: u32,
+        /// The status for who tries too often: 409, as the original, or 429.
+        default("409") limit_status: u16,
+    }
+}
+
+table! {
+    /// `[issuer.nexudus_exchange]`.
+    pub struct NexudusExchange {
+        /// Whether GET exchanges, too.
+        default("false") allow_get: bool,
+        /// The status for who shows too many unknown tokens: 409, as the original, or 429.
         default("409") limit_status: u16,
     }
 }

@@ -129,6 +129,12 @@ fn each_rule_has_its_error() {
              [[issuer.callers]]\n{caller}\n[[issuer.rule]]\nrequires = \"r\"\npaths = [\"/**\"]\nmax_ttl = \"1h\"\n"
         ))
     };
+    // With another rule line, and further tables.
+    let nexudus = |rule: &str, tables: &str| {
+        let text = issuer("keys = \"callers\"\nissuer = \"c\"\naudience = \"c\"");
+        let text = text.replace("max_ttl = \"1h\"", &format!("max_ttl = \"1h\"{rule}"));
+        format!("{text}{tables}\n[keys.callers]\njwks = \"http://127.0.0.1:1/\"\n")
+    };
     let table: &[(String, &str, &str)] = &[
         (changed("[server]", "demo = true\n[server]").replacen("127.0.0.1:0", "0.0.0.0:0", 1), "server.listen[0]", "not on loopback"),
         (changed("listen = [\"127.0.0.1:0\"]", "listen = []"), "server.listen", "is empty"),
@@ -185,6 +191,20 @@ fn each_rule_has_its_error() {
         (issuer("keys = \"media\"\nissuer = \"c\"\naudience = \"c\"").replace("public_url = \"https://media.example.com\"", ""), "server.public_url", "missing"),
         (issuer("keys = \"media\"\nissuer = \"c\"\naudience = \"c\"").replace("requires = \"r\"", "requires = \"r s\""), "issuer.rule[0].requires", "one scope"),
         (issuer("keys = \"media\"\nissuer = \"c\"\naudience = \"c\"").replace("max_ttl", "default_ttl = \"2h\"\nmax_ttl"), "issuer.rule[0].default_ttl", "longer"),
+        (nexudus("\nuses = 2", ""), "issuer.rule[0].uses", "not 1"),
+        (nexudus("\npurposes = []", "[issuer.nexudus_token]"), "issuer.rule[0].purposes", "empty"),
+        (nexudus("\npurposes = [\"logon\"]", ""), "issuer.rule[0].purposes[0]", "did you mean"),
+        (nexudus("\nmax_exchange = \"1s\"", ""), "issuer.rule[0].max_exchange", "out of range"),
+        (nexudus("", "[issuer.nexudus_token]\nttl = \"2d\""), "issuer.nexudus_token.ttl", "out of range"),
+        (nexudus("", "[issuer.nexudus_token]\nlimit_status = 404"), "issuer.nexudus_token.limit_status", "409 or 429"),
+        (nexudus("", "[issuer.nexudus_media]\nkeys = \"callers\"\nissuer = \"i\"\naudience = \"a\""), "issuer.nexudus_media.keys", "no key that can sign"),
+        (nexudus("", "[issuer.nexudus_exchange]"), "issuer.nexudus_exchange", "[issuer.bearers]"),
+        (nexudus("", "[issuer.nexudus_bearer]"), "issuer.nexudus_bearer", "callers_file"),
+        (nexudus("", "[issuer.nexudus_bearer]\ntries_per_account = 0"), "issuer.nexudus_bearer.tries_per_account", "nobody can sign in"),
+        (nexudus("", "[issuer.bearers]\nkeys = \"media\"\nissuer = \"c\"\naudience = \"c\""), "issuer.bearers", "believes"),
+        (nexudus("", "[issuer.bearers]\nkeys = \"media\"\nissuer = \"c\"\naudience = \"c\"\nttl = \"90d\""), "issuer.bearers.ttl", "out of range"),
+        (nexudus("", "").replace("native =", "mount = 1\nnative ="), "issuer.mount", "unknown key"),
+        (nexudus("", "").replacen("scheme.jwt", "mount = [\"nexudus_media\"]\nscheme.jwt", 1), "route[0].mount[0]", "nexudus_media"),
     ];
     for (text, path, what) in table {
         let found = errors(text);
@@ -237,6 +257,49 @@ fn a_rule_that_is_narrow_for_paths_and_open_for_media_ids_is_a_warning() {
     assert!(!of("paths = [\"/**\"]"));
     assert!(!of("paths = [\"/invoices/**\", \"/**\"]"));
     assert!(!of(""), "nothing says that it was meant to be narrow");
+}
+
+#[test]
+fn what_a_nexudus_dialect_gives_away_or_never_gives_is_a_warning() {
+    let of = |rule: &str, tables: &str| {
+        warnings(&format!(
+            "{BASE}\n[issuer]\nlisten = \"127.0.0.1:0\"\n\
+             [[issuer.callers]]\nkeys = \"media\"\nissuer = \"c\"\naudience = \"c\"\n\
+             [issuer.bearers]\nkeys = \"media\"\nissuer = \"c\"\naudience = \"c\"\n\
+             [[issuer.rule]]\nrequires = \"r\"\nmax_ttl = \"1h\"\n{rule}\n{tables}\n"
+        ))
+    };
+    let has = |found: &[super::Warning], path: &str, what: &str| {
+        found
+            .iter()
+            .any(|warning| warning.path == path && warning.what.contains(what))
+    };
+    let media = "[issuer.nexudus_media]\nkeys = \"media\"\nissuer = \"i\"\naudience = \"b\"";
+    let found = of("paths = [\"/**\"]", media);
+    assert!(
+        has(&found, "issuer.rule[0].paths[0]", "every caller"),
+        "{found:?}"
+    );
+    assert!(
+        has(&found, "issuer.nexudus_media", "no route accepts"),
+        "{found:?}"
+    );
+    let media = media.replace("\"b\"", "\"a\"");
+    let found = of("paths = [\"/customers/{sub}/**\"]", &media);
+    assert!(!has(&found, "issuer.rule[0].paths[0]", ""), "{found:?}");
+    assert!(!has(&found, "issuer.nexudus_media", ""), "{found:?}");
+    let found = of(
+        "paths = [\"/{sub}/**\"]",
+        "[issuer.nexudus_token]\n[issuer.nexudus_exchange]",
+    );
+    assert!(
+        has(&found, "issuer.nexudus_token", "no route accepts"),
+        "{found:?}"
+    );
+    assert!(
+        has(&found, "issuer.nexudus_exchange", "no rule allows"),
+        "{found:?}"
+    );
 }
 
 #[test]

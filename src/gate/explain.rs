@@ -1,11 +1,15 @@
 //! Explain: what the gate would say to a request at a given time, through the very phases up to `authorize`. Touches
 //! neither origin nor store, and says what it could not check.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 
 use super::exchange::Exchange;
+use super::landing::page::one_page_for_all;
+use super::landing::{self, Knock, Landing};
 use super::redeem::Pending;
-use super::refusal::status;
+use super::refusal::{Stop, status};
 use super::route::Router;
 use super::verify::TokenCache;
 use super::{Bench, Client, Judged, judge};
@@ -38,7 +42,20 @@ pub struct Explained {
 }
 
 /// Walks one request through the pure phases.
-pub fn explain(router: &Router, head: &Parts, client: Client, now: UnixTime, max_head: usize) -> Explained {
+pub fn explain(
+    router: &Router,
+    landing: Option<&Arc<Landing>>,
+    head: &Parts,
+    client: Client,
+    now: UnixTime,
+    max_head: usize,
+) -> Explained {
+    let mut exchange = Exchange::start(now, client.address, &head.method, &head.headers);
+    match landing::judge(landing, client, head, max_head, &mut exchange) {
+        Ok(None) => {}
+        Ok(Some((_, knock))) => return at_landing(Ok(knock), &exchange),
+        Err(stop) => return at_landing(Err(stop), &exchange),
+    }
     let cache = TokenCache::new(0);
     let bench = Bench {
         router,
@@ -47,7 +64,6 @@ pub fn explain(router: &Router, head: &Parts, client: Client, now: UnixTime, max
         max_head,
         revoked: None,
     };
-    let mut exchange = Exchange::start(now, client.address, &head.method, &head.headers);
     let judged = judge(&bench, client, head, &mut exchange);
     let route = exchange.route.as_deref();
     let claims = exchange.claims.as_deref();
@@ -102,5 +118,29 @@ pub fn explain(router: &Router, head: &Parts, client: Client, now: UnixTime, max
             .map(str::to_owned),
         expires: claims.and_then(|claims| claims.expires).map(UnixTime::secs),
         target,
+    }
+}
+
+/// What the landing would say. A login link is always looked up.
+fn at_landing(judged: Result<Knock, Stop>, exchange: &Exchange) -> Explained {
+    let (allowed, status, code, detail) = match judged {
+        Ok(Knock::Look) => (true, 204, "ok", ""),
+        Ok(Knock::Leave) => (true, 303, "ok", ""),
+        Ok(Knock::Visit(_)) => (false, 503, "needs_store", "the store knows what it says"),
+        Err(stop) => {
+            let told = one_page_for_all(stop.code()).map_or(stop.code().status(), |told| told.status);
+            (false, told.as_u16(), stop.code().as_str(), stop.detail())
+        }
+    };
+    Explained {
+        allowed,
+        status,
+        code,
+        detail,
+        route: None,
+        scheme: None,
+        subject: None,
+        expires: None,
+        target: exchange.path.as_deref().map(str::to_owned),
     }
 }

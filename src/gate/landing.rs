@@ -18,7 +18,6 @@ use crate::body::Body;
 use crate::clock::UnixTime;
 use crate::store::uses::remembered_until;
 use crate::store::{Purposes, Revocation, Store, StoreError, Use};
-use crate::token::scheme::opaque::Handle;
 use crate::token::{Claims, Methods, Standing};
 
 mod link;
@@ -87,20 +86,29 @@ impl Landing {
     }
 }
 
-/// Takes a request that is for the landing; `None` leaves it to the routes.
-pub(super) fn enter(
-    gate: &Gate<'_>,
+/// What a request wants of the landing.
+pub(super) enum Knock {
+    /// Nothing: HEAD, which is told nothing.
+    Look,
+    /// To use a link.
+    Visit(Link),
+    /// To end its sessions.
+    Leave,
+}
+
+/// Judges a request that is for the landing, as far as that goes without the store; `None` leaves it to the routes.
+pub(super) fn judge<'l>(
+    landing: Option<&'l Arc<Landing>>,
     client: Client,
     head: &Parts,
+    max_head: usize,
     exchange: &mut Exchange,
-) -> Result<Option<Begun>, Stop> {
-    let place = gate
-        .landing
-        .and_then(|landing| Some((landing, landing.place(head.uri.path())?)));
+) -> Result<Option<(&'l Arc<Landing>, Knock)>, Stop> {
+    let place = landing.and_then(|landing| Some((landing, landing.place(head.uri.path())?)));
     let Some((landing, place)) = place else {
         return Ok(None);
     };
-    let admitted = admit::admit(head, gate.bench.max_head)?;
+    let admitted = admit::admit(head, max_head)?;
     if landing.host.is_some() && landing.host.as_deref() != admitted.host.as_deref() {
         return Ok(None);
     }
@@ -126,44 +134,54 @@ pub(super) fn enter(
             "a program that looks ahead never uses a token",
         ));
     }
-    match place {
-        Place::Login => login(gate, landing, client.address, head, admitted.raw_query),
-        Place::Logout => Ok(logout(gate, landing, client.address, head)),
-    }
-    .map(Some)
+    let knock = match place {
+        Place::Logout if head.method == Method::HEAD => Knock::Look,
+        Place::Logout => Knock::Leave,
+        Place::Login => {
+            if head.method == Method::POST && !is_from_here(landing, &head.headers) {
+                return Err(Stop::refused(
+                    Code::BindingDenied,
+                    "the button of another site was pressed",
+                ));
+            }
+            let link = Link::read(landing, admitted.raw_query)?;
+            match head.method {
+                Method::HEAD => Knock::Look,
+                _ => Knock::Visit(link),
+            }
+        }
+    };
+    Ok(Some((landing, knock)))
 }
 
-fn login(
+/// Takes a request that is for the landing; `None` leaves it to the routes.
+pub(super) fn enter(
     gate: &Gate<'_>,
-    landing: &Arc<Landing>,
-    client: IpAddr,
+    client: Client,
     head: &Parts,
-    query: Option<&str>,
-) -> Result<Begun, Stop> {
-    if head.method == Method::POST && !is_from_here(landing, &head.headers) {
-        return Err(Stop::refused(
-            Code::BindingDenied,
-            "the button of another site was pressed",
-        ));
-    }
-    let link = Link::read(landing, query)?;
-    if head.method == Method::HEAD {
-        // Whether the link still works is not told to who does not use it.
-        return Ok(Begun::Answered(page::nothing()));
-    }
-    let visit = Visit {
-        landing: Arc::clone(landing),
-        handle: link.handle,
-        location: link.location,
-        pressed: head.method == Method::POST,
-        client,
+    exchange: &mut Exchange,
+) -> Result<Option<Begun>, Stop> {
+    let Some((landing, knock)) = judge(gate.landing, client, head, gate.bench.max_head, exchange)? else {
+        return Ok(None);
     };
-    let till = gate.till();
-    Ok(Begun::Redeeming(Box::pin(async move {
-        let mut claims = None;
-        let result = visit.land(till, &mut claims).await.map(Delivery::Landed);
-        Redeemed { claims, result }
-    })))
+    Ok(Some(match knock {
+        Knock::Look => Begun::Answered(page::nothing()),
+        Knock::Leave => logout(gate, landing, client.address, head),
+        Knock::Visit(link) => {
+            let visit = Visit {
+                landing: Arc::clone(landing),
+                link,
+                pressed: head.method == Method::POST,
+                client: client.address,
+            };
+            let till = gate.till();
+            Begun::Redeeming(Box::pin(async move {
+                let mut claims = None;
+                let result = visit.land(till, &mut claims).await.map(Delivery::Landed);
+                Redeemed { claims, result }
+            }))
+        }
+    }))
 }
 
 /// Whether the page with the button is our own: another site that presses it would sign its visitor in as somebody else.
@@ -179,8 +197,7 @@ fn is_from_here(landing: &Landing, headers: &HeaderMap) -> bool {
 /// A login link that somebody opened.
 struct Visit {
     landing: Arc<Landing>,
-    handle: Option<Handle>,
-    location: String,
+    link: Link,
     /// Whether the button of the page was pressed.
     pressed: bool,
     client: IpAddr,
@@ -188,7 +205,7 @@ struct Visit {
 
 impl Visit {
     async fn land(self, till: Till, known: &mut Option<Arc<Claims>>) -> Result<Response<Body>, Stop> {
-        let Some(handle) = self.handle else {
+        let Some(handle) = self.link.handle else {
             return Err(Stop::refused(Code::TokenInvalid, "the token is none of ours"));
         };
         let store = till.store.clone().ok_or(StoreError::Closed)?;
@@ -204,13 +221,13 @@ impl Visit {
             return Err(spent());
         }
         let now = till.clock.now();
-        judge(&claims, &store, self.client, now)?;
+        judge_claims(&claims, &store, self.client, now)?;
         if self.landing.interstitial && !self.pressed {
             return Ok(page::ask(&self.landing, claims.subject.as_deref()));
         }
         // Made first: a link is not spent for a session that can't be said.
         let cookie = Sessions::open(&self.landing, &claims, now).await?;
-        let location = HeaderValue::try_from(self.location)
+        let location = HeaderValue::try_from(self.link.location)
             .map_err(|_| Stop::refused(Code::BadPath, "the redirect can't be a header"))?;
         let expires = claims.expires.unwrap_or(UnixTime::from_millis(i64::MAX));
         let until = remembered_until(expires, LEEWAY, now);
@@ -226,7 +243,7 @@ fn spent() -> Stop {
 }
 
 /// What a link that is known says: withdrawn, in time, from here?
-fn judge(claims: &Claims, store: &Store, client: IpAddr, now: UnixTime) -> Result<(), Stop> {
+fn judge_claims(claims: &Claims, store: &Store, client: IpAddr, now: UnixTime) -> Result<(), Stop> {
     if store.revoked().covers(claims) {
         return Err(Stop::refused(Code::TokenRevoked, "the token was withdrawn"));
     }
@@ -252,9 +269,6 @@ fn judge(claims: &Claims, store: &Store, client: IpAddr, now: UnixTime) -> Resul
 /// Ends the sessions that a request shows. A page of another site that leads here ends a session at most; one that only
 /// loads this address shows none, since the cookie is `SameSite=Lax`.
 fn logout(gate: &Gate<'_>, landing: &Arc<Landing>, client: IpAddr, head: &Parts) -> Begun {
-    if head.method == Method::HEAD {
-        return Begun::Answered(page::nothing());
-    }
     let shown = Shown {
         method: &head.method,
         path: head.uri.path(),

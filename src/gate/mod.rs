@@ -107,6 +107,8 @@ pub struct Client {
     pub address: IpAddr,
     /// Whether the address is the client's. A trusted proxy that sends an unreadable one makes it unknown.
     pub known: bool,
+    /// Whether the request is for a host whose certificate is another than that of its connection.
+    pub misdirected: bool,
 }
 
 /// Handles one request. It can't fail: whatever happens becomes an answer and a record. All that can be decided without the
@@ -283,6 +285,12 @@ enum Judged {
 /// The pure phases: admit → route → locate → verify → authorize. `explain` walks the very same.
 fn judge(bench: &Bench<'_>, client: Client, head: &Parts, exchange: &mut Exchange) -> Result<Judged, Stop> {
     let admitted = admit::admit(head, bench.max_head)?;
+    if client.misdirected {
+        return Err(Stop::refused(
+            Code::Misdirected,
+            "the connection was made to a host with another certificate",
+        ));
+    }
     let route = bench
         .router
         .find(admitted.host.as_deref(), admitted.raw_path)

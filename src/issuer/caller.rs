@@ -15,7 +15,7 @@ use crate::token::scheme::jwt::Jwt;
 use crate::token::{Claims, Evidence, MAX_TOKEN_BYTES, Standing, TokenError, Uses, VerifyToken};
 
 /// Forgiven difference between the caller's clock and ours.
-const LEEWAY: Duration = Duration::from_secs(5);
+pub(super) const LEEWAY: Duration = Duration::from_secs(5);
 
 /// A caller that proved itself.
 #[derive(Debug)]

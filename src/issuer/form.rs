@@ -31,7 +31,9 @@ impl Parameters {
     /// The parameter `name`; an empty one is none.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 }
 
@@ -71,7 +73,12 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             read("a=b+c&d=%C3%A4%2b&e&f="),
-            Some(vec![pair("a", "b c"), pair("d", "ä+"), pair("e", ""), pair("f", "")])
+            Some(vec![
+                pair("a", "b c"),
+                pair("d", "ä+"),
+                pair("e", ""),
+                pair("f", "")
+            ])
         );
         assert_eq!(read(""), Some(Vec::new()));
         assert_eq!(read("&&a=1&"), Some(vec![pair("a", "1")]));

@@ -2,34 +2,37 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use self::caller::Caller;
-use self::dialect::{Dialect, Maker};
+use self::dialect::{Dialect, GrantDialect, Maker};
 use self::mint::{Issued, Rule};
 use self::pool::Pool;
 use self::refusal::IssueRefusal;
 use crate::clock::UnixTime;
-use crate::media::Media;
 use crate::store::{self, Store, StoreError};
 use crate::throttle::Throttle;
-use crate::token::keys::{KeyRing, LogKey};
-use crate::token::scheme::jwt::{Jwt, Minter};
+use crate::token::scheme::jwt::Minter;
 use crate::token::scheme::opaque::Handle;
 use crate::token::{Claims, MintToken, Minted, TokenError};
 
+pub mod accounts;
 pub mod caller;
 mod cors;
 pub mod dialect;
+mod form;
+mod grant;
 pub mod mint;
 mod pool;
 pub mod refusal;
+mod settings;
 
 pub use dialect::DialectName;
+pub use grant::Bearers;
+pub use settings::{Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit, Settings};
 
 /// The largest request body, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -37,82 +40,29 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Where our public keys stand (RFC 8615).
 const KEYS_PATH: &str = "/.well-known/jwks.json";
 
-/// How the issuer is set up. Everything is checked by the configuration.
-pub struct Settings {
-    /// How callers' bearers are checked.
-    pub callers: Vec<Jwt>,
-    /// What callers may have; the first rule that is for the caller decides.
-    pub rules: Vec<mint::Rule>,
-    /// `https://media.example.com`: what links start with. Never read from a request.
-    pub public_base: Box<str>,
-    /// The query parameter of the links in answers; `None` where no route takes such tokens from a query.
-    pub link_parameter: Option<Box<str>>,
-    /// `POST /v1/tokens`, where mounted.
-    pub native: Option<Arc<Minter>>,
-    /// `POST /media/{id}/download-token`, where mounted.
-    pub fynn: Option<Fynn>,
-    /// `GET /api/auth/media/customer`, where mounted.
-    pub nexudus_media: Option<NexudusMedia>,
-    /// `POST /api/sys/users/token/refresh`, where mounted.
-    pub nexudus_token: Option<NexudusToken>,
-    /// The sets whose public halves stand at `/.well-known/jwks.json`.
-    pub published: Vec<Arc<KeyRing>>,
-    /// Origins that browser code may call from, exact.
-    pub cors_origins: Box<[Box<str>]>,
-    /// Names tokens for the logs and the store.
-    pub log_key: Arc<LogKey>,
-}
-
-/// The download tokens of `POST /media/{id}/download-token`.
-pub struct Fynn {
-    /// Makes them.
-    pub minter: Arc<Minter>,
-    /// Which ids there are.
-    pub media: Arc<Media>,
-    /// How long they live; 60 s in the original.
-    pub ttl: Duration,
-}
-
-/// The media tokens of `GET /api/auth/media/customer`.
-pub struct NexudusMedia {
-    /// Makes them.
-    pub minter: Arc<Minter>,
-    /// How long they live; 60 s in the original.
-    pub ttl: Duration,
-    /// How a caller who asks too often is answered.
-    pub over_limit: OverLimit,
-}
-
-/// The one-time tokens of `POST /api/sys/users/token/refresh`.
-pub struct NexudusToken {
-    /// How long they may wait for their use.
-    pub ttl: Duration,
-    /// Whether GET asks for one, too.
-    pub allow_get: bool,
-    /// How a caller who asks too often is answered.
-    pub over_limit: OverLimit,
-}
-
-/// How who is over a limit is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OverLimit {
-    /// 409 without a body and `Retry-After: 1`, as Nexudus does.
-    Conflict,
-    /// 429, as RFC 6585 says.
-    TooMany,
-}
-
 /// What outlives an issuer and its configuration: what was counted of its callers, and the places where it works.
 pub struct Lasting {
     tokens: Throttle,
+    tries: Tries,
     signing: Pool,
+    hashing: Pool,
+}
+
+/// Tries with passwords.
+#[derive(Default)]
+struct Tries {
+    accounts: Throttle,
+    addresses: Throttle,
 }
 
 impl Default for Lasting {
     fn default() -> Self {
         Self {
             tokens: Throttle::new(),
+            tries: Tries::default(),
+            // Apart, so that whoever tries passwords holds up nobody's media token.
             signing: Pool::new(2, 64),
+            hashing: Pool::new(2, 32),
         }
     }
 }
@@ -140,8 +90,10 @@ pub struct Issuer {
 /// What stands at a path.
 #[derive(Clone, Copy)]
 enum Door<'i> {
-    /// A mounted dialect.
+    /// A dialect that makes tokens for callers.
     Dialect(DialectName, Dialect<'i>),
+    /// A dialect that makes bearers.
+    Grant(DialectName, GrantDialect<'i>),
     /// The public keys.
     Keys,
 }
@@ -156,6 +108,7 @@ impl Door<'_> {
     fn methods(self) -> &'static str {
         match self {
             Self::Dialect(_, dialect) => dialect.methods(),
+            Self::Grant(_, grant) => grant.methods(),
             Self::Keys => "GET, HEAD",
         }
     }
@@ -164,6 +117,7 @@ impl Door<'_> {
     fn refuse(self, refusal: &IssueRefusal) -> Answer {
         match self {
             Self::Dialect(name, dialect) => refused(refusal, name, dialect.over_limit()),
+            Self::Grant(name, grant) => refused(refusal, name, grant.over_limit()),
             Self::Keys => refused(refusal, DialectName::Native, OverLimit::TooMany),
         }
     }
@@ -189,7 +143,7 @@ impl Issuer {
     /// mounts dialects on the gate's listener asks.
     pub fn claims_path(&self, path: &str) -> Option<DialectName> {
         let name = DialectName::of_path(path)?;
-        self.dialect(name).map(|_| name)
+        self.mounted(name).map(|_| name)
     }
 
     /// Answers one request, whatever it is. The body was read by the server, at most `MAX_BODY_BYTES`.
@@ -249,8 +203,25 @@ impl Issuer {
         if !door.has(request.method()) {
             return door.refuse(&IssueRefusal::MethodNotAllowed(door.methods()));
         }
-        let Door::Dialect(_, dialect) = door else {
-            return self.public_keys();
+        let dialect = match door {
+            Door::Dialect(_, dialect) => dialect,
+            Door::Grant(_, grant) => {
+                let granted = match grant {
+                    GrantDialect::NexudusBearer(bearer) => {
+                        self.sign_in(bearer, client, request, now, memory).await
+                    }
+                    GrantDialect::NexudusExchange(_) => self.exchange(client, request, now, memory).await,
+                };
+                return match granted {
+                    Ok(granted) => Answer {
+                        token_id: Some(granted.bearer.id),
+                        caller: Some(granted.subject.to_string()),
+                        ..Answer::new(grant.render(&granted), "issued")
+                    },
+                    Err(refusal) => door.refuse(&refusal),
+                };
+            }
+            Door::Keys => return self.public_keys(),
         };
         let caller = match caller::prove(&self.settings.callers, client, request, now, memory) {
             Ok(caller) => caller,
@@ -351,18 +322,27 @@ impl Issuer {
         if path == KEYS_PATH {
             return Some(Door::Keys);
         }
-        let name = DialectName::of_path(path)?;
-        Some(Door::Dialect(name, self.dialect(name)?))
+        self.mounted(DialectName::of_path(path)?)
     }
 
-    fn dialect(&self, name: DialectName) -> Option<Dialect<'_>> {
+    fn mounted(&self, name: DialectName) -> Option<Door<'_>> {
         let settings = &self.settings;
-        match name {
+        let dialect = match name {
             DialectName::Native => settings.native.as_ref().map(Dialect::Native),
             DialectName::Fynn => settings.fynn.as_ref().map(Dialect::Fynn),
             DialectName::NexudusMedia => settings.nexudus_media.as_ref().map(Dialect::NexudusMedia),
             DialectName::NexudusToken => settings.nexudus_token.as_ref().map(Dialect::NexudusToken),
-        }
+            DialectName::NexudusBearer => {
+                let bearer = settings.nexudus_bearer.as_ref().map(GrantDialect::NexudusBearer);
+                return bearer.map(|bearer| Door::Grant(name, bearer));
+            }
+            DialectName::NexudusExchange => {
+                let exchange = settings.nexudus_exchange.as_ref();
+                let exchange = exchange.map(GrantDialect::NexudusExchange);
+                return exchange.map(|exchange| Door::Grant(name, exchange));
+            }
+        };
+        dialect.map(|dialect| Door::Dialect(name, dialect))
     }
 
     fn public_keys(&self) -> Answer {

@@ -75,6 +75,9 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(pool.run(|| ()).await, Err(IssueRefusal::Overloaded));
+        while running.load(Ordering::SeqCst) < 2 {
+            tokio::task::yield_now().await;
+        }
         drop(gates);
         for task in tasks {
             assert_eq!(task.await.unwrap(), Ok(()));

@@ -9,11 +9,11 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::media::Medium;
+use crate::media::{Media, Medium};
 use crate::secret::Secret;
 use crate::store::Purposes;
-use crate::token::keys::{KeySet, LogKey, SetSource};
-use crate::token::scheme::jwt::{KidHeader, Rules};
+use crate::token::keys::{KeyRing, KeySet, LogKey, SetSource};
+use crate::token::scheme::jwt::{Jwt, KidHeader, Rules};
 use crate::token::scope::ScopeTemplate;
 use crate::token::{Claims, Methods, MintToken, Scope, Uses};
 
@@ -109,6 +109,10 @@ impl Bench {
             }),
             nexudus_media: None,
             nexudus_token: None,
+            nexudus_bearer: None,
+            nexudus_exchange: None,
+            bearers: None,
+            accounts: Arc::default(),
             published: vec![Arc::clone(&media), download, media],
             cors_origins: Box::new(["https://portal.example.com".into(), "null".into()]),
             log_key: log_key(),

@@ -22,21 +22,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::http2;
+use super::limits::Place;
 use super::parting::{Parting, Step};
+use super::peer::Peer;
+use super::progress::{InFlight, Progress};
 use super::settings::ClientAddressRule;
-use super::socket::{ClientSocket, InFlight, Opening, Progress, Waits};
-use super::tls::{self, Certificates};
-use super::{http2, peer};
+use super::socket::{ClientSocket, Opening, Waits};
+use super::tls::{self, Certificates, Named};
 use crate::app::{Handling, Worker};
 use crate::body::BodyError;
 use crate::gate::Client;
 use crate::gate::admit::MAX_URI_BYTES;
 use crate::gate::record::Recorded;
 use crate::telemetry::metrics::ConnectionError;
-
-/// What the kernel takes of an answer beyond what the client lets it send. Without it a reader who takes nothing makes us
-/// read and copy megabytes ahead, and a thousand of them keep everybody else waiting.
-const MAX_UNSENT: u32 = 1024 * 1024;
 
 /// Which door a listener leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,14 +86,14 @@ impl Shared {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
+pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, mut place: Place) {
     let counters = &shared.worker.recorder().counters;
     let _open = Open(Arc::clone(&shared));
     counters.connected();
     // Heads and small bodies leave at once; large bodies fill their segments anyway.
     let _ = stream.set_nodelay(true);
-    let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(MAX_UNSENT);
     let progress = Progress::new();
+    place.seat(&progress);
     let socket = ClientSocket::new(stream, shared.waits, Arc::clone(&progress));
     let ended = match &shared.tls {
         None => clear(&shared, socket, &progress, peer).await,
@@ -112,22 +111,19 @@ async fn clear(
     shared: &Arc<Shared>,
     mut socket: ClientSocket,
     progress: &Arc<Progress>,
-    peer: SocketAddr,
+    address: SocketAddr,
 ) -> Ended {
+    let named = None;
+    let peer = Peer { address, named };
     if shared.http2 {
-        let opening = unless_ended(shared, socket.opening()).await;
+        let opening = unless_over(shared, progress, socket.opening()).await;
         match opening {
             None | Some(Ok(Opening::Nothing)) => return Ok(()),
             Some(Err(error)) => return Err(io_kind(&error)),
             Some(Ok(Opening::Http2)) => {
                 socket.leave_heads();
-                return Box::pin(http2::serve(
-                    Arc::clone(shared),
-                    socket,
-                    Arc::clone(progress),
-                    peer,
-                ))
-                .await;
+                let (shared, progress) = (Arc::clone(shared), Arc::clone(progress));
+                return Box::pin(http2::serve(shared, socket, progress, peer)).await;
             }
             Some(Ok(Opening::Other)) => {}
         }
@@ -138,15 +134,17 @@ async fn clear(
 /// Over TLS, ALPN says what is spoken (RFC 9113 §3.2); without it, HTTP/1.1.
 async fn secure(
     shared: &Arc<Shared>,
-    tls: &Certificates,
+    tls: &Arc<Certificates>,
     mut socket: ClientSocket,
     progress: &Arc<Progress>,
-    peer: SocketAddr,
+    address: SocketAddr,
 ) -> Ended {
     socket.leave_heads();
-    let handshake = unless_ended(shared, tls::handshake(tls, socket, shared.tls_timeout)).await;
+    let handshake = unless_over(shared, progress, tls::handshake(tls, socket, shared.tls_timeout)).await;
     let Some(stream) = handshake else { return Ok(()) };
     let mut stream = stream?;
+    let named = Named::of(tls, stream.get_ref().1);
+    let peer = Peer { address, named };
     if stream.get_ref().1.alpn_protocol() == Some(tls::H2) {
         http2::serve(Arc::clone(shared), stream, Arc::clone(progress), peer).await
     } else {
@@ -155,23 +153,24 @@ async fn secure(
     }
 }
 
-/// The result, or nothing when the server has ended before there is one.
-async fn unless_ended<T>(shared: &Shared, result: impl Future<Output = T>) -> Option<T> {
+/// The result, or nothing when the server or the connection is to end before there is one.
+async fn unless_over<T>(shared: &Shared, progress: &Progress, result: impl Future<Output = T>) -> Option<T> {
     let mut stage = shared.stage.clone();
     tokio::select! {
         result = result => Some(result),
         _ = stage.wait_for(|stage| *stage == Stage::Ended) => None,
+        () = progress.dismissed() => None,
     }
 }
 
-async fn http1<I>(shared: &Arc<Shared>, io: I, progress: &Arc<Progress>, peer: SocketAddr) -> Ended
+async fn http1<I>(shared: &Arc<Shared>, io: I, progress: &Arc<Progress>, peer: Peer) -> Ended
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
     let parting = Parting::new();
     let service = service_fn(|request: Request<Incoming>| {
         let in_flight = progress.begin();
-        let client = peer::client(&shared.client_address, peer, request.headers());
+        let client = peer.client(&shared.client_address, &request);
         Answering {
             answer: shared.answer(client, request),
             in_flight: Some(in_flight),
@@ -185,6 +184,7 @@ where
         .max_header_size(shared.max_head + MAX_URI_BYTES + 4096);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let (mut stage, mut watched) = (shared.stage.clone(), shared.stage.clone());
+    let mut leaves = false;
     while *stage.borrow_and_update() == Stage::Serving {
         let mut changed = pin!(watched.changed());
         let mut waits = false;
@@ -194,13 +194,25 @@ where
             }
             // Polled once, it wakes this task; after that a look at the version is enough, and much quicker.
             let changes = match std::mem::replace(&mut waits, true) {
-                false => changed.as_mut().poll(cx).is_ready(),
+                false => {
+                    progress.hear(cx);
+                    changed.as_mut().poll(cx).is_ready()
+                }
                 true => stage.has_changed().unwrap_or(true),
             };
-            if changes { Poll::Ready(None) } else { Poll::Pending }
+            let is_dismissed = progress.is_dismissed() && !std::mem::replace(&mut leaves, true);
+            if changes || is_dismissed {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            }
         });
         if let Some(result) = over.await {
             return ended(result, progress);
+        }
+        if leaves {
+            // At once, or after the answer of a request that came at the same moment.
+            connection.as_mut().graceful_shutdown();
         }
     }
     loop {

@@ -22,10 +22,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::connection::{Ended, Shared, Stage, ended};
-use super::peer;
-use super::socket::{InFlight, Progress, Waits};
+use super::peer::Peer;
+use super::progress::{InFlight, Progress};
+use super::socket::Waits;
 use crate::alarm::{Alarm, Patience};
 use crate::body::BodyError;
+use crate::gate::Client;
 use crate::gate::admit::MAX_URI_BYTES;
 use crate::gate::record::Recorded;
 use crate::telemetry::metrics::ConnectionError;
@@ -55,12 +57,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 
 /// Serves the connection to its end, and waits for the client's.
-pub(super) async fn serve<I>(
-    shared: Arc<Shared>,
-    io: I,
-    progress: Arc<Progress>,
-    peer: std::net::SocketAddr,
-) -> Ended
+pub(super) async fn serve<I>(shared: Arc<Shared>, io: I, progress: Arc<Progress>, peer: Peer) -> Ended
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -74,7 +71,7 @@ where
     ended
 }
 
-async fn run<I>(shared: Arc<Shared>, io: I, progress: Arc<Progress>, peer: std::net::SocketAddr) -> Ended
+async fn run<I>(shared: Arc<Shared>, io: I, progress: Arc<Progress>, peer: Peer) -> Ended
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -103,7 +100,10 @@ where
     let mut quiet = Quiet::new(waits, Arc::clone(&progress));
     let service = service_fn({
         let progress = Arc::clone(&progress);
-        move |request| answer(Arc::clone(&shared), progress.begin(), peer, request)
+        move |request: Request<Incoming>| {
+            let client = peer.client(&shared.client_address, &request);
+            answer(Arc::clone(&shared), progress.begin(), client, request)
+        }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     loop {
@@ -116,7 +116,7 @@ where
                 Stage::Ended => return Ok(()),
             },
             over = poll_fn(|cx| quiet.poll(cx, &abandoned)) => match over {
-                Over::Idle => connection.as_mut().graceful_shutdown(),
+                Over::Idle | Over::Dismissed => connection.as_mut().graceful_shutdown(),
                 Over::Silent => return Err(ConnectionError::Timeout),
                 Over::Flood => return Err(ConnectionError::Flood),
             },
@@ -127,12 +127,12 @@ where
 async fn answer(
     shared: Arc<Shared>,
     in_flight: InFlight,
-    peer: std::net::SocketAddr,
+    client: Client,
     mut request: Request<Incoming>,
 ) -> Result<Response<Piecewise>, Infallible> {
     join_crumbs(request.headers_mut());
-    let client = peer::client(&shared.client_address, peer, request.headers());
-    let response = shared.answer(client, request).await;
+    // Boxed: hyper and the runtime move a stream's future about, and copy all of it each time.
+    let response = Box::new(shared.answer(client, request)).await;
     let reader = READER.try_with(Arc::clone).unwrap_or_default();
     Ok(response.map(|body| Piecewise::new(body, reader, in_flight)))
 }
@@ -158,6 +158,8 @@ fn join_crumbs(headers: &mut HeaderMap) {
 enum Over {
     /// No request for too long: GOAWAY.
     Idle,
+    /// Another connection has its place: GOAWAY too.
+    Dismissed,
     /// Nor an end after that.
     Silent,
     /// Too many requests were abandoned.
@@ -171,6 +173,8 @@ struct Quiet {
     start: Instant,
     /// Since when it is to end.
     goodbye: Option<Instant>,
+    /// Whether this task hears when it is dismissed.
+    hears: bool,
     alarm: Alarm,
 }
 
@@ -181,6 +185,7 @@ impl Quiet {
             progress,
             start: Instant::now(),
             goodbye: None,
+            hears: false,
             alarm: Alarm::default(),
         }
     }
@@ -188,6 +193,13 @@ impl Quiet {
     fn poll(&mut self, cx: &mut Context<'_>, abandoned: &Abandoned) -> Poll<Over> {
         if abandoned.too_many.load(Ordering::Relaxed) {
             return Poll::Ready(Over::Flood);
+        }
+        if !std::mem::replace(&mut self.hears, true) {
+            self.progress.hear(cx);
+        }
+        if self.goodbye.is_none() && self.progress.is_dismissed() {
+            self.goodbye = Some(Instant::now());
+            return Poll::Ready(Over::Dismissed);
         }
         loop {
             let busy = self.progress.is_busy();
@@ -284,9 +296,10 @@ where
             patience: Patience::new(self.stall),
             pieces: 0,
         };
+        // Dropped with the task: hyper then resets the stream, and the body lets go of its origin. Boxed, since the runtime
+        // moves a task about, and all of it is copied each time.
+        let mut stream = Box::pin(stream);
         tokio::spawn(async move {
-            // Dropped with the task: hyper then resets the stream, and the body lets go of its origin.
-            let mut stream = pin!(stream);
             poll_fn(|cx| {
                 let polled = READER.sync_scope(Arc::clone(&reader), || stream.as_mut().poll(cx));
                 match polled {

@@ -1,19 +1,29 @@
-//! What connections may take: places over all workers, places of one address, and file descriptors.
+//! What connections may take: places over all workers, places of one address, and file descriptors. Where no place is
+//! left, the connection that has been idle for longest gives its own to the next.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::time::Instant;
 
+use super::progress::Progress;
 use super::settings::{ClientAddressRule, ServerSettings};
 
 /// Files that are open beside connections: logs, key files, listeners and what the runtimes need.
 const FILES_BESIDE: u64 = 256;
+
+/// How long a connection must have been idle to lose its place: the next request of one that is in use may be on its way.
+const IDLE: Duration = Duration::from_secs(1);
+/// Between two searches in vain, so that a crowd that is turned away costs no search each.
+const SEARCH: Duration = Duration::from_millis(50);
 
 /// Who shares one allowance: a full IPv4 address, or the /64 that one IPv6 client has for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,10 +54,24 @@ struct Taken {
     per_site: Option<NonZeroU32>,
     /// Sites with connections; never more entries than places.
     sites: DashMap<Site, u32>,
+    /// Touched when a connection begins and ends, and not by its requests.
+    seats: Mutex<Seats>,
 }
 
-/// A place that is taken; its drop frees it.
-pub(super) struct Place(Arc<Taken>);
+/// The connections that have a place and may lose it.
+#[derive(Default)]
+struct Seats {
+    next: u64,
+    seated: HashMap<u64, Arc<Progress>>,
+    /// When a search is worth while again.
+    search: Option<Instant>,
+}
+
+/// A place that is taken; its drop frees it, unless it was given to another connection meanwhile.
+pub(super) struct Place {
+    taken: Arc<Taken>,
+    seat: Option<u64>,
+}
 
 /// One of an address's own places; its drop frees it.
 pub(super) struct OwnPlace(Option<(Arc<Taken>, Site)>);
@@ -59,6 +83,7 @@ impl Places {
             taken: AtomicUsize::new(0),
             per_site: settings.max_connections_per_address,
             sites: DashMap::new(),
+            seats: Mutex::default(),
         }))
     }
 
@@ -67,13 +92,16 @@ impl Places {
         self.0.taken.load(Ordering::Relaxed) == 0
     }
 
-    /// A place, where one is left.
+    /// A place, where one is left or an idle connection can go without its own.
     pub(super) fn take(&self) -> Option<Place> {
         if self.0.taken.fetch_add(1, Ordering::Relaxed) >= self.0.all {
             self.0.taken.fetch_sub(1, Ordering::Relaxed);
-            return None;
+            self.0.seats().dismiss()?;
         }
-        Some(Place(Arc::clone(&self.0)))
+        Some(Place {
+            taken: Arc::clone(&self.0),
+            seat: None,
+        })
     }
 
     /// One of the places of a client's address, where one is left. A load balancer has as many as it likes: behind it are
@@ -94,9 +122,47 @@ impl Places {
     }
 }
 
+impl Taken {
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seats {
+    /// Takes the place of the connection that has been idle for longest, and tells it to end.
+    fn dismiss(&mut self) -> Option<()> {
+        let now = Instant::now();
+        if self.search.is_some_and(|search| now < search) {
+            return None;
+        }
+        let idle = |(seat, progress): (&u64, &Arc<Progress>)| Some((progress.idle_for()?, *seat));
+        let longest = self.seated.iter().filter_map(idle).max();
+        let Some((_, seat)) = longest.filter(|(idle, _)| *idle >= IDLE) else {
+            self.search = Some(now + SEARCH);
+            return None;
+        };
+        self.seated.remove(&seat)?.dismiss();
+        Some(())
+    }
+}
+
+impl Place {
+    /// From now on the connection with this progress has it, and may lose it.
+    pub(super) fn seat(&mut self, progress: &Arc<Progress>) {
+        let mut seats = self.taken.seats();
+        let seat = seats.next;
+        seats.next += 1;
+        seats.seated.insert(seat, Arc::clone(progress));
+        self.seat = Some(seat);
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        let given_away = |seat| self.taken.seats().seated.remove(&seat).is_none();
+        if !self.seat.is_some_and(given_away) {
+            self.taken.taken.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

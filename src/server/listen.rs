@@ -222,7 +222,6 @@ fn admit(
     }
     let (shared, places) = (Arc::clone(shared), places.clone());
     tokio::spawn(async move {
-        let _place = place;
         let client = match admission {
             Admission::Callers | Admission::Clients => peer,
             Admission::Balanced(within) => match proxy_protocol::read(&mut stream, within).await {
@@ -245,7 +244,7 @@ fn admit(
                 }
             }
         };
-        serve(shared, stream, client).await;
+        serve(shared, stream, client, place).await;
     });
 }
 

@@ -35,11 +35,13 @@ mod listen;
 mod open;
 mod parting;
 pub mod peer;
+mod progress;
 pub mod proxy_protocol;
 pub mod settings;
 mod socket;
 pub mod systemd;
 pub mod takeover;
+mod taking;
 pub mod tls;
 
 use admin::Health;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::connection::Stage;
 use super::doors::until;
-use super::socket::Progress;
+use super::progress::Progress;
 
 /// How long a connection lies idle before it is closed. Longer than a client on the other side of the world needs.
 const LINGER: Duration = Duration::from_secs(1);

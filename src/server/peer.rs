@@ -2,10 +2,13 @@
 //! hop of one configured header, from trusted proxies alone. Every other header of that kind is ignored.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use http::Request;
 use http::header::{FORWARDED, HeaderMap, HeaderName};
 
 use super::settings::{AddressHeader, ClientAddressRule};
+use super::tls::Named;
 use crate::gate::Client;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -13,19 +16,40 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The most hops that are looked at.
 const MAX_HOPS: usize = 32;
 
-/// The client of a request.
+/// The other end of a connection.
+#[derive(Clone)]
+pub(super) struct Peer {
+    /// Whose it is, as far as the connection tells.
+    pub(super) address: SocketAddr,
+    /// Whom it asked for by TLS.
+    pub(super) named: Option<Arc<Named>>,
+}
+
+impl Peer {
+    /// The client of a request that came over it.
+    pub(super) fn client<B>(&self, rule: &ClientAddressRule, request: &Request<B>) -> Client {
+        let misdirected = self.named.as_ref().is_some_and(|named| named.misdirects(request));
+        Client {
+            misdirected,
+            ..client(rule, self.address, request.headers())
+        }
+    }
+}
+
+/// The client of a request, by its address.
 pub fn client(rule: &ClientAddressRule, peer: SocketAddr, headers: &HeaderMap) -> Client {
     let peer = peer.ip().to_canonical();
-    let itself = Client {
-        address: peer,
-        known: true,
+    let seen = |address, known| Client {
+        address,
+        known,
+        misdirected: false,
     };
     let ClientAddressRule::Header { header, .. } = rule else {
-        return itself;
+        return seen(peer, true);
     };
     let is_trusted = |address: IpAddr| rule.trusts(address);
     if !is_trusted(peer) {
-        return itself;
+        return seen(peer, true);
     }
     let name = match header {
         AddressHeader::XForwardedFor => &X_FORWARDED_FOR,
@@ -36,10 +60,7 @@ pub fn client(rule: &ClientAddressRule, peer: SocketAddr, headers: &HeaderMap) -
     let mut hops = 0;
     for value in values.into_iter().rev() {
         let Ok(text) = value.to_str() else {
-            return Client {
-                address,
-                known: false,
-            };
+            return seen(address, false);
         };
         for hop in text.rsplit(',') {
             hops += 1;
@@ -49,18 +70,15 @@ pub fn client(rule: &ClientAddressRule, peer: SocketAddr, headers: &HeaderMap) -
             };
             // What a trusted proxy wrote and we can't read hides who is behind it: nobody is guessed.
             let Some(hop) = parsed.filter(|_| hops <= MAX_HOPS) else {
-                return Client {
-                    address,
-                    known: false,
-                };
+                return seen(address, false);
             };
             address = hop;
             if !is_trusted(address) {
-                return Client { address, known: true };
+                return seen(address, true);
             }
         }
     }
-    Client { address, known: true }
+    seen(address, true)
 }
 
 /// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.

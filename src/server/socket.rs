@@ -4,17 +4,17 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use socket2::Socket;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::alarm::{Alarm, Patience};
+use super::progress::Progress;
+use super::taking::Taking;
+use crate::alarm::Alarm;
 
 /// How long a client may keep us waiting.
 #[derive(Clone, Copy, Debug)]
@@ -25,102 +25,6 @@ pub(super) struct Waits {
     pub(super) idle: Duration,
     /// For a reader to accept a byte.
     pub(super) stall: Duration,
-}
-
-/// What the requests of a connection tell its socket.
-#[derive(Debug)]
-pub(super) struct Progress {
-    start: Instant,
-    /// Requests whose head was read.
-    requests: AtomicU64,
-    /// How many of them are not answered to the end. Over HTTP/1.1 at most one.
-    busy: AtomicUsize,
-    /// When the last one ended, in milliseconds after `start`.
-    ended: AtomicU64,
-    /// Whether a body broke off.
-    cut: AtomicBool,
-    /// The socket of a connection over HTTP/2 that was shut down and not closed yet.
-    parting: Mutex<Option<Socket>>,
-    /// Whether a part of a head has come.
-    reading: AtomicBool,
-}
-
-/// A request that is being answered; its drop ends it.
-pub(super) struct InFlight(Arc<Progress>);
-
-impl Progress {
-    pub(super) fn new() -> Arc<Self> {
-        let zero = AtomicU64::new;
-        Arc::new(Self {
-            start: Instant::now(),
-            requests: zero(0),
-            busy: AtomicUsize::new(0),
-            ended: zero(0),
-            cut: AtomicBool::new(false),
-            parting: Mutex::default(),
-            reading: AtomicBool::new(false),
-        })
-    }
-
-    /// A request's head was read.
-    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.busy.fetch_add(1, Ordering::Relaxed);
-        self.reading.store(false, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
-    }
-
-    /// A body broke off: the connection must not end as if it were whole.
-    pub(super) fn cut(&self) {
-        self.cut.store(true, Ordering::Relaxed);
-    }
-
-    /// For how long no request has been on its way; `None` where one is.
-    pub(super) fn idle_for(&self) -> Option<Duration> {
-        let ended = self.start + Duration::from_millis(self.ended.load(Ordering::Relaxed));
-        let is_idle = !self.is_busy() && !self.reading.load(Ordering::Relaxed);
-        is_idle.then(|| ended.elapsed())
-    }
-
-    /// Whether a request is being answered.
-    pub(super) fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) > 0
-    }
-
-    /// Reads what a client still sends after our end of an HTTP/2 connection, until it closes, is silent for `silence`,
-    /// or takes longer than `limit`. Closing before would answer its next WINDOW_UPDATE with a reset, which throws
-    /// away what it has not read yet (RFC 9112 §9.6 tells of the same danger).
-    pub(super) async fn part(&self, silence: Duration, limit: Duration) {
-        let parting = self.parting.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let stream = parting.and_then(|socket| TcpStream::from_std(socket.into()).ok());
-        let Some(mut stream) = stream else { return };
-        let mut nothing = [0; 4096];
-        let _ = tokio::time::timeout(limit, async {
-            while let Ok(Ok(1..)) = tokio::time::timeout(silence, stream.read(&mut nothing)).await {}
-        })
-        .await;
-    }
-
-    /// When the last request ended; `None` before the first.
-    pub(super) fn last_end(&self) -> Option<Instant> {
-        let any = self.requests.load(Ordering::Relaxed) > 0;
-        any.then(|| self.start + Duration::from_millis(self.ended.load(Ordering::Relaxed)))
-    }
-}
-
-impl InFlight {
-    /// Its body broke off.
-    pub(super) fn cut(&self) {
-        self.0.cut();
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        let ended = u64::try_from(self.0.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.ended.store(ended, Ordering::Relaxed);
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// What the first bytes of a connection in clear are.
@@ -174,12 +78,13 @@ pub(super) struct ClientSocket {
     /// Whether a byte of that head has come.
     head_begun: bool,
     read_alarm: Alarm,
-    /// For a reader who takes nothing.
-    stall: Patience,
+    /// What its reader takes.
+    taking: Taking,
 }
 
 impl ClientSocket {
     pub(super) fn new(stream: TcpStream, waits: Waits, progress: Arc<Progress>) -> Self {
+        let taking = Taking::new(&stream, waits.stall);
         Self {
             stream,
             waits,
@@ -191,7 +96,7 @@ impl ClientSocket {
             since: Instant::now(),
             head_begun: false,
             read_alarm: Alarm::default(),
-            stall: Patience::new(waits.stall),
+            taking,
         }
     }
 
@@ -236,11 +141,9 @@ impl ClientSocket {
 
     /// Takes note of requests that came and went since the last look.
     fn look(&mut self) {
-        let requests = self.progress.requests.load(Ordering::Relaxed);
-        if requests != self.requests && !self.progress.is_busy() {
+        if let Some((requests, ended)) = self.progress.ended_since(self.requests) {
             self.requests = requests;
-            self.since =
-                self.progress.start + Duration::from_millis(self.progress.ended.load(Ordering::Relaxed));
+            self.since = ended;
             self.head_begun = false;
         }
     }
@@ -262,7 +165,7 @@ impl ClientSocket {
         if self.heads == Heads::Elsewhere {
             return Poll::Pending;
         }
-        let answering = self.progress.is_busy() || self.stall.is_waiting();
+        let answering = self.progress.is_busy() || self.taking.is_waited_for();
         let mut deadline = if answering {
             Instant::now() + self.waits.idle
         } else {
@@ -279,7 +182,7 @@ impl ClientSocket {
 
     /// The reader takes nothing: is that still all right?
     fn wait_for_reader(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        match self.stall.poll(cx) {
+        match self.taking.poll(cx, &self.stream) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
         }
@@ -290,16 +193,12 @@ impl Drop for ClientSocket {
     /// After a body that broke off the end is a reset: to a client that reads to the end of the connection (HTTP/1.0), an
     /// orderly end would make half a file look whole.
     fn drop(&mut self) {
-        if self.progress.cut.load(Ordering::Relaxed) {
+        if self.progress.is_cut() {
             let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
         if self.is_shut && self.heads == Heads::Elsewhere {
-            let socket = socket2::SockRef::from(&self.stream).try_clone().ok();
-            *self
-                .progress
-                .parting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = socket;
+            self.progress
+                .keep(socket2::SockRef::from(&self.stream).try_clone().ok());
         }
     }
 }
@@ -329,9 +228,10 @@ impl AsyncRead for ClientSocket {
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Pending => this.wait_for_head(cx),
             Poll::Ready(result) => {
-                if buffer.filled().len() > before && !this.head_begun && !this.progress.is_busy() {
+                let begins = this.heads == Heads::Here && !this.head_begun && !this.progress.is_busy();
+                if buffer.filled().len() > before && begins {
                     this.head_begun = true;
-                    this.progress.reading.store(true, Ordering::Relaxed);
+                    this.progress.begin_head();
                     this.since = Instant::now();
                 }
                 Poll::Ready(result)
@@ -345,10 +245,7 @@ impl AsyncWrite for ClientSocket {
         let this = self.get_mut();
         match Pin::new(&mut this.stream).poll_write(cx, data) {
             Poll::Pending => this.wait_for_reader(cx),
-            ready => {
-                this.stall.rest();
-                ready
-            }
+            Poll::Ready(result) => Poll::Ready(this.taking.note(result, &this.stream)),
         }
     }
 
@@ -370,10 +267,7 @@ impl AsyncWrite for ClientSocket {
         let this = self.get_mut();
         match Pin::new(&mut this.stream).poll_write_vectored(cx, slices) {
             Poll::Pending => this.wait_for_reader(cx),
-            ready => {
-                this.stall.rest();
-                ready
-            }
+            Poll::Ready(result) => Poll::Ready(this.taking.note(result, &this.stream)),
         }
     }
 

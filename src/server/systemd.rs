@@ -97,6 +97,14 @@ impl Notifier {
         self.tell("READY=1\nSTATUS=serving");
     }
 
+    /// Requests are served, by this process in the place of the one that the service manager watched so far.
+    pub fn took_over(&self) {
+        self.tell(&format!(
+            "MAINPID={}\nREADY=1\nSTATUS=serving",
+            std::process::id()
+        ));
+    }
+
     /// The configuration is read anew; `ready` says when that is over.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);

@@ -6,8 +6,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
+use http::{Request, header};
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+use rustls::{ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -101,6 +102,41 @@ fn config(
     };
     config.ticketer = Ticketer::new()?;
     Ok(config)
+}
+
+/// The host that a client asked for in its handshake (SNI).
+pub(super) struct Named {
+    host: Box<str>,
+    certificates: Arc<Certificates>,
+}
+
+impl Named {
+    pub(super) fn of(certificates: &Arc<Certificates>, connection: &ServerConnection) -> Option<Arc<Self>> {
+        let host = connection.server_name()?.into();
+        let certificates = Arc::clone(certificates);
+        Some(Arc::new(Self { host, certificates }))
+    }
+
+    /// Whether a request is for a host that has a certificate here, and not the one of this connection (RFC 9110 §15.5.20).
+    /// Clients with HTTP/2 send requests for all hosts that a certificate names over one connection (RFC 9113 §9.1.1);
+    /// whoever sends others mixes up what two certificates keep apart. A host without one is a matter of the routes.
+    pub(super) fn misdirects<B>(&self, request: &Request<B>) -> bool {
+        let host = match request.uri().authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => request
+                .headers()
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok()),
+        };
+        // Without one, or with an unreadable one, other rules refuse.
+        let Some(host) = host else { return false };
+        let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let host = host.strip_suffix('.').unwrap_or(host);
+        !host.eq_ignore_ascii_case(&self.host)
+            && self
+                .certificates
+                .are_apart(&self.host, &host.to_ascii_lowercase())
+    }
 }
 
 /// The server's side of a handshake, in bounded time.

@@ -195,7 +195,9 @@ fn look<T>(
     id: TokenId,
     read: impl FnOnce(&[u8]) -> T,
 ) -> Result<Option<T>, redb::Error> {
-    let found = database.begin_read()?.open_table(table)?.get(&id.0)?;
+    // Held until the record was read: without it the engine may free the page under the record.
+    let transaction = database.begin_read()?;
+    let found = transaction.open_table(table)?.get(&id.0)?;
     Ok(found.map(|record| read(record.value())))
 }
 

@@ -4,15 +4,18 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::client::head;
+use crate::support::client::{HOST, head};
 use crate::support::document::adapted;
 use crate::support::gate::operational_log;
+use crate::support::h2::H2;
 use crate::support::program::{self, Binary, Running, own_addresses, wait_for_port};
+use crate::support::tls::{Authority, Secure};
 use crate::support::{Client, End, Gate, Origin, Setup, Token, conf, wait};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -95,6 +98,40 @@ fn a_proxy_header_names_the_client_and_nothing_behind_it_is_lost() {
             assert_eq!(line["client"], client, "{:?}", String::from_utf8_lossy(&header));
         }
     }
+}
+
+#[test]
+fn on_a_listener_with_tls_the_header_stands_before_the_handshake() {
+    let (authority, origin) = (Authority::new(), Origin::start());
+    authority.put("main", &[HOST]);
+    let list = authority.list(&["main"]);
+    // Its number counts on behind the listeners in clear.
+    let gate = setup(&origin)
+        .server(&format!("tls = {{ listen = [\"127.0.0.3:0\"], {list} }}"))
+        .server(&LISTED.replace("[\"127.0.0.1:0\"]", "[\"127.0.0.3:0\"]"))
+        .start();
+    let target = Token::whole().claim("ips", json!(["203.0.113.7"])).at("/a");
+    let v1 = b"PROXY TCP4 203.0.113.7 198.51.100.1 12345 443\r\n".to_vec();
+    for (number, header) in [v1, v2(0x21, 0x11, &FROM_203)].into_iter().enumerate() {
+        for (turn, protocol) in ["http/1.1", "h2"].into_iter().enumerate() {
+            let config = Arc::new(authority.client(&[protocol]));
+            let mut secure = Secure::behind(&header, gate.tls(), &config, HOST).unwrap();
+            let status = match protocol {
+                "h2" => H2::over_tls(secure).get(&target, &[]).status,
+                _ => secure.get(&target).0,
+            };
+            assert_eq!(status, 200, "{protocol}");
+            let line = 2 * number + turn;
+            assert_eq!(gate.access(line + 1)[line]["client"], "203.0.113.7");
+        }
+    }
+    // A ClientHello is no header, and what is in clear asks for none.
+    let config = Arc::new(authority.client(&["http/1.1"]));
+    assert!(Secure::try_connect(gate.tls(), &config, HOST).is_err());
+    wait::until_true("the missing header is counted", || {
+        refused(&gate, "proxy_missing") >= 1.0
+    });
+    gate.get(&Token::whole().at("/a"), &[]).expect(200);
 }
 
 #[test]

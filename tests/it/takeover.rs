@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
@@ -371,6 +372,30 @@ fn the_issuers_socket_is_handed_over_too_also_where_its_port_was_any_free_one() 
     assert_eq!(old.code(), Some(0));
     assert_eq!(issuer(&binary.running), address);
     assert_eq!(ask(), 200);
+}
+
+#[test]
+fn the_service_manager_is_told_which_process_it_watches_from_then_on() {
+    let (files, origin) = (tempfile::tempdir().unwrap(), Origin::start());
+    let mut binary = Binary::start(setup(files.path(), &origin));
+    let path = binary.dir().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(wait::SOON)).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mediagate"));
+    command
+        .args(["serve", "--takeover", "--config"])
+        .arg(binary.config())
+        .current_dir(binary.dir())
+        .env("NOTIFY_SOCKET", &path);
+    let new = Running::start(command);
+    let mut buffer = [0; 256];
+    let count = socket.recv(&mut buffer).unwrap();
+    let told = String::from_utf8_lossy(&buffer[..count]);
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[..2], [&*format!("MAINPID={}", new.id()), "READY=1"]);
+    // Told in time: the old process ends after that.
+    assert_eq!(binary.running.code(), Some(0));
+    Client::connect(binary.gate).get(&token("/a"), &[]).expect(200);
 }
 
 #[test]

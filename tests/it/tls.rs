@@ -10,6 +10,7 @@ use rustls::HandshakeKind;
 
 use crate::support::client::{HOST, head};
 use crate::support::gate::operational_log;
+use crate::support::h2::H2;
 use crate::support::origin::pattern;
 use crate::support::tls::{Authority, Secure};
 use crate::support::{Client, Gate, Origin, Script, Setup, Token, conf, wait};
@@ -93,6 +94,73 @@ fn the_certificate_is_the_one_of_the_name_that_is_asked_for() {
         .unwrap();
     assert!(error.to_string().contains("not valid for name"), "{error}");
     counted(&gate, "tls_alert");
+}
+
+#[test]
+fn a_request_for_a_host_with_another_certificate_is_misdirected() {
+    let (authority, origin) = (Authority::new(), Origin::start());
+    authority.put("first", &["first.example", "also.example"]);
+    authority.put("second", &["second.example"]);
+    authority.put("wild", &["*.wild.example"]);
+    let list = authority.list(&["first", "second", "wild"]);
+    let gate = setup(&origin)
+        .server(&format!("tls = {{ listen = [\"127.0.0.1:0\"], {list} }}"))
+        .start();
+    let target = Token::whole().at("/a");
+    let rows = [
+        ("first.example", "first.example", 200),
+        ("first.example", "FIRST.example.:8443", 200),
+        // HTTP/2 clients use one connection for both (RFC 9113 §9.1.1).
+        ("first.example", "also.example", 200),
+        ("first.example", "second.example", 421),
+        ("first.example", "second.example:443", 421),
+        ("first.example", "Second.Example.", 421),
+        ("first.example", "a.wild.example", 421),
+        ("a.wild.example", "b.wild.example", 200),
+        ("second.example", "also.example", 421),
+        // A host without a certificate of its own is a matter of the routes.
+        ("second.example", "unknown.example", 200),
+        ("second.example", "192.0.2.1", 200),
+    ];
+    let fetched = |misdirected: usize| assert_eq!(origin.seen().len(), misdirected);
+    let mut passed = 0;
+    for (name, host, status) in rows {
+        let config = Arc::new(authority.client(&["http/1.1"]));
+        let mut client = Secure::connect(gate.tls(), &config, name);
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let mut start = [0; 12];
+        client.stream.read_exact(&mut start).unwrap();
+        let line = String::from_utf8_lossy(&start).into_owned();
+        assert_eq!(line, format!("HTTP/1.1 {status}"), "{host} over {name}");
+
+        let config = Arc::new(authority.client(&["h2"]));
+        let mut client = H2::over_tls(Secure::connect(gate.tls(), &config, name));
+        let fields = |host| {
+            [
+                (":method", "GET"),
+                (":scheme", "https"),
+                (":authority", host),
+                (":path", &*target),
+            ]
+        };
+        let stream = client.send(&fields(host));
+        let answer = client.answer(stream);
+        assert_eq!(answer.status, status, "{host} over {name}, HTTP/2");
+        if status == 421 {
+            assert_eq!(answer.code(), "misdirected");
+        } else {
+            passed += 2;
+        }
+        fetched(passed);
+        // The connection is as good as before for its own host.
+        let stream = client.send(&fields(name));
+        assert_eq!(client.answer(stream).status, 200);
+        passed += 1;
+    }
+    // In clear nothing was promised by a certificate.
+    let mut client = gate.connect();
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: second.example\r\n\r\n"));
+    assert_eq!(client.read().status, 200);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use self::dialects::{Parts, published, query_parameter};
 use super::keys::Keys;
 use super::routes::{Routes, jwt_rules};
 use super::server::{Served, public_base};
-use super::{cors, raw};
+use super::{Place, cors, raw};
 use crate::config::policy::RouteKeys;
 use crate::config::problems::Problems;
 use crate::issuer::mint::Rule;
@@ -15,6 +15,7 @@ use crate::issuer::{DialectName, Settings};
 use crate::media::Media;
 use crate::token::scheme::jwt::{Jwt, KidHeader, Minter};
 
+mod accounts;
 mod dialects;
 mod rule;
 
@@ -30,6 +31,7 @@ pub(super) fn build(
     keys: &Keys,
     media: &BTreeMap<String, Option<Arc<Media>>>,
     routes: &Routes,
+    place: &Place,
     problems: &mut Problems,
 ) -> Option<Issuer> {
     let raw = file.issuer.as_ref()?;
@@ -52,6 +54,10 @@ pub(super) fn build(
     let fynn = parts.fynn(raw, problems);
     let nexudus_media = parts.nexudus_media(raw, problems);
     let nexudus_token = parts.nexudus_token(raw, problems);
+    let bearers = parts.bearers(raw, &callers, problems);
+    let nexudus_bearer = parts.nexudus_bearer(raw, problems);
+    let nexudus_exchange = parts.nexudus_exchange(raw, problems);
+    let accounts = accounts::accounts(raw, place, problems);
     if !DialectName::ALL
         .iter()
         .any(|name| problems.has(&format!("issuer.{}", name.as_str())))
@@ -87,11 +93,13 @@ pub(super) fn build(
         let native = native.map_or(Some(None), |native| native.map(Some))?;
         let fynn = fynn.map_or(Some(None), |fynn| fynn.map(Some))?;
         let nexudus_media = nexudus_media.map_or(Some(None), |media| media.map(Some))?;
+        let bearers = bearers.map_or(Some(None), |bearers| bearers.map(Some))?;
         let link_parameter = native.as_ref().and_then(|minter| query_parameter(minter, routes));
         let minters = native
             .iter()
             .chain(fynn.iter().map(|fynn| &fynn.minter))
-            .chain(nexudus_media.iter().map(|media| &media.minter));
+            .chain(nexudus_media.iter().map(|media| &media.minter))
+            .chain(bearers.iter().map(|bearers| &bearers.minter));
         Some(Settings {
             callers: verifiers,
             rules: rules.into_iter().collect::<Option<_>>()?,
@@ -102,6 +110,10 @@ pub(super) fn build(
             fynn,
             nexudus_media,
             nexudus_token,
+            nexudus_bearer,
+            nexudus_exchange,
+            bearers,
+            accounts: Arc::new(accounts?),
             cors_origins: cors_origins.into_iter().collect::<Option<_>>()?,
             log_key: keys.log_key.clone()?,
         })
@@ -155,12 +167,14 @@ fn callers(
     let mut all = Vec::new();
     for caller in callers {
         let at = format!("{}.keys", caller.at);
+        // Bearers that the issuer makes itself are its own to believe.
+        let own = issuer.bearers.as_ref().and_then(|bearers| bearers.keys.as_ref());
         let generated = caller
             .keys
             .as_ref()
             .and_then(|name| file.keys.get(name))
             .is_some_and(|keys| keys.generate.is_some());
-        if generated && !file.demo && !problems.has_error_below("demo") {
+        if generated && !file.demo && own != caller.keys.as_ref() && !problems.has_error_below("demo") {
             problems.error(
                 &at,
                 "names a key set with `generate`, which is trusted only under demo",

@@ -71,6 +71,10 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
         );
         keys.extend(issuer.native.as_ref().and_then(|native| native.keys.as_deref()));
         keys.extend(issuer.fynn.as_ref().and_then(|fynn| fynn.keys.as_deref()));
+        let media_tokens = issuer.nexudus_media.as_ref();
+        keys.extend(media_tokens.and_then(|media| media.keys.as_deref()));
+        let bearers = issuer.bearers.as_ref();
+        keys.extend(bearers.and_then(|bearers| bearers.keys.as_deref()));
         media.extend(issuer.fynn.as_ref().and_then(|fynn| fynn.media.as_deref()));
     }
     let origins: Vec<&str> = file

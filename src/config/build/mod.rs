@@ -142,7 +142,7 @@ fn parts(
         &mut numbers,
         problems,
     );
-    let issuer = issuer::build(file, &served, &keys, &media, &routes, problems);
+    let issuer = issuer::build(file, &served, &keys, &media, &routes, place, problems);
     let landing = landing::build(file, &served, &keys, &routes, problems);
     links::unused(file, problems);
     links::unreachable(&routes.built, problems);
@@ -223,6 +223,11 @@ fn parts(
         },
         key_sources: keys.sources,
         keys: keys.named,
+        callers_file: file
+            .issuer
+            .as_ref()
+            .and_then(|issuer| issuer.callers_file.as_deref())
+            .map(|path| place.resolve(path)),
         routes: built,
         policies,
         landing: landing_policy,

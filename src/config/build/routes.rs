@@ -446,6 +446,8 @@ fn mounts(raw: &raw::Route, parts: &Parts<'_>, problems: &mut Problems) -> Vec<D
             DialectName::Fynn => issuer.fynn.is_some(),
             DialectName::NexudusMedia => issuer.nexudus_media.is_some(),
             DialectName::NexudusToken => issuer.nexudus_token.is_some(),
+            DialectName::NexudusBearer => issuer.nexudus_bearer.is_some(),
+            DialectName::NexudusExchange => issuer.nexudus_exchange.is_some(),
         });
         let name = mount.value.as_str();
         if !there && !problems.has(&format!("issuer.{name}")) {

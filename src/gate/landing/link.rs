@@ -8,7 +8,7 @@ use crate::gate::refusal::{Code, Stop};
 use crate::token::scheme::opaque::Handle;
 
 /// A login link.
-pub(super) struct Link {
+pub(in crate::gate) struct Link {
     /// The token; none where it can't be one.
     pub(super) handle: Option<Handle>,
     /// The value of `Location`.

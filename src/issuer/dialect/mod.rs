@@ -6,15 +6,17 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
 
+use super::grant::Granted;
 use super::mint::{IssueRequest, Issued};
 use super::refusal::IssueRefusal;
-use super::{Fynn, NexudusMedia, NexudusToken, OverLimit, Settings};
+use super::{Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit, Settings};
 use crate::media::Media;
 use crate::token::Uses;
 use crate::token::json::Object;
 use crate::token::scheme::jwt::Minter;
 
 mod fynn;
+mod grants;
 mod native;
 mod nexudus;
 
@@ -29,11 +31,22 @@ pub enum DialectName {
     NexudusMedia,
     /// `POST /api/sys/users/token/refresh`.
     NexudusToken,
+    /// `POST /api/token`.
+    NexudusBearer,
+    /// `POST /api/sys/users/exchange`.
+    NexudusExchange,
 }
 
 impl DialectName {
     /// All names.
-    pub const ALL: &[Self] = &[Self::Native, Self::Fynn, Self::NexudusMedia, Self::NexudusToken];
+    pub const ALL: &[Self] = &[
+        Self::Native,
+        Self::Fynn,
+        Self::NexudusMedia,
+        Self::NexudusToken,
+        Self::NexudusBearer,
+        Self::NexudusExchange,
+    ];
 
     /// As the configuration writes it.
     pub const fn as_str(self) -> &'static str {
@@ -42,6 +55,8 @@ impl DialectName {
             Self::Fynn => "fynn",
             Self::NexudusMedia => "nexudus_media",
             Self::NexudusToken => "nexudus_token",
+            Self::NexudusBearer => "nexudus_bearer",
+            Self::NexudusExchange => "nexudus_exchange",
         }
     }
 
@@ -53,6 +68,8 @@ impl DialectName {
         match path {
             nexudus::MEDIA_PATH => Some(Self::NexudusMedia),
             nexudus::TOKEN_PATH => Some(Self::NexudusToken),
+            grants::BEARER_PATH => Some(Self::NexudusBearer),
+            grants::EXCHANGE_PATH => Some(Self::NexudusExchange),
             _ => fynn::raw_id(path).map(|_| Self::Fynn),
         }
     }
@@ -71,11 +88,45 @@ impl DialectName {
             Self::Fynn => fynn::refuse(refusal),
             Self::NexudusMedia => nexudus::refuse_media(refusal),
             Self::NexudusToken => nexudus::refuse_token(refusal),
+            Self::NexudusBearer | Self::NexudusExchange => grants::refuse(refusal),
         }
     }
 }
 
-/// A mounted dialect with what it needs.
+/// A mounted dialect that makes bearers, with what it needs.
+#[derive(Clone, Copy)]
+pub(super) enum GrantDialect<'i> {
+    NexudusBearer(&'i NexudusBearer),
+    NexudusExchange(&'i NexudusExchange),
+}
+
+impl GrantDialect<'_> {
+    /// The methods of its path, for `Allow`.
+    pub(super) fn methods(self) -> &'static str {
+        match self {
+            Self::NexudusExchange(exchange) if exchange.allow_get => "GET, POST",
+            Self::NexudusExchange(_) | Self::NexudusBearer(_) => "POST",
+        }
+    }
+
+    /// How it answers who is over a limit.
+    pub(super) fn over_limit(self) -> OverLimit {
+        match self {
+            Self::NexudusBearer(bearer) => bearer.over_limit,
+            Self::NexudusExchange(exchange) => exchange.over_limit,
+        }
+    }
+
+    /// The answer that carries a bearer.
+    pub(super) fn render(self, granted: &Granted) -> Response<Bytes> {
+        match self {
+            Self::NexudusBearer(_) => grants::signed_in(granted),
+            Self::NexudusExchange(_) => grants::exchanged(granted),
+        }
+    }
+}
+
+/// A mounted dialect that makes tokens for callers, with what it needs.
 #[derive(Clone, Copy)]
 pub(super) enum Dialect<'i> {
     Native(&'i Arc<Minter>),
@@ -203,7 +254,7 @@ fn object(body: &[u8]) -> Result<Object<'_>, IssueRefusal> {
 }
 
 /// A header that stands at most once, as text.
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ()> {
+pub(super) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ()> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);

@@ -252,6 +252,17 @@ impl Certificates {
         self.table.store(Arc::new(Table::of(&slots)));
     }
 
+    /// Whether `host` has certificates of its own, none of which is used for `named`.
+    pub(super) fn are_apart(&self, named: &str, host: &str) -> bool {
+        let table = self.table.load();
+        let Some(own) = table.by_name(host) else {
+            return false;
+        };
+        let used = table.by_name(named).unwrap_or(&table.default);
+        !own.iter()
+            .any(|one| used.iter().any(|other| Arc::ptr_eq(one, other)))
+    }
+
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
@@ -338,13 +349,15 @@ impl Table {
         table
     }
 
+    /// Those that have this name.
+    fn by_name(&self, name: &str) -> Option<&Vec<Arc<CertifiedKey>>> {
+        let parent = || name.split_once('.').map(|(_, parent)| parent);
+        self.exact.get(name).or_else(|| self.wildcard.get(parent()?))
+    }
+
     /// The first for this name whose key the client can check; failing that, the first.
     fn find(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let by_name = name.and_then(|name| {
-            let parent = || name.split_once('.').map(|(_, parent)| parent);
-            self.exact.get(name).or_else(|| self.wildcard.get(parent()?))
-        });
-        let found = by_name.unwrap_or(&self.default);
+        let found = name.and_then(|name| self.by_name(name)).unwrap_or(&self.default);
         found
             .iter()
             .find(|certified| certified.key.choose_scheme(schemes).is_some())

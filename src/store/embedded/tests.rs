@@ -117,6 +117,35 @@ async fn what_was_said_to_be_done_is_there_after_a_restart() {
     store.close();
 }
 
+/// The engine frees pages that no reader holds, and fails a commit that would free one that is read (debug builds alone).
+#[test]
+fn no_page_is_freed_while_its_record_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &clock());
+    let done = AtomicU8::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while done.load(Ordering::Acquire) == 0 {
+                    for number in 0..8 {
+                        let _ = store.recall(id(number)).unwrap();
+                    }
+                    std::thread::yield_now();
+                }
+            });
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for number in 0..60 {
+            let remembered = runtime.block_on(store.remember(id(number), issued(later(60))));
+            if remembered.is_err() {
+                break;
+            }
+        }
+        done.store(1, Ordering::Release);
+    });
+    assert_eq!((store.failures(), store.entries()), (0, 60));
+}
+
 /// Waits for something that another thread does.
 fn until(is_so: impl Fn() -> bool) {
     let waited = Stopwatch::start();

@@ -31,6 +31,7 @@ pub(crate) struct Setup {
     server: String,
     clear: bool,
     admin: String,
+    workers: u8,
     server_table: Option<String>,
     log_format: &'static str,
     refresh: Option<Duration>,
@@ -49,6 +50,7 @@ impl Setup {
             server: String::new(),
             clear: true,
             admin: String::new(),
+            workers: 1,
             server_table: None,
             log_format: "json",
             refresh: None,
@@ -71,6 +73,12 @@ impl Setup {
     pub(crate) fn server(mut self, line: &str) -> Self {
         self.server.push_str(line);
         self.server.push('\n');
+        self
+    }
+
+    /// With so many workers, and not one.
+    pub(crate) fn workers(mut self, workers: u8) -> Self {
+        self.workers = workers;
         self
     }
 
@@ -141,8 +149,8 @@ impl Setup {
                 String::new()
             };
             format!(
-                "[server]\n{listen}public_url = \"http://{HOST}\"\nworkers = 1\n{}",
-                self.server
+                "[server]\n{listen}public_url = \"http://{HOST}\"\nworkers = {}\n{}",
+                self.workers, self.server
             )
         });
         let mut toml = format!("state = \"{{dir}}/state\"\n{server}\n");

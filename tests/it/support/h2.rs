@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::client::HOST;
-use super::tls::Authority;
+use super::tls::{Authority, Secure};
 use super::wait::{Deadline, SOON};
 
 pub(crate) const DATA: u8 = 0;
@@ -162,7 +162,11 @@ impl H2 {
 
     /// Over TLS, by ALPN.
     pub(crate) fn secure(address: SocketAddr, authority: &Authority) -> Self {
-        let secure = authority.connect(address, &["h2"]);
+        Self::over_tls(authority.connect(address, &["h2"]))
+    }
+
+    /// Over a TLS connection that was made for it.
+    pub(crate) fn over_tls(secure: Secure) -> Self {
         assert_eq!(secure.protocol().as_deref(), Some("h2"));
         secure
             .stream

@@ -122,6 +122,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if std::thread::panicking() {}
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -221,19 +222,49 @@ impl Binary {
 
     /// The same at these addresses.
     pub(crate) fn start_at(setup: Setup, gate: SocketAddr, admin: SocketAddr) -> Self {
+        Self::start_by(setup, gate, admin, &[])
+    }
+
+    /// The same, started by another program: one that runs the rest of its arguments in its own place.
+    pub(crate) fn start_by(setup: Setup, gate: SocketAddr, admin: SocketAddr, by: &[&str]) -> Self {
         let path = setup.write_with(&gate.to_string(), &admin.to_string(), "off");
-        let mut running = Running::start(Self::command(&path, &[]));
+        let serve = Self::command(&path, &[]);
+        let command = match by.split_first() {
+            None => serve,
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(serve.get_program());
+                command.args(serve.get_args());
+                command.current_dir(setup.dir());
+                command
+            }
+        };
+        Self {
+            running: Self::ready(Running::start(command), admin),
+            gate,
+            admin,
+            setup,
+        }
+    }
+
+    fn ready(mut running: Running, admin: SocketAddr) -> Running {
         wait_for_port(admin, &mut running);
         wait::until_true("it is ready", || {
             running.assert_running();
             Client::connect(admin).any_header().get("/readyz", &[]).status == 200
         });
-        Self {
-            running,
-            gate,
-            admin,
-            setup,
-        }
+        running
+    }
+
+    /// Ends the process as a crash does: at once, and with nothing said.
+    pub(crate) fn kill(&mut self) {
+        self.signal("KILL");
+        wait::until("it is gone", || self.running.ended());
+    }
+
+    /// Starts again, over the same folder and at the same addresses, what was killed.
+    pub(crate) fn start_again(&mut self) {
+        self.running = Self::ready(Running::start(Self::command(&self.config(), &[])), self.admin);
     }
 
     fn command(config: &Path, flags: &[&str]) -> Command {

@@ -161,7 +161,18 @@ impl Secure {
         config: &Arc<ClientConfig>,
         name: &str,
     ) -> std::io::Result<Self> {
+        Self::behind(b"", address, config, name)
+    }
+
+    /// Sends these bytes before the handshake, as a load balancer does.
+    pub(crate) fn behind(
+        header: &[u8],
+        address: SocketAddr,
+        config: &Arc<ClientConfig>,
+        name: &str,
+    ) -> std::io::Result<Self> {
         let mut tcp = TcpStream::connect_timeout(&address, SOON)?;
+        tcp.write_all(header)?;
         tcp.set_nodelay(true)?;
         tcp.set_read_timeout(Some(SOON))?;
         tcp.set_write_timeout(Some(SOON))?;

@@ -8,12 +8,13 @@ use crate::config::build::routes::Routes;
 use crate::config::build::{DAY, in_range, links, raw, seconds};
 use crate::config::policy::RouteKeys;
 use crate::config::problems::Problems;
-use crate::issuer::{Fynn, NexudusMedia, NexudusToken, OverLimit};
+use crate::issuer::{Bearers, Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit};
 use crate::media::Media;
+use crate::store::Purposes;
 use crate::token::carrier::Carrier;
 use crate::token::keys::KeyRing;
 use crate::token::scheme::Scheme;
-use crate::token::scheme::jwt::{KidHeader, Minter};
+use crate::token::scheme::jwt::{Jwt, KidHeader, Minter};
 
 /// What the dialects refer to.
 pub(super) struct Parts<'b> {
@@ -92,6 +93,102 @@ impl Parts<'_> {
         })
     }
 
+    /// The issuer's own bearers, which its own callers' verifiers have to believe.
+    pub(super) fn bearers(
+        &self,
+        raw: &raw::Issuer,
+        callers: &[(RouteKeys, Jwt)],
+        problems: &mut Problems,
+    ) -> Built<Bearers> {
+        let bearers = raw.bearers.as_ref()?;
+        let at = &bearers.at;
+        let ttl = in_range(format!("{at}.ttl"), bearers.ttl, seconds(60), 31 * DAY, problems);
+        let refresh_ttl = in_range(
+            format!("{at}.refresh_ttl"),
+            bearers.refresh_ttl,
+            seconds(60),
+            366 * DAY,
+            problems,
+        );
+        let named = (&bearers.keys, &bearers.issuer, &bearers.audience);
+        let minter = self.signer(at, named, KidHeader::Named, problems).map(Arc::new);
+        if let Some(minter) = &minter
+            && !callers
+                .iter()
+                .any(|(keys, _)| accepts(keys, minter) && keys.typ.is_none())
+            && !problems.has_error_below("issuer.callers")
+        {
+            problems.error(
+                at,
+                "no [[issuer.callers]] believes its bearers",
+                "add one with the same keys, issuer and audience",
+            );
+        }
+        Some(minter.map(|minter| Bearers {
+            minter,
+            ttl,
+            refresh_ttl,
+        }))
+    }
+
+    pub(super) fn nexudus_bearer(&self, raw: &raw::Issuer, problems: &mut Problems) -> Option<NexudusBearer> {
+        let bearer = raw.nexudus_bearer.as_ref()?;
+        let at = &bearer.at;
+        needs_bearers(at, raw, problems);
+        if !problems.has("issuer.callers_file") {
+            problems.error(
+                at,
+                "needs `issuer.callers_file`: nobody has a password",
+                "add `callers_file = \"state/callers.toml\"` to [issuer], and see `mediagate callers add`",
+            );
+        }
+        for (key, tries) in [
+            ("tries_per_account", bearer.tries_per_account),
+            ("tries_per_address", bearer.tries_per_address),
+        ] {
+            if tries == 0 {
+                problems.error(
+                    format!("{at}.{key}"),
+                    "is 0, so that nobody can sign in",
+                    "1 or more",
+                );
+            } else if tries > 600 {
+                problems.warn(
+                    format!("{at}.{key}"),
+                    "is so much that passwords can be guessed",
+                    "10",
+                );
+            }
+        }
+        Some(NexudusBearer {
+            tries_per_account: bearer.tries_per_account,
+            tries_per_address: bearer.tries_per_address,
+            over_limit: over_limit(at, bearer.limit_status, problems),
+        })
+    }
+
+    pub(super) fn nexudus_exchange(
+        &self,
+        raw: &raw::Issuer,
+        problems: &mut Problems,
+    ) -> Option<NexudusExchange> {
+        let exchange = raw.nexudus_exchange.as_ref()?;
+        let at = &exchange.at;
+        needs_bearers(at, raw, problems);
+        let allowed = |rule: &raw::Rule| rule.purposes.iter().any(|one| one.value == Purposes::EXCHANGE);
+        if !raw.rule.iter().any(allowed) {
+            problems.warn(
+                at,
+                "no rule allows an exchange",
+                "add \"exchange\" to the `purposes` of an [[issuer.rule]]",
+            );
+        }
+        Some(NexudusExchange {
+            allow_get: exchange.allow_get,
+            over_limit: over_limit(at, exchange.limit_status, problems),
+        })
+    }
+
     /// Signs with the named set.
     pub(super) fn signer(
         &self,
@@ -150,6 +247,17 @@ impl Parts<'_> {
 
 /// Key set, issuer and audience, as they stand in a table.
 type Named<'r> = (&'r Option<String>, &'r Option<String>, &'r Option<String>);
+
+/// Whoever hands out bearers needs to know how.
+fn needs_bearers(at: &str, raw: &raw::Issuer, problems: &mut Problems) {
+    if raw.bearers.is_none() && !problems.has("issuer.bearers") {
+        problems.error(
+            at,
+            "needs [issuer.bearers]: how bearers are made",
+            "add it, with keys, issuer and audience",
+        );
+    }
+}
 
 /// How who is over a limit is answered.
 fn over_limit(at: &str, status: u16, problems: &mut Problems) -> OverLimit {

@@ -1,0 +1,300 @@
+//! Bearers that the issuer makes itself: for a name and its password, for a refresh token, for a one-time token. Whatever is
+//! given for one is checked as far as that goes before it is used up.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Request, header};
+use zeroize::Zeroizing;
+
+use self::bound::{Bound, Source};
+use super::accounts::{Kind, MAX_NAME_BYTES, MAX_PASSWORD_BYTES};
+use super::dialect::single;
+use super::form::Parameters;
+use super::refusal::IssueRefusal;
+use super::{Issuer, MAX_BODY_BYTES, Memory, NexudusBearer, cannot_sign};
+use crate::clock::UnixTime;
+use crate::store::{Refresh, Store};
+use crate::throttle::UNKNOWN_PER_MINUTE;
+use crate::token::scheme::jwt::Minter;
+use crate::token::scheme::opaque::Handle;
+use crate::token::{Claims, Minted, TokenId};
+
+mod bound;
+mod exchange;
+
+/// The header in which clients say who they are.
+const CLIENT_ID: HeaderName = HeaderName::from_static("client_id");
+
+/// What the configuration rules out.
+const NO_BEARERS: IssueRefusal = IssueRefusal::NotAllowed("No bearers are made here.");
+
+/// How the issuer's own bearers are made.
+pub struct Bearers {
+    /// Signs them.
+    pub minter: Arc<Minter>,
+    /// How long they live.
+    pub ttl: Duration,
+    /// How long a refresh token may wait for its use.
+    pub refresh_ttl: Duration,
+}
+
+/// A bearer, and what is good for the next one.
+pub(super) struct Granted {
+    pub(super) bearer: Minted,
+    pub(super) lives: Duration,
+    pub(super) refresh: Option<Handle>,
+    pub(super) subject: Box<str>,
+}
+
+impl Issuer {
+    /// Signs in, or stays so.
+    pub(super) async fn sign_in(
+        &self,
+        door: &NexudusBearer,
+        client: IpAddr,
+        request: &Request<Bytes>,
+        now: UnixTime,
+        memory: &Memory,
+    ) -> Result<Granted, IssueRefusal> {
+        let form = form(request)?;
+        match form.get("grant_type") {
+            Some("password") => {
+                self.by_password(door, client, &form, request.headers(), now, memory)
+                    .await
+            }
+            Some("refresh_token") => {
+                self.by_refresh(client, &form, request.headers(), now, memory)
+                    .await
+            }
+            Some(_) => Err(IssueRefusal::GrantUnsupported),
+            None => Err(IssueRefusal::BadRequest("The parameter grant_type is missing.")),
+        }
+    }
+
+    async fn by_password(
+        &self,
+        door: &NexudusBearer,
+        client: IpAddr,
+        form: &Parameters,
+        headers: &HeaderMap,
+        now: UnixTime,
+        memory: &Memory,
+    ) -> Result<Granted, IssueRefusal> {
+        let name = form.get("username").filter(|name| name.len() <= MAX_NAME_BYTES);
+        let name = name.ok_or(IssueRefusal::BadRequest(
+            "The parameter username has 1 to 256 bytes.",
+        ))?;
+        let password = form
+            .get("password")
+            .filter(|password| password.len() <= MAX_PASSWORD_BYTES);
+        let password = password.ok_or(IssueRefusal::BadRequest(
+            "The parameter password has 1 to 1024 bytes.",
+        ))?;
+        let client_id = client_id(headers)?;
+        // Before the work, so that a try costs the same whatever comes of it.
+        let tries = &self.lasting.tries;
+        tries
+            .addresses
+            .take(&network(client), door.tries_per_address, now)
+            .map_err(IssueRefusal::TooManyTries)?;
+        tries
+            .accounts
+            .take(&self.bucket(name), door.tries_per_account, now)
+            .map_err(IssueRefusal::TooManyTries)?;
+        let accounts = Arc::clone(&self.settings.accounts);
+        let (owned, password) = (name.to_owned(), Zeroizing::new(password.to_owned()));
+        let checked = self
+            .lasting
+            .hashing
+            .run(move || accounts.check(&owned, password.as_bytes()));
+        let account = checked.await?.ok_or(IssueRefusal::GrantInvalid)?;
+        let bound = (account.kind == Kind::User).then(|| Bound {
+            source: Source::Password(account.name.clone()),
+            client: client_id.unwrap_or(name).into(),
+        });
+        self.grant(&account.subject, &account.scope, bound, None, now, memory)
+            .await
+    }
+
+    async fn by_refresh(
+        &self,
+        client: IpAddr,
+        form: &Parameters,
+        headers: &HeaderMap,
+        now: UnixTime,
+        memory: &Memory,
+    ) -> Result<Granted, IssueRefusal> {
+        let text = form.get("refresh_token");
+        let text = text.ok_or(IssueRefusal::BadRequest(
+            "The parameter refresh_token is missing.",
+        ))?;
+        let client_id = client_id(headers)?;
+        let handle = Handle::parse(text).ok_or(IssueRefusal::GrantInvalid)?;
+        let store = memory.store()?;
+        let asker = format!("refresh {client}");
+        if memory.unknown.is_exhausted(&asker, UNKNOWN_PER_MINUTE, now) {
+            return Err(IssueRefusal::TooManyTries(Duration::from_secs(1)));
+        }
+        let id = handle.id(&self.settings.log_key);
+        let Some(taken) = store.take_refresh(id).await? else {
+            // Whether it is over the limit now is for the next request to see.
+            let _ = memory.unknown.take(&asker, UNKNOWN_PER_MINUTE, now);
+            return Err(IssueRefusal::GrantInvalid);
+        };
+        let renewed = self.renew(&taken, client_id, store, now, memory).await;
+        if renewed.is_err() && taken.expires > now {
+            // Neither another client's try nor our failure uses it up.
+            store.remember_refresh(id, taken).await?;
+        }
+        renewed
+    }
+
+    /// The bearer for a refresh token that was taken out.
+    async fn renew(
+        &self,
+        taken: &Refresh,
+        client_id: Option<&str>,
+        store: &Store,
+        now: UnixTime,
+        memory: &Memory,
+    ) -> Result<Granted, IssueRefusal> {
+        let bearers = self.settings.bearers.as_ref().ok_or(IssueRefusal::GrantInvalid)?;
+        let bound = Bound::parse(&taken.client).ok_or(IssueRefusal::GrantInvalid)?;
+        let claims = Claims {
+            subject: Some(taken.subject.clone()),
+            issued: Some(UnixTime::from_millis(
+                taken.expires.millis() - i64::try_from(bearers.refresh_ttl.as_millis()).unwrap_or(0),
+            )),
+            ..Claims::empty(TokenId([0; 16]))
+        };
+        let is_its = match client_id {
+            Some(client_id) => client_id == &*bound.client,
+            None => bound.is_default(&taken.subject),
+        };
+        if !is_its || taken.expires <= now || store.revoked().covers(&claims) {
+            return Err(IssueRefusal::GrantInvalid);
+        }
+        let (scope, longest) = match &bound.source {
+            // What the account may do now, and nothing where it is gone.
+            Source::Password(name) => {
+                let account = self.settings.accounts.find(name);
+                let account = account.filter(|account| account.subject == taken.subject);
+                (account.ok_or(IssueRefusal::GrantInvalid)?.scope.clone(), None)
+            }
+            Source::Exchange(longest) => (taken.scope.clone(), Some(*longest)),
+        };
+        self.grant(&taken.subject, &scope, Some(bound), longest, now, memory)
+            .await
+    }
+
+    /// Makes a bearer, and a refresh token that is bound to what it was given for.
+    async fn grant(
+        &self,
+        subject: &str,
+        scope: &str,
+        bound: Option<Bound>,
+        longest: Option<Duration>,
+        now: UnixTime,
+        memory: &Memory,
+    ) -> Result<Granted, IssueRefusal> {
+        let mut granted = self.bearer(subject, scope, longest, now).await?;
+        if let Some(bound) = bound {
+            granted.refresh = Some(self.refresh(subject, scope, &bound, now, memory).await?);
+        }
+        Ok(granted)
+    }
+
+    /// Makes a bearer.
+    async fn bearer(
+        &self,
+        subject: &str,
+        scope: &str,
+        longest: Option<Duration>,
+        now: UnixTime,
+    ) -> Result<Granted, IssueRefusal> {
+        let bearers = self.settings.bearers.as_ref().ok_or(NO_BEARERS)?;
+        let lives = longest.map_or(bearers.ttl, |longest| longest.min(bearers.ttl));
+        let claims = Claims {
+            subject: Some(subject.into()),
+            expires: Some(now.after(lives)),
+            named: Box::new([("scope".into(), scope.into())]),
+            ..Claims::empty(TokenId([0; 16]))
+        };
+        Ok(Granted {
+            bearer: self.sign(&bearers.minter, &Arc::new(claims), now).await?,
+            lives,
+            refresh: None,
+            subject: subject.into(),
+        })
+    }
+
+    /// Makes a refresh token.
+    async fn refresh(
+        &self,
+        subject: &str,
+        scope: &str,
+        bound: &Bound,
+        now: UnixTime,
+        memory: &Memory,
+    ) -> Result<Handle, IssueRefusal> {
+        let bearers = self.settings.bearers.as_ref().ok_or(NO_BEARERS)?;
+        let handle = Handle::random().map_err(|error| cannot_sign(&error))?;
+        let refresh = Refresh {
+            subject: subject.into(),
+            scope: scope.into(),
+            client: bound.to_string().into(),
+            expires: now.after(bearers.refresh_ttl),
+        };
+        let id = handle.id(&self.settings.log_key);
+        memory.store()?.remember_refresh(id, refresh).await?;
+        Ok(handle)
+    }
+
+    /// Where the tries for a name are counted: one of 65,536 places, so that no number of names fills the counts, and no
+    /// count tells whether the name is somebody's.
+    fn bucket(&self, name: &str) -> String {
+        let hash = self
+            .settings
+            .log_key
+            .name(&[b"account ", name.as_bytes()].concat());
+        format!("{:02x}{:02x}", hash.0[0], hash.0[1])
+    }
+}
+
+/// The form of a request; whatever is no form asks for a grant in a language that is not spoken here.
+fn form(request: &Request<Bytes>) -> Result<Parameters, IssueRefusal> {
+    if request.body().len() > MAX_BODY_BYTES {
+        return Err(IssueRefusal::TooLarge);
+    }
+    let media_type = single(request.headers(), &header::CONTENT_TYPE);
+    let media_type = media_type.ok().flatten().unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(IssueRefusal::GrantUnsupported);
+    }
+    Parameters::parse(request.body()).map_err(IssueRefusal::BadRequest)
+}
+
+/// Who the client says it is.
+fn client_id(headers: &HeaderMap) -> Result<Option<&str>, IssueRefusal> {
+    let bad =
+        IssueRefusal::BadRequest("The header client_id stands once and has 1 to 256 visible characters.");
+    let Ok(client) = single(headers, &CLIENT_ID) else {
+        return Err(bad);
+    };
+    match client {
+        Some(client) if client.is_empty() || client.len() > MAX_NAME_BYTES => Err(bad),
+        client => Ok(client),
+    }
+}
+
+/// The address whose tries are counted together: IPv4 whole, IPv6 its /64.
+fn network(client: IpAddr) -> String {
+    match client {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).to_string(),
+    }
+}

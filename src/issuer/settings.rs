@@ -1,0 +1,102 @@
+//! How the issuer is set up: what the configuration builds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::accounts::Accounts;
+use super::grant::Bearers;
+use super::mint;
+use crate::media::Media;
+use crate::token::keys::{KeyRing, LogKey};
+use crate::token::scheme::jwt::{Jwt, Minter};
+
+/// How the issuer is set up. Everything is checked by the configuration.
+pub struct Settings {
+    /// How callers' bearers are checked.
+    pub callers: Vec<Jwt>,
+    /// What callers may have; the first rule that is for the caller decides.
+    pub rules: Vec<mint::Rule>,
+    /// `https://media.example.com`: what links start with. Never read from a request.
+    pub public_base: Box<str>,
+    /// The query parameter of the links in answers; `None` where no route takes such tokens from a query.
+    pub link_parameter: Option<Box<str>>,
+    /// `POST /v1/tokens`, where mounted.
+    pub native: Option<Arc<Minter>>,
+    /// `POST /media/{id}/download-token`, where mounted.
+    pub fynn: Option<Fynn>,
+    /// `GET /api/auth/media/customer`, where mounted.
+    pub nexudus_media: Option<NexudusMedia>,
+    /// `POST /api/sys/users/token/refresh`, where mounted.
+    pub nexudus_token: Option<NexudusToken>,
+    /// `POST /api/token`, where mounted.
+    pub nexudus_bearer: Option<NexudusBearer>,
+    /// `POST /api/sys/users/exchange`, where mounted.
+    pub nexudus_exchange: Option<NexudusExchange>,
+    /// How the issuer's own bearers are made, where it makes some.
+    pub bearers: Option<Bearers>,
+    /// Local users and clients.
+    pub accounts: Arc<Accounts>,
+    /// The sets whose public halves stand at `/.well-known/jwks.json`.
+    pub published: Vec<Arc<KeyRing>>,
+    /// Origins that browser code may call from, exact.
+    pub cors_origins: Box<[Box<str>]>,
+    /// Names tokens for the logs and the store.
+    pub log_key: Arc<LogKey>,
+}
+
+/// The download tokens of `POST /media/{id}/download-token`.
+pub struct Fynn {
+    /// Makes them.
+    pub minter: Arc<Minter>,
+    /// Which ids there are.
+    pub media: Arc<Media>,
+    /// How long they live; 60 s in the original.
+    pub ttl: Duration,
+}
+
+/// The media tokens of `GET /api/auth/media/customer`.
+pub struct NexudusMedia {
+    /// Makes them.
+    pub minter: Arc<Minter>,
+    /// How long they live; 60 s in the original.
+    pub ttl: Duration,
+    /// How a caller who asks too often is answered.
+    pub over_limit: OverLimit,
+}
+
+/// The one-time tokens of `POST /api/sys/users/token/refresh`.
+pub struct NexudusToken {
+    /// How long they may wait for their use.
+    pub ttl: Duration,
+    /// Whether GET asks for one, too.
+    pub allow_get: bool,
+    /// How a caller who asks too often is answered.
+    pub over_limit: OverLimit,
+}
+
+/// The bearers of `POST /api/token`.
+pub struct NexudusBearer {
+    /// Passwords that are tried for one account in a minute.
+    pub tries_per_account: u32,
+    /// Passwords that are tried from one address in a minute.
+    pub tries_per_address: u32,
+    /// How who tries too often is answered.
+    pub over_limit: OverLimit,
+}
+
+/// The bearers of `POST /api/sys/users/exchange`.
+pub struct NexudusExchange {
+    /// Whether GET exchanges, too.
+    pub allow_get: bool,
+    /// How who shows too many unknown tokens is answered.
+    pub over_limit: OverLimit,
+}
+
+/// How who is over a limit is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverLimit {
+    /// 409 without a body and `Retry-After: 1`, as Nexudus does.
+    Conflict,
+    /// 429, as RFC 6585 says.
+    TooMany,
+}
