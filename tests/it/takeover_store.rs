@@ -461,7 +461,9 @@ fn commands_without_a_server_wait_for_each_other() {
 fn what_is_withdrawn_while_a_server_takes_over_holds_in_the_new_one() {
     let (origin, go_on) = (Origin::start(), Signal::default());
     let mut binary = start(&origin, &go_on);
-    let links: Vec<String> = (0..8).map(|number| token(&format!("meanwhile-{number}")).at("/a")).collect();
+    let links: Vec<String> = (0..8)
+        .map(|number| token(&format!("meanwhile-{number}")).at("/a"))
+        .collect();
     let new = std::thread::scope(|scope| {
         let binary = &binary;
         let new = scope.spawn(|| succeed(binary, &["--takeover"]));
