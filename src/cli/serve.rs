@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::reload::{self, Reloader};
 use super::{Failed, wrong};
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::config::{Attempt, Fixed, Kept, KeyFiles, Loaded, attempt, in_file};
 use crate::server::control::wire::Wire;
 use crate::server::control::{self, Control, Desk};
@@ -26,6 +26,8 @@ use crate::telemetry;
 
 /// Between two looks at whether the last connection has ended.
 const LOOK: Duration = Duration::from_millis(10);
+/// How long a start waits for a command that has the state folder.
+const COMMAND: Duration = Duration::from_secs(5);
 
 #[derive(Args, Default)]
 pub(super) struct Flags {
@@ -67,7 +69,7 @@ pub(super) fn serve(path: &Path, flags: &Flags) -> Result<(), Failed> {
         tracing::warn!("{warning}");
     }
     let state = loaded.state.clone();
-    let (mut lock, mut successor) = match StateLock::take(&state) {
+    let (mut lock, mut successor) = match take_lock(&state) {
         Ok(lock) => (Some(lock), None),
         Err(LockError::Held(_)) if flags.takeover => {
             (None, Some(Successor::ask(&state).map_err(Failed::other)?))
@@ -337,6 +339,19 @@ impl Ending {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The lock of the state folder. A command that works in the place of a server has it for a moment, and answers nobody.
+fn take_lock(state: &Path) -> Result<StateLock, LockError> {
+    let watch = Stopwatch::start();
+    loop {
+        match StateLock::take(state) {
+            Err(LockError::Held(_)) if watch.elapsed() < COMMAND && !control::is_answered(state) => {
+                std::thread::sleep(LOOK);
+            }
+            result => return result,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use mediagate::clock::Clock;
 use mediagate::server::control::wire::{Command, Message};
 use mediagate::server::control::{self};
+use mediagate::state::StateLock;
 
 use crate::support::client::{Client, End, Response};
 use crate::support::gate::Setup;
@@ -412,4 +413,68 @@ fn opaque_tokens_are_minted_beside_a_server_and_without_one() {
     }
     get(&binary, &withdrawn, "anna").refused(410, "token_revoked");
     get(&binary, &beside, "anna").refused(410, "token_spent");
+}
+
+#[test]
+fn a_server_that_starts_while_a_command_has_the_state_waits_for_it() {
+    let (origin, go_on) = (Origin::start(), Signal::default());
+    let mut binary = start(&origin, &go_on);
+    binary.signal("KILL");
+    wait::until("it is dead", || binary.running.ended());
+    for flags in [&[][..], &["--takeover"]] {
+        let lock = StateLock::take(&state(&binary)).unwrap();
+        let mut new = binary.another(flags);
+        wait::pause(Duration::from_millis(500), "it would have given up by now");
+        new.assert_running();
+        drop(lock);
+        wait::until_true("it serves", || {
+            new.assert_running();
+            serving(&state(&binary)) == Some(new.id())
+        });
+        new.signal("KILL");
+        wait::until("it is dead", || new.ended());
+    }
+}
+
+#[test]
+fn commands_without_a_server_wait_for_each_other() {
+    let (origin, go_on) = (Origin::start(), Signal::default());
+    let mut binary = start(&origin, &go_on);
+    binary.signal("TERM");
+    assert_eq!(binary.running.code(), Some(0));
+    let links: Vec<String> = (0..6)
+        .map(|number| token(&format!("many-{number}")).at("/a"))
+        .collect();
+    std::thread::scope(|scope| {
+        let binary = &binary;
+        for link in &links {
+            scope.spawn(move || says(binary, &["revoke", "--token", link]));
+        }
+    });
+    binary.running = succeed(&binary, &[]);
+    for link in &links {
+        get(&binary, link, "anna").refused(410, "token_revoked");
+    }
+}
+
+#[test]
+fn what_is_withdrawn_while_a_server_takes_over_holds_in_the_new_one() {
+    let (origin, go_on) = (Origin::start(), Signal::default());
+    let mut binary = start(&origin, &go_on);
+    let links: Vec<String> = (0..8)
+        .map(|number| token(&format!("meanwhile-{number}")).at("/a"))
+        .collect();
+    let new = std::thread::scope(|scope| {
+        let binary = &binary;
+        let new = scope.spawn(|| succeed(binary, &["--takeover"]));
+        for link in &links {
+            says(binary, &["revoke", "--token", link]);
+        }
+        new.join().unwrap()
+    });
+    let mut old = std::mem::replace(&mut binary.running, new);
+    assert_eq!(old.code(), Some(0));
+    for link in &links {
+        get(&binary, link, "anna").refused(410, "token_revoked");
+    }
 }

@@ -243,7 +243,7 @@ fn parts(
 /// Whether some requests can't be answered without the store. Tokens that may be used once count where a route says
 /// something of them.
 fn needs_store(file: &raw::File) -> bool {
-    let issues = |issuer: &raw::Issuer| issuer.nexudus_token.is_some();
+    let issues = |issuer: &raw::Issuer| issuer.nexudus_token.is_some() || issuer.bearers.is_some();
     file.landing.is_some()
         || file.issuer.as_ref().is_some_and(issues)
         || file.route.iter().any(|route| {

@@ -184,6 +184,15 @@ pub fn connect(folder: &Path, patience: Duration) -> io::Result<Wire> {
     Wire::new(stream, patience)
 }
 
+/// Whether a server answers over this state folder.
+pub fn is_answered(folder: &Path) -> bool {
+    let asked = connect(folder, PATIENCE).and_then(|mut wire| {
+        wire.send(&Message::Command(Command::Status), &[])?;
+        wire.receive()
+    });
+    matches!(asked, Ok((Message::Status(_), _)))
+}
+
 /// Calls `with` a path to a file in the folder that fits into a socket's address, however deep the folder lies.
 fn short<T>(folder: &Path, name: &str, with: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
     let path = folder.join(name);
