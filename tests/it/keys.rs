@@ -145,6 +145,16 @@ fn the_last_good_set_survives_a_restart() {
     keys.on(PATH, set(&[&key])).on(PATH, Script::new().stall());
     let gate = setup(&files, &keys, "refresh = \"1h\"").start();
     until_status(&gate, &by(&key), 200);
+    // It is in use before it is on the disk.
+    wait::until_true("the copy is written", || {
+        let state = std::fs::read_dir(gate.dir().join("state")).into_iter().flatten();
+        let names = state
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names
+            .into_iter()
+            .any(|name| name.starts_with("jwks-") && name.ends_with(".json"))
+    });
     let gate = gate.restart(NOW);
     until_status(&gate, &by(&key), 200);
 }
