@@ -38,8 +38,6 @@ use crate::token::{Claims, TokenId};
 
 /// How long a reservation of somebody else is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Unknown handles that one address may show in a minute before it is no longer looked.
-pub const UNKNOWN_PER_MINUTE: u32 = 60;
 
 /// What a request is redeemed with. A copy is the same.
 #[derive(Clone)]
@@ -214,16 +212,14 @@ pub(super) async fn recall(
     client: IpAddr,
 ) -> Result<Issued, Stop> {
     let now = till.clock.now();
-    let address = client.to_string();
-    if till.unknown.is_exhausted(&address, UNKNOWN_PER_MINUTE, now) {
+    if !till.unknown.may_look(client, now) {
         return Err(Stop::refused(
             Code::LimitReached,
             "too many unknown tokens from this address",
         ));
     }
     let Some(issued) = store.recall(id).await? else {
-        // Whether it is over the limit now is for the next request to see.
-        let _ = till.unknown.take(&address, UNKNOWN_PER_MINUTE, now);
+        till.unknown.was_unknown(client, now);
         return Err(Stop::refused(Code::TokenInvalid, "no such token was issued"));
     };
     if !issued.purposes.has(purpose) {

@@ -17,7 +17,6 @@ use super::refusal::IssueRefusal;
 use super::{Issuer, MAX_BODY_BYTES, Memory, NexudusBearer, cannot_sign};
 use crate::clock::UnixTime;
 use crate::store::{Refresh, Store};
-use crate::throttle::UNKNOWN_PER_MINUTE;
 use crate::token::scheme::jwt::Minter;
 use crate::token::scheme::opaque::Handle;
 use crate::token::{Claims, Minted, TokenId};
@@ -134,14 +133,12 @@ impl Issuer {
         let client_id = client_id(headers)?;
         let handle = Handle::parse(text).ok_or(IssueRefusal::GrantInvalid)?;
         let store = memory.store()?;
-        let asker = format!("refresh {client}");
-        if memory.unknown.is_exhausted(&asker, UNKNOWN_PER_MINUTE, now) {
+        if !memory.unknown.may_look(client, now) {
             return Err(IssueRefusal::TooManyTries(Duration::from_secs(1)));
         }
         let id = handle.id(&self.settings.log_key);
         let Some(taken) = store.take_refresh(id).await? else {
-            // Whether it is over the limit now is for the next request to see.
-            let _ = memory.unknown.take(&asker, UNKNOWN_PER_MINUTE, now);
+            memory.unknown.was_unknown(client, now);
             return Err(IssueRefusal::GrantInvalid);
         };
         let renewed = self.renew(&taken, client_id, store, now, memory).await;
@@ -161,13 +158,10 @@ impl Issuer {
         now: UnixTime,
         memory: &Memory,
     ) -> Result<Granted, IssueRefusal> {
-        let bearers = self.settings.bearers.as_ref().ok_or(IssueRefusal::GrantInvalid)?;
         let bound = Bound::parse(&taken.client).ok_or(IssueRefusal::GrantInvalid)?;
         let claims = Claims {
             subject: Some(taken.subject.clone()),
-            issued: Some(UnixTime::from_millis(
-                taken.expires.millis() - i64::try_from(bearers.refresh_ttl.as_millis()).unwrap_or(0),
-            )),
+            issued: Some(taken.issued),
             ..Claims::empty(TokenId([0; 16]))
         };
         let is_its = match client_id {
@@ -246,6 +240,7 @@ impl Issuer {
             subject: subject.into(),
             scope: scope.into(),
             client: bound.to_string().into(),
+            issued: now,
             expires: now.after(bearers.refresh_ttl),
         };
         let id = handle.id(&self.settings.log_key);
