@@ -122,7 +122,7 @@ impl Default for Throttle {
 }
 
 /// Whose an address is: IPv4 whole, the /64 that one IPv6 client has for itself.
-fn site(address: IpAddr) -> String {
+pub fn site(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {

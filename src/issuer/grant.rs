@@ -1,7 +1,7 @@
 //! Bearers that the issuer makes itself: for a name and its password, for a refresh token, for a one-time token. Whatever is
 //! given for one is checked as far as that goes before it is used up.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::refusal::IssueRefusal;
 use super::{Issuer, MAX_BODY_BYTES, Memory, NexudusBearer, cannot_sign};
 use crate::clock::UnixTime;
 use crate::store::{Refresh, Store};
+use crate::throttle;
 use crate::token::scheme::jwt::Minter;
 use crate::token::scheme::opaque::Handle;
 use crate::token::{Claims, Minted, TokenId};
@@ -97,7 +98,7 @@ impl Issuer {
         let tries = &self.lasting.tries;
         tries
             .addresses
-            .take(&network(client), door.tries_per_address, now)
+            .take(&throttle::site(client), door.tries_per_address, now)
             .map_err(IssueRefusal::TooManyTries)?;
         tries
             .accounts
@@ -283,13 +284,5 @@ fn client_id(headers: &HeaderMap) -> Result<Option<&str>, IssueRefusal> {
     match client {
         Some(client) if client.is_empty() || client.len() > MAX_NAME_BYTES => Err(bad),
         client => Ok(client),
-    }
-}
-
-/// The address whose tries are counted together: IPv4 whole, IPv6 its /64.
-fn network(client: IpAddr) -> String {
-    match client {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).to_string(),
     }
 }
