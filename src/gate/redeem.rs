@@ -375,6 +375,10 @@ impl Redemption {
         if client.is_closed() {
             return Err(overloaded());
         }
+        // While the origin was waited for.
+        if store.revoked().covers(&claims) {
+            return Err(Stop::refused(Code::TokenRevoked, "the token was withdrawn"));
+        }
         let rules = &route.single_use;
         let now = till.clock.now();
         let shown = cookie.fresh()?;
@@ -392,6 +396,11 @@ impl Redemption {
             handed: 0,
             covered: Vec::new(),
         };
+        // Before the commit: what follows it can't fail.
+        if rules.mode != Mode::Strict {
+            granted.cookie = Some(shown.set(rules.session_max));
+            *counting = Counting::start(store.uses(), claims.token_id, answer, till.clock)?;
+        }
         let (ends, spent) = match rules.mode {
             Mode::Strict => (now, Use::Spent),
             Mode::File | Mode::Playback => (session.ends, Use::Open(session)),
@@ -400,10 +409,6 @@ impl Redemption {
         let until = remembered_until(expires, route.leeway, ends);
         if !lease.commit(spent, until).await? {
             return Err(Stop::refused(Code::TokenSpent, "the token was used"));
-        }
-        if rules.mode != Mode::Strict {
-            granted.cookie = Some(shown.set(rules.session_max));
-            *counting = Counting::start(store.uses(), claims.token_id, answer, till.clock)?;
         }
         Ok(delivery)
     }
