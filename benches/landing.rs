@@ -43,7 +43,11 @@ struct Options {
 fn options() -> Option<Options> {
     let mut options = Options {
         // `cargo test` runs it without this word, to see that it works.
-        links: if std::env::args().any(|word| word == "--bench") { 200_000 } else { 500 },
+        links: if std::env::args().any(|word| word == "--bench") {
+            200_000
+        } else {
+            500
+        },
         connections: 64,
         workers: 1,
         algorithm: "HS256".into(),

@@ -1,6 +1,7 @@
 //! How much somebody may do in a minute: GCRA, one number per name, bounded. The time is a value. Counts the tokens of
 //! callers, tries with passwords and with unknown tokens.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::clock::UnixTime;
 const MAX_CALLERS: usize = 65_536;
 
 /// Unknown tokens that one address may show in a minute before it is no longer looked, at whichever door.
-pub const UNKNOWN_PER_MINUTE: u32 = 60;
+const UNKNOWN_PER_MINUTE: u32 = 60;
 
 /// The window of the limit, in microseconds.
 const WINDOW_MICROS: i64 = 60_000_000;
@@ -88,6 +89,17 @@ impl Throttle {
         })
     }
 
+    /// Whether the store may be asked for a token that this address shows: not when it showed too many unknown ones.
+    pub fn may_look(&self, address: IpAddr, now: UnixTime) -> bool {
+        !self.is_exhausted(&site(address), UNKNOWN_PER_MINUTE, now)
+    }
+
+    /// The token was unknown.
+    pub fn was_unknown(&self, address: IpAddr, now: UnixTime) {
+        // Whether that was one too many is for the next look to see.
+        let _ = self.take(&site(address), UNKNOWN_PER_MINUTE, now);
+    }
+
     /// Forgets callers whose count is back at nothing: to forget them changes nothing.
     fn sweep(&self, now: i64) {
         let last = self.swept.load(Ordering::Relaxed);
@@ -106,6 +118,17 @@ impl Throttle {
 impl Default for Throttle {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Whose an address is: IPv4 whole, the /64 that one IPv6 client has for itself.
+pub fn site(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let bits = u128::from(address) >> 64;
+            format!("{bits:016x}")
+        }
     }
 }
 
@@ -152,6 +175,21 @@ mod tests {
         }
         assert!(!throttle.is_exhausted("42", 1, at(60_000)) && !throttle.is_exhausted("43", 1, at(0)));
         assert_eq!(throttle.take("42", 1, at(60_000)), Ok(()));
+    }
+
+    #[test]
+    fn who_shows_too_many_unknown_tokens_is_not_looked_for_from_any_of_its_addresses() {
+        let throttle = Throttle::new();
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        for number in 0..UNKNOWN_PER_MINUTE {
+            let from = address(&format!("2001:db8::{number:x}"));
+            assert!(throttle.may_look(from, at(0)));
+            throttle.was_unknown(from, at(0));
+        }
+        assert!(!throttle.may_look(address("2001:db8::ffff"), at(0)));
+        assert!(throttle.may_look(address("2001:db8:0:1::1"), at(0)));
+        assert!(throttle.may_look(address("203.0.113.7"), at(0)));
+        assert!(throttle.may_look(address("2001:db8::1"), at(60_000)));
     }
 
     #[test]

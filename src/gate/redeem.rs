@@ -38,8 +38,6 @@ use crate::token::{Claims, TokenId};
 
 /// How long a reservation of somebody else is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Unknown handles that one address may show in a minute before it is no longer looked.
-pub const UNKNOWN_PER_MINUTE: u32 = 60;
 
 /// What a request is redeemed with. A copy is the same.
 #[derive(Clone)]
@@ -214,16 +212,14 @@ pub(super) async fn recall(
     client: IpAddr,
 ) -> Result<Issued, Stop> {
     let now = till.clock.now();
-    let address = client.to_string();
-    if till.unknown.is_exhausted(&address, UNKNOWN_PER_MINUTE, now) {
+    if !till.unknown.may_look(client, now) {
         return Err(Stop::refused(
             Code::LimitReached,
             "too many unknown tokens from this address",
         ));
     }
     let Some(issued) = store.recall(id).await? else {
-        // Whether it is over the limit now is for the next request to see.
-        let _ = till.unknown.take(&address, UNKNOWN_PER_MINUTE, now);
+        till.unknown.was_unknown(client, now);
         return Err(Stop::refused(Code::TokenInvalid, "no such token was issued"));
     };
     if !issued.purposes.has(purpose) {
@@ -379,6 +375,10 @@ impl Redemption {
         if client.is_closed() {
             return Err(overloaded());
         }
+        // While the origin was waited for.
+        if store.revoked().covers(&claims) {
+            return Err(Stop::refused(Code::TokenRevoked, "the token was withdrawn"));
+        }
         let rules = &route.single_use;
         let now = till.clock.now();
         let shown = cookie.fresh()?;
@@ -396,6 +396,11 @@ impl Redemption {
             handed: 0,
             covered: Vec::new(),
         };
+        // Before the commit: what follows it can't fail.
+        if rules.mode != Mode::Strict {
+            granted.cookie = Some(shown.set(rules.session_max));
+            *counting = Counting::start(store.uses(), claims.token_id, answer, till.clock)?;
+        }
         let (ends, spent) = match rules.mode {
             Mode::Strict => (now, Use::Spent),
             Mode::File | Mode::Playback => (session.ends, Use::Open(session)),
@@ -404,10 +409,6 @@ impl Redemption {
         let until = remembered_until(expires, route.leeway, ends);
         if !lease.commit(spent, until).await? {
             return Err(Stop::refused(Code::TokenSpent, "the token was used"));
-        }
-        if rules.mode != Mode::Strict {
-            granted.cookie = Some(shown.set(rules.session_max));
-            *counting = Counting::start(store.uses(), claims.token_id, answer, till.clock)?;
         }
         Ok(delivery)
     }

@@ -1,7 +1,7 @@
 //! Bearers that the issuer makes itself: for a name and its password, for a refresh token, for a one-time token. Whatever is
 //! given for one is checked as far as that goes before it is used up.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::refusal::IssueRefusal;
 use super::{Issuer, MAX_BODY_BYTES, Memory, NexudusBearer, cannot_sign};
 use crate::clock::UnixTime;
 use crate::store::{Refresh, Store};
-use crate::throttle::UNKNOWN_PER_MINUTE;
+use crate::throttle;
 use crate::token::scheme::jwt::Minter;
 use crate::token::scheme::opaque::Handle;
 use crate::token::{Claims, Minted, TokenId};
@@ -98,7 +98,7 @@ impl Issuer {
         let tries = &self.lasting.tries;
         tries
             .addresses
-            .take(&network(client), door.tries_per_address, now)
+            .take(&throttle::site(client), door.tries_per_address, now)
             .map_err(IssueRefusal::TooManyTries)?;
         tries
             .accounts
@@ -134,14 +134,12 @@ impl Issuer {
         let client_id = client_id(headers)?;
         let handle = Handle::parse(text).ok_or(IssueRefusal::GrantInvalid)?;
         let store = memory.store()?;
-        let asker = format!("refresh {client}");
-        if memory.unknown.is_exhausted(&asker, UNKNOWN_PER_MINUTE, now) {
+        if !memory.unknown.may_look(client, now) {
             return Err(IssueRefusal::TooManyTries(Duration::from_secs(1)));
         }
         let id = handle.id(&self.settings.log_key);
         let Some(taken) = store.take_refresh(id).await? else {
-            // Whether it is over the limit now is for the next request to see.
-            let _ = memory.unknown.take(&asker, UNKNOWN_PER_MINUTE, now);
+            memory.unknown.was_unknown(client, now);
             return Err(IssueRefusal::GrantInvalid);
         };
         let renewed = self.renew(&taken, client_id, store, now, memory).await;
@@ -161,13 +159,10 @@ impl Issuer {
         now: UnixTime,
         memory: &Memory,
     ) -> Result<Granted, IssueRefusal> {
-        let bearers = self.settings.bearers.as_ref().ok_or(IssueRefusal::GrantInvalid)?;
         let bound = Bound::parse(&taken.client).ok_or(IssueRefusal::GrantInvalid)?;
         let claims = Claims {
             subject: Some(taken.subject.clone()),
-            issued: Some(UnixTime::from_millis(
-                taken.expires.millis() - i64::try_from(bearers.refresh_ttl.as_millis()).unwrap_or(0),
-            )),
+            issued: Some(taken.issued),
             ..Claims::empty(TokenId([0; 16]))
         };
         let is_its = match client_id {
@@ -246,6 +241,7 @@ impl Issuer {
             subject: subject.into(),
             scope: scope.into(),
             client: bound.to_string().into(),
+            issued: now,
             expires: now.after(bearers.refresh_ttl),
         };
         let id = handle.id(&self.settings.log_key);
@@ -288,13 +284,5 @@ fn client_id(headers: &HeaderMap) -> Result<Option<&str>, IssueRefusal> {
     match client {
         Some(client) if client.is_empty() || client.len() > MAX_NAME_BYTES => Err(bad),
         client => Ok(client),
-    }
-}
-
-/// The address whose tries are counted together: IPv4 whole, IPv6 its /64.
-fn network(client: IpAddr) -> String {
-    match client {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).to_string(),
     }
 }

@@ -109,6 +109,8 @@ pub struct Refresh {
     pub scope: Box<str>,
     /// For which client it was made. A later one of the same subject and client takes its place.
     pub client: Box<str>,
+    /// When it was made: what was withdrawn before is not withdrawn with it.
+    pub issued: UnixTime,
     /// Its first dead second.
     pub expires: UnixTime,
 }

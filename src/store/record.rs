@@ -84,6 +84,7 @@ pub(super) fn write_refresh(refresh: &Refresh) -> Vec<u8> {
     pen.text(&refresh.subject);
     pen.text(&refresh.scope);
     pen.text(&refresh.client);
+    pen.time(refresh.issued);
     pen.0
 }
 
@@ -97,6 +98,7 @@ pub(super) fn read_refresh(record: &[u8]) -> Result<Refresh, BadRecord> {
         subject: reader.text()?,
         scope: reader.text()?,
         client: reader.text()?,
+        issued: reader.time()?,
         expires,
     };
     reader.end(refresh)

@@ -15,7 +15,6 @@ use crate::issuer::refusal::IssueRefusal;
 use crate::issuer::{Issuer, Memory};
 use crate::store::uses::remembered_until;
 use crate::store::{Purposes, Use};
-use crate::throttle::UNKNOWN_PER_MINUTE;
 use crate::token::Standing;
 use crate::token::scheme::opaque::Handle;
 
@@ -44,14 +43,12 @@ impl Issuer {
             return Err(IssueRefusal::TokenGone);
         };
         let store = memory.store()?;
-        let address = client.to_string();
-        if memory.unknown.is_exhausted(&address, UNKNOWN_PER_MINUTE, now) {
+        if !memory.unknown.may_look(client, now) {
             return Err(IssueRefusal::TooManyTries(Duration::from_secs(1)));
         }
         let id = handle.id(&self.settings.log_key);
         let Some(issued) = store.recall(id).await? else {
-            // Whether it is over the limit now is for the next request to see.
-            let _ = memory.unknown.take(&address, UNKNOWN_PER_MINUTE, now);
+            memory.unknown.was_unknown(client, now);
             return Err(IssueRefusal::TokenGone);
         };
         if !issued.purposes.has(Purposes::EXCHANGE) {

@@ -53,6 +53,7 @@ fn refresh(subject: &str, seconds: u64) -> Refresh {
         subject: subject.into(),
         scope: "files:read".into(),
         client: "app".into(),
+        issued: START,
         expires: START.after(Duration::from_secs(seconds)),
     }
 }

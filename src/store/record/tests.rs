@@ -135,9 +135,9 @@ proptest! {
 
     #[test]
     fn a_refresh_token_is_read_as_it_was_written(
-        subject in text(), scope in text(), client in text(), expires in time(), at: usize, byte: u8,
+        subject in text(), scope in text(), client in text(), issued in time(), expires in time(), at: usize, byte: u8,
     ) {
-        let refresh = Refresh { subject, scope, client, expires };
+        let refresh = Refresh { subject, scope, client, issued, expires };
         let record = write_refresh(&refresh);
         prop_assert_eq!(read_refresh(&record), Ok(refresh));
         damage(&record, read_refresh, at, byte);
