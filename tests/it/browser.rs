@@ -28,16 +28,16 @@ const PLAY: &str = "const video = document.querySelector('video'); video.muted =
          await new Promise(go => { const look = () => video.currentTime > at + 0.2 ? go() : requestAnimationFrame(look); look(); });
          done([video.duration, at, video.videoWidth, video.error && video.error.message]);";
 
-struct Browser {
+pub(crate) struct Browser {
     driver: SocketAddr,
     session: String,
-    downloads: TempDir,
+    pub(crate) downloads: TempDir,
     _profile: TempDir,
     _running: Running,
 }
 
 impl Browser {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
@@ -130,11 +130,11 @@ impl Browser {
         answer.json()["value"].clone()
     }
 
-    fn command(&self, method: &str, path: &str, body: &Value) -> Value {
+    pub(crate) fn command(&self, method: &str, path: &str, body: &Value) -> Value {
         self.call(method, &format!("/session/{}{path}", self.session), body)
     }
 
-    fn cdp(&self, name: &str, parameters: &Value) -> Value {
+    pub(crate) fn cdp(&self, name: &str, parameters: &Value) -> Value {
         self.command(
             "POST",
             "/goog/cdp/execute",
@@ -142,23 +142,23 @@ impl Browser {
         )
     }
 
-    fn open(&self, url: &str) {
+    pub(crate) fn open(&self, url: &str) {
         self.command("POST", "/url", &json!({ "url": url }));
     }
 
-    fn run(&self, script: &str) -> Value {
+    pub(crate) fn run(&self, script: &str) -> Value {
         self.command("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
     /// Runs a script that hands its result to `done`.
-    fn run_async(&self, script: &str) -> Value {
+    pub(crate) fn run_async(&self, script: &str) -> Value {
         let script = format!(
             "const done = arguments[arguments.length - 1]; (async () => {{ {script} }})().catch(error => done('failed: ' + error));"
         );
         self.command("POST", "/execute/async", &json!({ "script": script, "args": [] }))
     }
 
-    fn screenshot(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn screenshot(&self, name: &str) -> Vec<u8> {
         let picture = self.command("GET", "/screenshot", &Value::Null);
         let bytes = STANDARD.decode(picture.as_str().expect("a picture")).unwrap();
         let folder = screenshots();

@@ -122,7 +122,6 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if std::thread::panicking() {}
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
