@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 
 use crate::support::client::{Client, End, Response};
-use crate::support::gate::{Gate, NOW, Setup};
+use crate::support::gate::{Gate, NOW, Setup, operational_log};
 use crate::support::h2::H2;
 use crate::support::mint::Token;
 use crate::support::origin::{Origin, Script, Signal, pattern};
@@ -486,4 +486,43 @@ fn behind_a_proxy_that_hides_clients_sessions_have_to_be_asked_for() {
     let quiet = Setup::new(configuration(&origin, "")).tables(server).start();
     get(&quiet, &once("quiet").at("/a"), "anna", &[]).expect(200);
     get(&quiet, &once("quiet").at("/a"), "anna", &[]).refused(410, "token_spent");
+}
+
+#[test]
+fn p22_neither_the_token_nor_the_sessions_cookie_is_in_any_sink() {
+    let (origin, gate) = scene("forward_cookies = true");
+    let token = once("leak-of-a-single-use-token");
+    let link = token.at("/a");
+    let shown = cookie(&get(&gate, &link, "anna-the-reader", &[("Range", "bytes=0-1")]).expect(206));
+    let both = format!("theme=dark; {shown}; lang=en");
+    get(&gate, &link, "anna-the-reader", &[("Cookie", &both)]).expect(200);
+    assert_eq!(origin.last().header("cookie"), Some("theme=dark; lang=en"));
+    get(&gate, &link, "bert", &[("Cookie", &both)]).refused(410, "token_spent");
+    get(&gate, &token.at("/b"), "anna-the-reader", &[("Cookie", &both)]).refused(410, "token_spent");
+    let metrics = gate.metrics();
+    let log = gate.access_lines(4).concat();
+    let operational = operational_log();
+    let received = origin.received().concat();
+    let gate = gate.restart(NOW + 1);
+    let store = std::fs::read(gate.dir().join("state/store.redb")).unwrap();
+    let value = shown.split_once('=').unwrap().1;
+    let text = token.text();
+    let secrets = text
+        .split('.')
+        .skip(1)
+        .chain([value, "leak-of-a-single-use-token"]);
+    for secret in secrets {
+        for (sink, bytes) in [
+            ("metrics", metrics.as_bytes()),
+            ("access log", log.as_bytes()),
+            ("operational log", operational.as_bytes()),
+            ("origin's bytes", &received),
+            ("store", &store),
+        ] {
+            let found = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+            assert!(!found, "{secret} is in the {sink}");
+        }
+    }
+    let agent = b"anna-the-reader";
+    assert!(!store.windows(agent.len()).any(|part| part == agent));
 }
