@@ -185,6 +185,7 @@ impl Serving {
             &self.state,
             &mut self.lock,
             || {
+                // In this order, so that who is told to come again meets the new process.
                 running.pause();
                 running.close_store();
             },

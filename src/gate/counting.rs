@@ -5,7 +5,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{Response, StatusCode};
 use hyper::body::Body;
 
-use super::refusal::Stop;
+use super::refusal::{Code, Stop};
 use crate::clock::{Clock, UnixTime};
 use crate::origin::OriginBody;
 use crate::store::Uses;
@@ -30,22 +30,27 @@ pub struct Counting {
 }
 
 impl Counting {
-    /// For this answer's body; `None` where it has none.
+    /// For this answer's body; `None` where it has none. `times` is how often the file may be handed out.
     ///
     /// # Errors
-    /// `store_unavailable`.
+    /// `token_spent` where that was more often; `store_unavailable`.
     pub(super) fn start(
         uses: &Uses,
         id: TokenId,
         answer: &Response<OriginBody>,
+        times: Option<u64>,
         clock: Clock,
     ) -> Result<Option<Self>, Stop> {
-        if answer.body().is_end_stream() && size(answer) != Some(0) {
+        if answer.body().is_end_stream() {
             return Ok(None);
         }
+        let length = answer.body().size_hint().exact().unwrap_or(0);
         let told = clock.now();
+        let sending = uses
+            .body(id, length, times)?
+            .ok_or_else(|| Stop::refused(Code::TokenSpent, "the file was handed out often enough"))?;
         Ok(Some(Self {
-            sending: uses.body(id)?,
+            sending,
             clock,
             from: first(answer),
             handed: 0,

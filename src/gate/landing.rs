@@ -16,7 +16,7 @@ use super::refusal::{Code, Refusal, Stop};
 use super::{Begun, Client, Gate, admit, misdirected, unattended};
 use crate::body::Body;
 use crate::clock::UnixTime;
-use crate::store::uses::remembered_until;
+use crate::store::uses::Kept;
 use crate::store::{Purposes, Revocation, Store, StoreError, Use};
 use crate::token::{Claims, Methods, Standing};
 
@@ -233,12 +233,22 @@ impl Visit {
         let location = HeaderValue::try_from(self.link.location)
             .map_err(|_| Stop::refused(Code::BadPath, "the redirect can't be a header"))?;
         let expires = claims.expires.unwrap_or(UnixTime::from_millis(i64::MAX));
-        let until = remembered_until(expires, LEEWAY, now);
-        if !store.uses().spend(id, Use::Spent, until).await? {
+        if !store
+            .uses()
+            .spend(id, Use::Spent, Kept::new(expires, now))
+            .await?
+        {
             return Err(spent());
+        }
+        if store.revoked().covers(&claims) {
+            return Err(withdrawn());
         }
         Ok(page::onward(location, cookie))
     }
+}
+
+fn withdrawn() -> Stop {
+    Stop::refused(Code::TokenRevoked, "the token was withdrawn")
 }
 
 fn spent() -> Stop {
@@ -248,7 +258,7 @@ fn spent() -> Stop {
 /// What a link that is known says: withdrawn, in time, from here?
 fn judge_claims(claims: &Claims, store: &Store, client: IpAddr, now: UnixTime) -> Result<(), Stop> {
     if store.revoked().covers(claims) {
-        return Err(Stop::refused(Code::TokenRevoked, "the token was withdrawn"));
+        return Err(withdrawn());
     }
     match claims.standing(now, LEEWAY) {
         Standing::InTime => {}

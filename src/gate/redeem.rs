@@ -20,7 +20,7 @@ use super::forward;
 use super::refusal::{Code, Failure, Stop};
 use super::reply::Granted;
 use super::route::Route;
-use super::session::{Asks, Mode, Rules, Visitor};
+use super::session::{Asks, MOST_TIMES, Mode, Rules, Visitor};
 use super::session_cookie::SessionCookie;
 use super::unattended;
 use super::verify::Verified;
@@ -28,7 +28,7 @@ use crate::body::Body;
 use crate::clock::{Clock, UnixTime};
 use crate::origin::{OriginBody, Pools};
 use crate::store::embedded::Journal;
-use crate::store::uses::remembered_until;
+use crate::store::uses::Kept;
 use crate::store::{Issued, Purposes, Session, Store, StoreError, Use};
 use crate::target::Target;
 use crate::throttle::Throttle;
@@ -213,10 +213,11 @@ pub(super) async fn recall(
 ) -> Result<Issued, Stop> {
     let now = till.clock.now();
     if !till.unknown.may_look(client, now) {
-        return Err(Stop::refused(
-            Code::LimitReached,
-            "too many unknown tokens from this address",
-        ));
+        return Err(super::refusal::Refusal {
+            retry_after: Some(Duration::from_secs(1)),
+            ..super::refusal::Refusal::new(Code::LimitReached, "too many unknown tokens from this address")
+        }
+        .into());
     }
     let Some(issued) = store.recall(id).await? else {
         till.unknown.was_unknown(client, now);
@@ -294,7 +295,8 @@ impl Redemption {
 
     /// The origin's answer as a part of the session.
     async fn join(self, grant: Grant, head: Parts, body: Option<Incoming>) -> Result<Delivery, Stop> {
-        let id = grant.claims().token_id;
+        let claims = Arc::clone(grant.claims());
+        let (id, rules) = (claims.token_id, self.route.single_use.clone());
         let reads = head.method == Method::GET;
         let (store, clock, names) = (
             Arc::clone(&self.store),
@@ -304,11 +306,14 @@ impl Redemption {
         let mut delivery = self.deliver(grant, head, body).await?;
         if let Delivery::File { answer, counting, .. } = &mut delivery
             && reads
-            && is_file(answer.status())
+            && is_file(answer.status())?
         {
+            if store.revoked().covers(&claims) {
+                return Err(withdrawn());
+            }
             let etag = etag(answer.headers(), &names);
             let same = store.uses().step(id, |entry| match entry.state() {
-                Use::Open(session) => session.etag == etag || session.target == [0; 16],
+                Use::Open(session) => session.etag == etag || rules.mode == Mode::Playback,
                 _ => true,
             })?;
             if !same {
@@ -319,7 +324,8 @@ impl Redemption {
                     retry_after: None,
                 }));
             }
-            *counting = Counting::start(store.uses(), id, answer, clock)?;
+            let times = (rules.mode == Mode::File).then_some(MOST_TIMES);
+            *counting = Counting::start(store.uses(), id, answer, times, clock)?;
         }
         Ok(delivery)
     }
@@ -369,15 +375,11 @@ impl Redemption {
         else {
             return Ok(delivery);
         };
-        if !is_file(answer.status()) {
+        if !is_file(answer.status())? {
             return Ok(delivery);
         }
         if client.is_closed() {
             return Err(overloaded());
-        }
-        // While the origin was waited for.
-        if store.revoked().covers(&claims) {
-            return Err(Stop::refused(Code::TokenRevoked, "the token was withdrawn"));
         }
         let rules = &route.single_use;
         let now = till.clock.now();
@@ -391,7 +393,7 @@ impl Redemption {
             opened: now,
             ends: now.after(rules.session_max),
             last_byte: now,
-            completed: None,
+            completed: (super::counting::size(answer) == Some(0)).then_some(now),
             size: super::counting::size(answer),
             handed: 0,
             covered: Vec::new(),
@@ -399,16 +401,19 @@ impl Redemption {
         // Before the commit: what follows it can't fail.
         if rules.mode != Mode::Strict {
             granted.cookie = Some(shown.set(rules.session_max));
-            *counting = Counting::start(store.uses(), claims.token_id, answer, till.clock)?;
+            *counting = Counting::start(store.uses(), claims.token_id, answer, None, till.clock)?;
         }
         let (ends, spent) = match rules.mode {
             Mode::Strict => (now, Use::Spent),
             Mode::File | Mode::Playback => (session.ends, Use::Open(session)),
         };
         let expires = claims.expires.unwrap_or(UnixTime::from_millis(i64::MAX));
-        let until = remembered_until(expires, route.leeway, ends);
-        if !lease.commit(spent, until).await? {
+        if !lease.commit(spent, Kept::new(expires, ends)).await? {
             return Err(Stop::refused(Code::TokenSpent, "the token was used"));
+        }
+        // Revocations take the same way into the journal: what came before the use is in force by now.
+        if store.revoked().covers(&claims) {
+            return Err(withdrawn());
         }
         Ok(delivery)
     }
@@ -427,17 +432,36 @@ impl Redemption {
         self.till.names.name(&text).0
     }
 
-    /// What a session is bound to; zero in one that covers the token's scope.
+    /// What a session is bound to: its route, and the target unless it covers all that the token opens.
     fn name_target(&self, rules: &Rules, target: &str) -> [u8; 16] {
-        match rules.mode {
-            Mode::Playback => [0; 16],
-            Mode::Strict | Mode::File => self.till.names.name(&[&[0xfa], target.as_bytes()].concat()).0,
-        }
+        let target = match rules.mode {
+            Mode::Playback => "",
+            Mode::Strict | Mode::File => target,
+        };
+        let text = [&[0xfa], self.route.name.as_bytes(), &[0xff], target.as_bytes()].concat();
+        self.till.names.name(&text).0
     }
 }
 
-fn is_file(status: StatusCode) -> bool {
-    status == StatusCode::OK || status == StatusCode::PARTIAL_CONTENT
+/// Whether an answer holds the file, so that it uses the token.
+///
+/// # Errors
+/// `origin_invalid` for other answers of success: they could hold it too, and would use nothing.
+fn is_file(status: StatusCode) -> Result<bool, Stop> {
+    match status.as_u16() {
+        200 | 206 => Ok(true),
+        201..=299 => Err(Stop::Failed(Failure {
+            code: Code::OriginInvalid,
+            detail: "the origin answered with another success than 200 or 206",
+            source: None,
+            retry_after: None,
+        })),
+        _ => Ok(false),
+    }
+}
+
+fn withdrawn() -> Stop {
+    Stop::refused(Code::TokenRevoked, "the token was withdrawn")
 }
 
 /// A hash of a strong entity tag.

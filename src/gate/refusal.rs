@@ -121,6 +121,8 @@ pub struct Refusal {
     pub allow: Option<Methods>,
     /// The complete length for `Content-Range: bytes */n`, with a 416.
     pub length: Option<u64>,
+    /// When to come again, for `Retry-After`.
+    pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -131,6 +133,7 @@ impl Refusal {
             detail,
             allow: None,
             length: None,
+            retry_after: None,
         }
     }
 }
@@ -168,6 +171,14 @@ impl Stop {
         match self {
             Self::Refused(refusal) => refusal.code,
             Self::Failed(failure) => failure.code,
+        }
+    }
+
+    /// When to come again.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.retry_after,
+            Self::Failed(failure) => failure.retry_after,
         }
     }
 

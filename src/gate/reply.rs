@@ -415,11 +415,10 @@ pub fn refuse(exchange: &Exchange, stop: &Stop) -> Response<Body> {
                 headers.insert(header::CONTENT_RANGE, value);
             }
         }
-        Stop::Failed(failure) => {
-            if let Some(after) = failure.retry_after {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
-            }
-        }
+        Stop::Failed(_) => {}
+    }
+    if let Some(after) = stop.retry_after() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
     }
     cross_origin(exchange, headers);
     if exchange.method == Method::HEAD {

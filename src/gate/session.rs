@@ -11,8 +11,8 @@
 //! | Reserved, lease over | GET, in time | Reserved by it | asks the origin |
 //! | Reserved | any, not in time | Reserved | `token_expired`, `token_not_yet_valid` |
 //! | Open, alive | HEAD or GET of its client for its target | Open | joins, also when the token has expired |
-//! | Open, alive | anybody or anything else | Open | `token_spent` |
-//! | Open, over | any | Spent | `token_spent` |
+//! | Open | anybody or anything else | Open | `token_spent` |
+//! | Open, over | HEAD or GET of its client for its target | Spent | `token_spent` |
 //! | Spent | any | Spent | `token_spent` |
 //! | Reserved by it | the origin answered 200 or 206, and the journal has it | Open; Spent where strict | the file |
 //! | Reserved by it | anything else: refused by the journal, failed, client or task gone | Fresh | whatever it was |
@@ -30,7 +30,7 @@ use crate::store::uses::{Reservation, Session, Use};
 use crate::token::Standing;
 
 /// Of a file whose size is known, so many times its bytes are handed out at most.
-const MOST_TIMES: u64 = 4;
+pub const MOST_TIMES: u64 = 4;
 
 /// What a route says of single use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub struct Visitor {
     pub client: [u8; 16],
     /// A hash of the session's cookie that it shows.
     pub cookie: Option<[u8; 16]>,
-    /// A hash of what it asks for.
+    /// A hash of the route and of what it asks for; of the route alone where a session covers all that the token opens.
     pub target: [u8; 16],
     /// Whether it wants headers alone.
     pub asks: Asks,
@@ -131,10 +131,10 @@ pub fn enter(
     };
     match state {
         Use::Spent => (None, Entered::Refused(Code::TokenSpent)),
+        Use::Open(session) if !belongs(session, visitor) => (None, Entered::Refused(Code::TokenSpent)),
         Use::Open(session) if is_over(session, rules, now) => {
             (Some(Use::Spent), Entered::Refused(Code::TokenSpent))
         }
-        Use::Open(session) if !belongs(session, visitor) => (None, Entered::Refused(Code::TokenSpent)),
         Use::Open(session) => {
             let shown = visitor.cookie == Some(session.cookie) && !session.cookie_shown;
             let next = shown.then(|| {
@@ -191,9 +191,8 @@ pub fn is_over(session: &Session, rules: &Rules, now: UnixTime) -> bool {
 
 /// Whether it is the session's own client, asking for what the session is bound to.
 fn belongs(session: &Session, visitor: &Visitor) -> bool {
-    let bound = session.target == [0; 16] || session.target == visitor.target;
     let proven = !session.cookie_shown || visitor.cookie == Some(session.cookie);
-    bound && proven && session.client == visitor.client
+    proven && session.target == visitor.target && session.client == visitor.client
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ use crate::state::{LockError, StateLock};
 
 /// How long the old process waits for a new one to start up. It serves meanwhile.
 const PREPARATION: Duration = Duration::from_secs(60);
-/// How long the old process waits for the new one to accept; nobody does meanwhile.
-const CHANGE: Duration = Duration::from_secs(5);
+/// How long the old process waits for the new one to open the store and accept; nobody accepts meanwhile.
+const CHANGE: Duration = Duration::from_secs(15);
 /// How long the lock is tried for: the kernel may close a dead process's connection before its files.
 const LOCK: Duration = Duration::from_secs(3);
 /// More sockets than any server has.

@@ -17,7 +17,7 @@ use super::record;
 use super::tables::{
     Answer, Fault, ISSUED, Operation, REVOKED_KEYS, REVOKED_SUBJECTS, REVOKED_TOKENS, RecordsDefinition, USES,
 };
-use super::uses::Durable;
+use super::uses::{Durable, Kept};
 use super::wire::BadRecord;
 use super::writer::{self, FIRST_WAIT, Message, Reopen, Request, Shared, State, Writer, hindrance};
 use super::{Issued, Refresh, Revocation, Revoked, StoreError, StoreSetup, Use, Uses};
@@ -150,13 +150,13 @@ impl Journal {
         }
     }
 
-    /// Has an operation done without waiting for it. Where the queue is full, it is not.
+    /// Has an operation done without waiting for its end; waits for room in the queue.
     fn leave(&self, operation: Operation) {
         let (answer, _) = oneshot::channel();
         self.shared.counters.waiting.fetch_add(1, Ordering::Relaxed);
         if self
             .queue
-            .try_send(Message::Request(Request { operation, answer }))
+            .send(Message::Request(Request { operation, answer }))
             .is_err()
         {
             self.shared.counters.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -240,9 +240,9 @@ impl Durable for Journal {
         self.read(USES, id, record::read_use)
     }
 
-    async fn spend(&self, id: TokenId, spent: Use, until: UnixTime) -> Result<bool, StoreError> {
+    async fn spend(&self, id: TokenId, spent: Use, kept: impl Into<Kept> + Send) -> Result<bool, StoreError> {
         self.refuse_from(CLOSED)?;
-        let answer = self.ask(Operation::Spend(id, spent, until)).await?;
+        let answer = self.ask(Operation::Spend(id, spent, kept.into())).await?;
         Ok(answer == Answer::Done)
     }
 

@@ -80,6 +80,9 @@ impl Tables<'_> {
         for entry in self.expiry.range::<&Key>(..=&end)?.take(limit) {
             due.push(*entry?.0.value());
         }
+        if due.iter().any(|key| key[8] == Ending::Use as u8) {
+            self.mark_forgotten()?;
+        }
         for key in &due {
             self.expiry.remove(key)?;
             if let Some((ending, id)) = read(*key) {

@@ -6,6 +6,7 @@ use std::fmt;
 use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
 
 use super::expiry::{self, Ending, until_dead};
+use super::uses::Kept;
 use super::{Issued, Refresh, Revocation, StoreError, Use, record, wire};
 use crate::clock::UnixTime;
 use crate::token::TokenId;
@@ -31,6 +32,11 @@ pub(super) const REVOKED_SUBJECTS: TableDefinition<'static, &str, i64> =
 pub(super) const REVOKED_KEYS: TableDefinition<'static, &str, ()> = TableDefinition::new("revoked_keys");
 /// What ends, in the order of time.
 pub(super) const EXPIRY: TableDefinition<'static, &expiry::Key, ()> = TableDefinition::new("expiry");
+
+/// Moments that outlive what they are about.
+const MARKS: TableDefinition<'static, &str, i64> = TableDefinition::new("marks");
+/// The latest moment, by the clock of that time, at which a use was forgotten.
+const USES_FORGOTTEN: &str = "uses_forgotten";
 
 /// The moment of what never ends.
 const FOR_GOOD: UnixTime = UnixTime::from_millis(i64::MAX);
@@ -63,7 +69,7 @@ impl fmt::Display for Fault {
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
     Remember(TokenId, Issued),
-    Spend(TokenId, Use, UnixTime),
+    Spend(TokenId, Use, Kept),
     UpdateUse(TokenId, Use),
     Revoke(Revocation),
     RememberRefresh(TokenId, Refresh),
@@ -91,6 +97,7 @@ pub(super) struct Tables<'t> {
     revoked_subjects: Table<'t, &'static str, i64>,
     revoked_keys: Table<'t, &'static str, ()>,
     pub(super) expiry: Table<'t, &'static expiry::Key, ()>,
+    marks: Table<'t, &'static str, i64>,
     /// All entries that count.
     pub(super) entries: u64,
     /// Whether there is anything to commit.
@@ -120,6 +127,7 @@ impl<'t> Tables<'t> {
             revoked_subjects: transaction.open_table(REVOKED_SUBJECTS)?,
             revoked_keys: transaction.open_table(REVOKED_KEYS)?,
             expiry: transaction.open_table(EXPIRY)?,
+            marks: transaction.open_table(MARKS)?,
             entries: 0,
             changed: false,
             forgotten: Vec::new(),
@@ -151,7 +159,7 @@ impl<'t> Tables<'t> {
     pub(super) fn apply(&mut self, operation: &Operation) -> Result<Answer, Fault> {
         match operation {
             Operation::Remember(id, issued) => self.remember(*id, issued),
-            Operation::Spend(id, spent, until) => self.spend(*id, spent, *until),
+            Operation::Spend(id, spent, kept) => self.spend(*id, spent, *kept),
             Operation::UpdateUse(id, spent) => self.update_use(*id, spent),
             Operation::Revoke(revocation) => self.revoke(revocation),
             Operation::RememberRefresh(id, refresh) => self.remember_refresh(*id, refresh),
@@ -171,9 +179,14 @@ impl<'t> Tables<'t> {
         Ok(Answer::Done)
     }
 
-    fn spend(&mut self, id: TokenId, spent: &Use, until: UnixTime) -> Result<Answer, Fault> {
+    fn spend(&mut self, id: TokenId, spent: &Use, Kept { dead, until }: Kept) -> Result<Answer, Fault> {
         if self.uses.get(&id.0)?.is_some() {
             // Whatever stands there, the token was spent.
+            return Ok(Answer::Not);
+        }
+        // A clock that ran ahead may have had it forgotten that this one was spent.
+        let mark = self.marks.get(USES_FORGOTTEN)?.map(|mark| mark.value());
+        if mark.is_some_and(|mark| dead.millis() <= mark) {
             return Ok(Answer::Not);
         }
         let record = record::write_use(spent, until).ok_or_else(not_spent)?;
@@ -303,6 +316,16 @@ impl<'t> Tables<'t> {
         }
         self.drop_refresh(id, &record)?;
         Ok(Answer::Taken(refresh))
+    }
+
+    /// Notes that uses were forgotten now.
+    pub(super) fn mark_forgotten(&mut self) -> Result<(), Fault> {
+        let now = self.now.millis();
+        let mark = self.marks.get(USES_FORGOTTEN)?.map(|mark| mark.value());
+        if mark.is_none_or(|mark| mark < now) {
+            self.marks.insert(USES_FORGOTTEN, now)?;
+        }
+        Ok(())
     }
 
     /// Takes a refresh token out of all tables.

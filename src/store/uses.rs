@@ -19,6 +19,12 @@ use crate::token::TokenId;
 /// so that a file may count as not yet whole: the session ends by time then.
 const MAX_RANGES: usize = 256;
 
+/// While bodies of a session run, the journal is told of them so often, by the times of their bytes.
+const SAVE_EVERY: Duration = Duration::from_secs(60);
+/// After a failure.
+const SAVE_AGAIN: Duration = Duration::from_millis(500);
+const MOST_FAILURES: u32 = 20;
+
 /// What is known of a token that may be used once.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Use {
@@ -52,7 +58,7 @@ pub struct Session {
     pub cookie: [u8; 16],
     /// Whether the client has shown the cookie: from then on it has to.
     pub cookie_shown: bool,
-    /// A keyed hash of the target that it is bound to; zero where it covers the token's whole scope.
+    /// A keyed hash of the route that it is bound to, and of the target unless it covers the token's whole scope.
     pub target: [u8; 16],
     /// A hash of the file's strong entity tag, where it had one: a file that changes is not resumed.
     pub etag: Option<[u8; 16]>,
@@ -137,7 +143,7 @@ pub trait Durable: Send + Sync + 'static {
     /// `StoreError`.
     fn read_use(&self, id: TokenId) -> Result<Option<Use>, StoreError>;
 
-    /// Writes a spent use (`Open` or `Spent`) for the first time, to be kept until `until`. Durable when it answers.
+    /// Writes a spent use (`Open` or `Spent`) for the first time, to be kept for so long. Durable when it answers.
     /// `false` where the token was spent before: nothing is written then.
     ///
     /// # Errors
@@ -146,7 +152,7 @@ pub trait Durable: Send + Sync + 'static {
         &self,
         id: TokenId,
         spent: Use,
-        until: UnixTime,
+        kept: impl Into<Kept> + Send,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Writes what became of a session since.
@@ -165,6 +171,12 @@ pub struct Entry {
     unsaved: bool,
     /// Whether it is being told.
     saving: bool,
+    /// Whether it is to be told at once.
+    urgent: bool,
+    /// The last byte that the journal was told of.
+    told: UnixTime,
+    /// Bytes of running bodies that are still to be handed out.
+    promised: u64,
     changed: Arc<Notify>,
 }
 
@@ -181,8 +193,13 @@ impl Entry {
 
     /// Changes what is known, and wakes who waits for that.
     pub fn set(&mut self, state: Use) {
-        // What a session becomes is written when nobody is at it; that a token is spent was, before it counted.
-        self.unsaved |= matches!(self.state, Use::Open(_));
+        // That a token is spent was written before it counted. What its session has become since is written when nobody is
+        // at it; that the client has shown the cookie, at once.
+        match (&self.state, &state) {
+            (Use::Open(_), _) => (self.unsaved, self.urgent) = (true, true),
+            (_, Use::Open(session)) => self.told = session.last_byte,
+            _ => {}
+        }
         self.state = state;
         self.changed.notify_waiters();
     }
@@ -198,6 +215,35 @@ impl Entry {
     /// Whether nobody is at it and the journal knows all.
     fn is_idle(&self) -> bool {
         self.bodies == 0 && !self.unsaved && !matches!(self.state, Use::Reserved(_))
+    }
+
+    /// Whether the journal is to be told now; it is then.
+    fn is_to_save(&mut self) -> bool {
+        let last = match &self.state {
+            Use::Open(session) => session.last_byte,
+            Use::Fresh | Use::Reserved(_) | Use::Spent => self.told,
+        };
+        let overdue = last >= self.told.after(SAVE_EVERY);
+        let save = self.unsaved && !self.saving && (self.bodies == 0 || self.urgent || overdue);
+        if save {
+            (self.saving, self.urgent, self.told) = (true, false, last);
+        }
+        save
+    }
+
+    /// Whether a body of this length still fits into so many times the file's size.
+    fn fits(&self, length: u64, times: Option<u64>) -> bool {
+        let Use::Open(session) = &self.state else {
+            return true;
+        };
+        let most = session.size.filter(|size| *size > 0).zip(times);
+        most.is_none_or(|(size, times)| {
+            let all = session
+                .handed
+                .saturating_add(self.promised)
+                .saturating_add(length);
+            all <= size.saturating_mul(times)
+        })
     }
 }
 
@@ -239,18 +285,23 @@ impl<D: Durable> Uses<D> {
     /// `StoreError`, and the step was not taken.
     pub fn step<R>(&self, id: TokenId, step: impl FnOnce(&mut Entry) -> R) -> Result<R, StoreError> {
         let mut entry = self.live.entry(id).or_try_insert_with(|| {
+            let state = self.durable.read_use(id)?.unwrap_or_default();
             Ok::<_, StoreError>(Entry {
-                state: self.durable.read_use(id)?.unwrap_or_default(),
+                told: match &state {
+                    Use::Open(session) => session.last_byte,
+                    Use::Fresh | Use::Reserved(_) | Use::Spent => UnixTime::default(),
+                },
+                state,
                 bodies: 0,
                 unsaved: false,
                 saving: false,
+                urgent: false,
+                promised: 0,
                 changed: Arc::default(),
             })
         })?;
         let result = step(&mut entry);
-        let idle = entry.is_idle();
-        let save = entry.unsaved && entry.bodies == 0 && !entry.saving;
-        entry.saving |= save;
+        let (idle, save) = (entry.is_idle(), entry.is_to_save());
         drop(entry);
         if idle {
             self.forget_idle(id);
@@ -270,20 +321,39 @@ impl<D: Durable> Uses<D> {
     /// # Errors
     /// `StoreError`: nobody was told that it is spent, so it counts as it did before. Where the journal knows better, the
     /// next step sees it.
-    pub async fn spend(&self, id: TokenId, spent: Use, until: UnixTime) -> Result<bool, StoreError> {
-        self.durable.spend(id, spent, until).await
+    pub async fn spend(
+        &self,
+        id: TokenId,
+        spent: Use,
+        kept: impl Into<Kept> + Send,
+    ) -> Result<bool, StoreError> {
+        self.durable.spend(id, spent, kept).await
     }
 
-    /// Counts a body of the session, until its guard is dropped.
+    /// Counts a body of the session, of this length, until its guard is dropped. `None` where it would be more than so many
+    /// `times` the file's size, together with all that was handed out and is on its way.
     ///
     /// # Errors
     /// `StoreError`.
-    pub fn body(&self, id: TokenId) -> Result<Sending<D>, StoreError> {
-        self.step(id, |entry| entry.bodies += 1)?;
-        Ok(Sending {
+    pub fn body(
+        &self,
+        id: TokenId,
+        length: u64,
+        times: Option<u64>,
+    ) -> Result<Option<Sending<D>>, StoreError> {
+        let fits = self.step(id, |entry| {
+            let fits = entry.fits(length, times);
+            if fits {
+                entry.bodies += 1;
+                entry.promised = entry.promised.saturating_add(length);
+            }
+            fits
+        })?;
+        Ok(fits.then(|| Sending {
             uses: self.clone(),
             id,
-        })
+            left: length,
+        }))
     }
 
     /// Whether a reservation is running.
@@ -307,7 +377,7 @@ impl<D: Durable> Uses<D> {
         self.live.len()
     }
 
-    /// Writes a session that nobody is at any more. It stays in memory until it is written.
+    /// Writes what a session has become. It stays in memory until it is written.
     fn save(&self, id: TokenId) {
         // Without a runtime the process is at its end: what was handed out is then forgotten, that it is spent is not.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
@@ -315,19 +385,26 @@ impl<D: Durable> Uses<D> {
         };
         let uses = self.clone();
         runtime.spawn(async move {
-            // Until what was written is what is known.
+            let mut failures = 0;
             while let Some(known) = uses.live.get(&id).map(|entry| entry.state.clone()) {
-                // Where it can't be written, it is less than what is known, and still spent.
                 let failed = uses.durable.update_use(id, known.clone()).await.is_err();
+                failures += u32::from(failed);
+                // In the end the journal knows less, but still that it is spent.
+                let given_up = failures > MOST_FAILURES;
                 let done = uses.live.get_mut(&id).is_none_or(|mut entry| {
-                    let done = failed || entry.state == known;
-                    entry.unsaved &= !done;
+                    let written = !failed && entry.state == known;
+                    entry.unsaved &= !(written || given_up);
+                    // While bodies run, the next time comes by itself.
+                    let done = written || given_up || (!failed && entry.bodies > 0);
                     entry.saving &= !done;
                     done
                 });
                 if done {
                     uses.forget_idle(id);
                     return;
+                }
+                if failed {
+                    tokio::time::sleep(SAVE_AGAIN).await;
                 }
             }
         });
@@ -338,13 +415,21 @@ impl<D: Durable> Uses<D> {
 pub struct Sending<D: Durable = super::embedded::Journal> {
     uses: Uses<D>,
     id: TokenId,
+    /// Bytes that are still to be handed out.
+    left: u64,
 }
 
 impl<D: Durable> Sending<D> {
     /// Notes what was handed to its socket.
-    pub fn hand(&self, first: u64, length: u64, now: UnixTime) {
+    pub fn hand(&mut self, first: u64, length: u64, now: UnixTime) {
+        if length == 0 {
+            return;
+        }
+        let kept = length.min(self.left);
+        self.left -= kept;
         // A store that is closed or broken does not end a body; its bytes are not counted then.
         let _ = self.uses.step(self.id, |entry| {
+            entry.promised = entry.promised.saturating_sub(kept);
             entry.with_session(|session| session.hand(first, length, now));
         });
     }
@@ -352,13 +437,36 @@ impl<D: Durable> Sending<D> {
 
 impl<D: Durable> Drop for Sending<D> {
     fn drop(&mut self) {
-        let _ = self
-            .uses
-            .step(self.id, |entry| entry.bodies = entry.bodies.saturating_sub(1));
+        let _ = self.uses.step(self.id, |entry| {
+            entry.bodies = entry.bodies.saturating_sub(1);
+            entry.promised = entry.promised.saturating_sub(self.left);
+        });
     }
 }
 
-/// How long a use has to be remembered: the token could still be shown, or its session go on, for so long.
-pub fn remembered_until(expires: UnixTime, leeway: Duration, ends: UnixTime) -> UnixTime {
-    expires.after(leeway).max(ends).after(Duration::from_secs(60))
+/// For how long a use is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// From here on no route takes the token by itself, whatever leeway it gives.
+    pub dead: UnixTime,
+    /// Until then; a session may go on for longer than its token.
+    pub until: UnixTime,
+}
+
+impl Kept {
+    /// Of a token that expires then, whose session ends then at the latest.
+    pub fn new(expires: UnixTime, ends: UnixTime) -> Self {
+        let dead = super::expiry::until_dead(expires);
+        Self {
+            dead,
+            until: dead.max(ends.after(Duration::from_secs(60))),
+        }
+    }
+}
+
+impl From<UnixTime> for Kept {
+    /// Until a moment, for the token and its session alike.
+    fn from(until: UnixTime) -> Self {
+        Self { dead: until, until }
+    }
 }

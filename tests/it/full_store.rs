@@ -61,8 +61,8 @@ fn p20_a_full_store_forgets_nothing_and_takes_nothing_until_something_has_expire
     is_full(&gate);
     let gate = gate.restart(NOW + 10);
     is_full(&gate);
-    // The tokens' life, the leeway, and a minute.
-    gate.advance(400);
+    // The tokens' life, the longest leeway that a route may give, and a minute.
+    gate.advance(400 + 300);
     visit(&gate, "GET", &late, "anna").expect(200);
     visit(&gate, "GET", &late, "bert").refused(410, "token_spent");
     visit(&gate, "GET", &once("later").expires(NOW + 3600).at("/a"), "anna").expect(200);

@@ -526,3 +526,146 @@ fn p22_neither_the_token_nor_the_sessions_cookie_is_in_any_sink() {
     let agent = b"anna-the-reader";
     assert!(!store.windows(agent.len()).any(|part| part == agent));
 }
+
+#[test]
+fn another_success_than_200_and_206_hands_out_nothing() {
+    let (origin, gate) = scene("");
+    for status in ["201 Created", "203 Non-Authoritative Information", "226 IM Used"] {
+        origin.on("/odd", Script::answer(status, &[], "the file all the same"));
+    }
+    let token = once("odd");
+    for _ in 0..3 {
+        get(&gate, &token.at("/odd"), "anna", &[]).refused(502, "origin_invalid");
+    }
+    // Nor in a session.
+    let other = once("odd-later").at("/late");
+    origin
+        .on("/late", Script::ok(&[], "the file"))
+        .on("/late", Script::answer("203 Oh", &[], "the file"));
+    get(&gate, &other, "anna", &[]).expect(200);
+    get(&gate, &other, "anna", &[]).refused(502, "origin_invalid");
+}
+
+/// Two routes that take the same tokens and ask the origin for the same paths.
+fn two_routes(first: &str, second: &str) -> (Origin, Gate) {
+    let origin = Origin::start();
+    origin.file_with("/f", pattern(1000), &[]);
+    let toml = conf::http(origin.address())
+        + &conf::route_with("one", "/one", &format!("strip_prefix = true\n{first}"))
+        + &conf::route_with("two", "/two", &format!("strip_prefix = true\n{second}"));
+    (origin, Gate::start(toml))
+}
+
+#[test]
+fn a_session_belongs_to_its_route_and_another_route_neither_shares_nor_ends_it() {
+    let (_origin, gate) = two_routes("", "single_use = { strict = true }");
+    let token = once("routes");
+    get(&gate, &token.at("/one/f"), "anna", &[("Range", "bytes=0-9")]).expect(206);
+    for agent in ["anna", "bert"] {
+        get(&gate, &token.at("/two/f"), agent, &[]).refused(410, "token_spent");
+    }
+    get(&gate, &token.at("/one/f"), "anna", &[]).expect(200);
+    let (_origin, gate) = two_routes("single_use = { playback = true }", "");
+    get(&gate, &token.at("/one/f"), "anna", &[]).expect(200);
+    get(&gate, &token.at("/two/f"), "anna", &[]).refused(410, "token_spent");
+}
+
+#[test]
+fn what_was_used_where_clocks_are_exact_is_used_where_they_are_forgiven() {
+    let (_origin, gate) = two_routes(
+        "single_use = { strict = true }\nleeway = \"0s\"",
+        "single_use = { strict = true }\nleeway = \"5m\"",
+    );
+    let token = once("leeway").expires(NOW + 60);
+    get(&gate, &token.at("/one/f"), "anna", &[]).expect(200);
+    // Long enough for what is past to be forgotten.
+    for _ in 0..4 {
+        gate.advance(75);
+        get(
+            &gate,
+            &once(&format!("other-{}", gate.access_text().len()))
+                .claim("exp", NOW + 9000)
+                .at("/one/f"),
+            "x",
+            &[],
+        );
+        get(&gate, &token.at("/two/f"), "anna", &[]).refused(410, "token_spent");
+    }
+}
+
+#[test]
+fn p20_a_clock_that_ran_ahead_brings_no_token_back() {
+    let (_origin, gate) = scene("single_use = { strict = true }");
+    let link = once("ahead").claim("exp", NOW + 3000).at("/a");
+    get(&gate, &link, "anna", &[]).expect(200);
+    // A day ahead, long enough for everything of today to be forgotten.
+    let gate = gate.restart(NOW + 86_400);
+    get(
+        &gate,
+        &once("then").claim("exp", NOW + 90_000).at("/a"),
+        "anna",
+        &[],
+    )
+    .expect(200);
+    let gate = gate.restart(NOW + 10);
+    get(&gate, &link, "anna", &[]).refused(410, "token_spent");
+    get(&gate, &link, "bert", &[]).refused(410, "token_spent");
+}
+
+#[test]
+fn many_downloads_at_once_do_not_outrun_the_count() {
+    let (origin, gate) = scene("");
+    let link = once("crowd").at("/held");
+    let signal = Signal::default();
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab";
+    origin
+        .on("/held", Script::ok(&[], "abcd"))
+        .on("/held", Script::new().send(head).wait(&signal).send("cd"));
+    get(&gate, &link, "anna", &[]).expect(200);
+    // Three more are on their way, and none of them is done.
+    let mut running: Vec<Client> = (0..3)
+        .map(|_| {
+            let mut client = gate.connect();
+            client.request("GET", &link, &[("User-Agent", "anna")]);
+            client.read_only_head().expect(200);
+            client
+        })
+        .collect();
+    get(&gate, &link, "anna", &[]).refused(410, "token_spent");
+    signal.raise();
+    for client in &mut running {
+        assert_eq!(client.read_bytes(4), b"abcd");
+    }
+}
+
+#[test]
+fn of_several_cookies_a_handle_that_nobody_knows_hides_no_true_token() {
+    let origin = Origin::start();
+    origin.file("/a", "file");
+    let gate = Gate::start(conf::http(origin.address()) + &conf::route() + "[route.scheme.opaque]\n");
+    let both = format!("media={}; media={}", "0".repeat(32), Token::whole().text());
+    gate.get("/a", &[("Cookie", &both)]).expect(200);
+    gate.get("/a", &[("Cookie", &format!("media={}", "0".repeat(32)))])
+        .refused(401, "token_invalid");
+}
+
+#[test]
+fn who_shows_many_unknown_tokens_is_told_when_to_come_again() {
+    let origin = Origin::start();
+    origin.file("/a", "file");
+    let gate = Gate::start(conf::http(origin.address()) + &conf::route() + "[route.scheme.opaque]\n");
+    let mut client = gate.connect();
+    for number in 0..60 {
+        let target = format!("/a?t={number:032x}");
+        client.get(&target, &[]).refused(401, "token_invalid");
+    }
+    let answer = client
+        .get(&format!("/a?t={:032x}", 99), &[])
+        .refused(429, "limit_reached");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    client.get(&Token::whole().at("/a"), &[]).expect(200);
+    gate.advance(60);
+    client
+        .get(&format!("/a?t={:032x}", 99), &[])
+        .refused(401, "token_invalid");
+}

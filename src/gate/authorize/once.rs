@@ -11,7 +11,7 @@ use super::Grant;
 use crate::clock::UnixTime;
 use crate::gate::refusal::{Code, Stop};
 use crate::gate::session::{self, Entered, Rules, Settled, Visitor};
-use crate::store::uses::Durable;
+use crate::store::uses::{Durable, Kept};
 use crate::store::{Use, Uses};
 use crate::token::{Claims, Standing, TokenId};
 
@@ -122,8 +122,8 @@ impl<D: Durable> Lease<D> {
     ///
     /// # Errors
     /// `store_unavailable`; the reservation is released, and nothing was answered.
-    pub async fn commit(mut self, spent: Use, until: UnixTime) -> Result<bool, Stop> {
-        let won = self.uses.spend(self.id, spent.clone(), until).await?;
+    pub async fn commit(mut self, spent: Use, kept: Kept) -> Result<bool, Stop> {
+        let won = self.uses.spend(self.id, spent.clone(), kept).await?;
         if won {
             self.open = false;
             self.settle(Settled::Committed(spent));

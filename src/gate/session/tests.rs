@@ -117,8 +117,8 @@ fn every_state_meets_every_visitor_as_the_table_says() {
                         let spent = Entered::Refused(Code::TokenSpent);
                         let wanted = match (row, late, asks) {
                             (Row::Spent, ..) => (None, spent),
+                            (Row::Alive { .. } | Row::Over, ..) if !own => (None, spent),
                             (Row::Over, ..) => (Some(Use::Spent), spent),
-                            (Row::Alive { .. }, ..) if !own => (None, spent),
                             (Row::Alive { shown: true }, ..) if cookie == Some([1; 16]) => {
                                 (None, Entered::Joins)
                             }
@@ -178,30 +178,6 @@ fn a_strict_route_has_no_sessions_and_a_player_has_them_by_time_alone() {
             "{session:?}"
         );
     }
-    let whole_scope = Session {
-        target: [0; 16],
-        ..session()
-    };
-    let elsewhere = Visitor {
-        client: [1; 16],
-        target: [9; 16],
-        cookie: None,
-        asks: Asks::Body,
-    };
-    let entered = |session: Session| {
-        let state = Use::Open(session);
-        enter(
-            &state,
-            &elsewhere,
-            Standing::InTime,
-            &rules(Mode::Playback),
-            (ME, LEASE),
-            NOW,
-        )
-        .1
-    };
-    assert_eq!(entered(whole_scope), Entered::Joins);
-    assert_eq!(entered(session()), Entered::Refused(Code::TokenSpent));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::issuer::caller::LEEWAY;
 use crate::issuer::form::Parameters;
 use crate::issuer::refusal::IssueRefusal;
 use crate::issuer::{Issuer, Memory};
-use crate::store::uses::remembered_until;
+use crate::store::uses::Kept;
 use crate::store::{Purposes, Use};
 use crate::token::Standing;
 use crate::token::scheme::opaque::Handle;
@@ -66,8 +66,11 @@ impl Issuer {
         let scope = claims.text("scope").unwrap_or_default();
         // Signed before the token is spent: nothing is used up where that fails.
         let mut granted = self.bearer(subject, scope, Some(asked.min(longest)), now).await?;
-        let until = remembered_until(expires, LEEWAY, now);
-        if !store.uses().spend(id, Use::Spent, until).await? {
+        if !store
+            .uses()
+            .spend(id, Use::Spent, Kept::new(expires, now))
+            .await?
+        {
             return Err(IssueRefusal::TokenGone);
         }
         let bound = Bound {

@@ -28,7 +28,12 @@ impl Durable for Journal {
         Ok(self.written.lock().unwrap().get(&id).cloned())
     }
 
-    async fn spend(&self, id: TokenId, spent: Use, _until: UnixTime) -> Result<bool, StoreError> {
+    async fn spend(
+        &self,
+        id: TokenId,
+        spent: Use,
+        _kept: impl Into<Kept> + Send,
+    ) -> Result<bool, StoreError> {
         let broken = || Err(StoreError::Unavailable("a fault".into()));
         shuttle::future::yield_now().await;
         if self.fails && shuttle::rand::thread_rng().gen_bool(0.3) {
@@ -137,7 +142,7 @@ async fn client(uses: Uses<Journal>, number: u8, spent: Use, faults: Faults) -> 
                     // The origin had nothing, or the client left.
                     return End::Nothing;
                 }
-                return match lease.commit(spent, NOW).await {
+                return match lease.commit(spent, NOW.into()).await {
                     Ok(true) => End::Served,
                     Ok(false) => End::Spent,
                     Err(_) => End::Nothing,
