@@ -142,7 +142,7 @@ impl Issuer {
             memory.unknown.was_unknown(client, now);
             return Err(IssueRefusal::GrantInvalid);
         };
-        let renewed = self.renew(&taken, client_id, store, now, memory).await;
+        let renewed = self.renew(id, &taken, client_id, store, now, memory).await;
         if renewed.is_err() && taken.expires > now {
             // Neither another client's try nor our failure uses it up.
             store.remember_refresh(id, taken).await?;
@@ -153,6 +153,7 @@ impl Issuer {
     /// The bearer for a refresh token that was taken out.
     async fn renew(
         &self,
+        id: TokenId,
         taken: &Refresh,
         client_id: Option<&str>,
         store: &Store,
@@ -163,7 +164,7 @@ impl Issuer {
         let claims = Claims {
             subject: Some(taken.subject.clone()),
             issued: Some(taken.issued),
-            ..Claims::empty(TokenId([0; 16]))
+            ..Claims::empty(id)
         };
         let is_its = match client_id {
             Some(client_id) => client_id == &*bound.client,

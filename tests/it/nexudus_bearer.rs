@@ -424,6 +424,24 @@ fn token_who_was_removed_or_narrowed_is_so_with_the_next_refresh() {
 }
 
 #[test]
+fn token_a_refresh_token_that_was_withdrawn_gets_nothing() {
+    let (_origin, gate) = start();
+    let (one, other) = (
+        sign_in(&gate, "a@example.com", &[]),
+        sign_in(&gate, "b@example.com", &[]),
+    );
+    let exchanged = exchange(&gate, &one_time(&gate, "42", "portal:customer"), "5")
+        .expect(200)
+        .json();
+    for withdrawn in [&one, &exchanged] {
+        let token = &withdrawn["refresh_token"];
+        gate.running().revoke_handle(token.as_str().unwrap());
+        refused(&refresh(&gate, token, &[]), 400, "invalid_grant");
+    }
+    refresh(&gate, &other["refresh_token"], &[]).expect(200);
+}
+
+#[test]
 fn token_passwords_are_tried_ten_times_a_minute_for_an_account_known_or_not() {
     let (_origin, setup) = setup("tries_per_account = 3\nlimit_status = 429\n");
     let gate = setup.start();
