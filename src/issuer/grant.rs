@@ -14,9 +14,9 @@ use super::accounts::{Kind, MAX_NAME_BYTES, MAX_PASSWORD_BYTES};
 use super::dialect::single;
 use super::form::Parameters;
 use super::refusal::IssueRefusal;
-use super::{Issuer, MAX_BODY_BYTES, Memory, NexudusBearer, cannot_sign};
+use super::{Issuer, MAX_BODY_BYTES, Memory, NexudusBearer, cannot_sign, mint};
 use crate::clock::UnixTime;
-use crate::store::{Refresh, Store};
+use crate::store::{Purposes, Refresh, Store};
 use crate::throttle;
 use crate::token::scheme::jwt::Minter;
 use crate::token::scheme::opaque::Handle;
@@ -115,7 +115,7 @@ impl Issuer {
             source: Source::Password(account.name.clone()),
             client: client_id.unwrap_or(name).into(),
         });
-        self.grant(&account.subject, &account.scope, bound, None, now, memory)
+        self.grant(&account.subject, &account.scope, bound, now, memory)
             .await
     }
 
@@ -173,17 +173,46 @@ impl Issuer {
         if !is_its || taken.expires <= now || store.revoked().covers(&claims) {
             return Err(IssueRefusal::GrantInvalid);
         }
-        let (scope, longest) = match &bound.source {
+        match &bound.source {
             // What the account may do now, and nothing where it is gone.
             Source::Password(name) => {
                 let account = self.settings.accounts.find(name);
                 let account = account.filter(|account| account.subject == taken.subject);
-                (account.ok_or(IssueRefusal::GrantInvalid)?.scope.clone(), None)
+                let account = account.ok_or(IssueRefusal::GrantInvalid)?;
+                self.grant(&taken.subject, &account.scope, Some(bound), now, memory)
+                    .await
             }
-            Source::Exchange(longest) => (taken.scope.clone(), Some(*longest)),
+            Source::Exchange(longest) => {
+                let allowed = self.exchange_allows(taken).ok_or(IssueRefusal::GrantInvalid)?;
+                let longest = allowed.min(*longest);
+                let mut granted = self
+                    .bearer(&taken.subject, &taken.scope, Some(longest), now)
+                    .await?;
+                let next = Refresh {
+                    issued: now,
+                    // One exchange is good for so long, however often its bearer is made anew.
+                    ..taken.clone()
+                };
+                granted.refresh = Some(self.refresh(next, memory).await?);
+                Ok(granted)
+            }
+        }
+    }
+
+    /// How long the bearers of an exchange may live by the rule that allows it now; `None` where none does.
+    fn exchange_allows(&self, taken: &Refresh) -> Option<Duration> {
+        self.settings.nexudus_exchange.as_ref()?;
+        let is_its = |rule: &&mint::Rule| {
+            rule.requires == taken.scope
+                && rule
+                    .caller
+                    .as_deref()
+                    .is_none_or(|caller| caller == &*taken.subject)
         };
-        self.grant(&taken.subject, &scope, Some(bound), longest, now, memory)
-            .await
+        let rule = self.settings.rules.iter().find(is_its)?;
+        rule.purposes
+            .has(Purposes::EXCHANGE)
+            .then(|| Duration::from_secs(rule.exchange_secs.into()))
     }
 
     /// Makes a bearer, and a refresh token that is bound to what it was given for.
@@ -192,13 +221,13 @@ impl Issuer {
         subject: &str,
         scope: &str,
         bound: Option<Bound>,
-        longest: Option<Duration>,
         now: UnixTime,
         memory: &Memory,
     ) -> Result<Granted, IssueRefusal> {
-        let mut granted = self.bearer(subject, scope, longest, now).await?;
+        let mut granted = self.bearer(subject, scope, None, now).await?;
         if let Some(bound) = bound {
-            granted.refresh = Some(self.refresh(subject, scope, &bound, now, memory).await?);
+            let refresh = self.first_refresh(subject, scope, &bound, now)?;
+            granted.refresh = Some(self.refresh(refresh, memory).await?);
         }
         Ok(granted)
     }
@@ -227,24 +256,27 @@ impl Issuer {
         })
     }
 
-    /// Makes a refresh token.
-    async fn refresh(
+    /// What a refresh token says that lives from now on.
+    fn first_refresh(
         &self,
         subject: &str,
         scope: &str,
         bound: &Bound,
         now: UnixTime,
-        memory: &Memory,
-    ) -> Result<Handle, IssueRefusal> {
+    ) -> Result<Refresh, IssueRefusal> {
         let bearers = self.settings.bearers.as_ref().ok_or(NO_BEARERS)?;
-        let handle = Handle::random().map_err(|error| cannot_sign(&error))?;
-        let refresh = Refresh {
+        Ok(Refresh {
             subject: subject.into(),
             scope: scope.into(),
             client: bound.to_string().into(),
             issued: now,
             expires: now.after(bearers.refresh_ttl),
-        };
+        })
+    }
+
+    /// Makes a refresh token that says this.
+    async fn refresh(&self, refresh: Refresh, memory: &Memory) -> Result<Handle, IssueRefusal> {
+        let handle = Handle::random().map_err(|error| cannot_sign(&error))?;
         let id = handle.id(&self.settings.log_key);
         memory.store()?.remember_refresh(id, refresh).await?;
         Ok(handle)

@@ -627,6 +627,78 @@ fn o15_it_is_off_unless_the_rule_allows_it_and_its_life_is_capped() {
 }
 
 #[test]
+fn o15_what_an_exchange_is_good_for_ends_however_often_it_is_made_anew() {
+    let (_origin, gate) = start();
+    let day = 24 * 60 * 60;
+    let signed_in = sign_in(&gate, "a@example.com", &[]);
+    let mut last = exchange(&gate, &one_time(&gate, "42", "portal:customer"), "5")
+        .expect(200)
+        .json();
+    for _ in 0..2 {
+        gate.advance(7 * day);
+        last = refresh(&gate, &last["refresh_token"], &[]).expect(200).json();
+    }
+    // Who has a password stays signed in for as long as it comes back in time.
+    let signed_in = refresh(&gate, &signed_in["refresh_token"], &[])
+        .expect(200)
+        .json();
+    gate.advance(day);
+    refused(&refresh(&gate, &last["refresh_token"], &[]), 400, "invalid_grant");
+    refresh(&gate, &signed_in["refresh_token"], &[]).expect(200);
+}
+
+#[test]
+fn o15_a_refresh_token_of_an_exchange_follows_the_configuration() {
+    let (_origin, setup) = setup("");
+    let gate = setup.start();
+    let exchanged = |scope: &str| {
+        exchange(&gate, &one_time(&gate, "42", scope), "5")
+            .expect(200)
+            .json()
+    };
+    let (long, short) = (exchanged("portal:customer"), exchanged("portal:short"));
+    let file = gate.dir().join("proxy.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let with = |what: &str, other: &str| {
+        assert!(before.contains(what), "{before}");
+        gate.file("proxy.toml", before.replacen(what, other, 1));
+        gate.reload();
+    };
+    let cannot = |token: &Value| refused(&refresh(&gate, token, &[]), 400, "invalid_grant");
+    // The rule is for somebody else, exchanges no more, is gone; nothing is exchanged at all.
+    with(
+        "requires = \"portal:customer\"",
+        "requires = \"portal:customer\"\ncaller = \"43\"",
+    );
+    cannot(&long["refresh_token"]);
+    with("purposes = [\"file\", \"exchange\"]", "purposes = [\"file\"]");
+    cannot(&long["refresh_token"]);
+    with("requires = \"portal:customer\"", "requires = \"portal:other\"");
+    cannot(&long["refresh_token"]);
+    with(
+        "mount = [\"nexudus_bearer\", \"nexudus_exchange\"]",
+        "mount = [\"nexudus_bearer\"]",
+    );
+    let without = std::fs::read_to_string(&file).unwrap();
+    gate.file(
+        "proxy.toml",
+        without.replacen("[issuer.nexudus_exchange]\n", "", 1),
+    );
+    gate.reload();
+    cannot(&long["refresh_token"]);
+    // The smaller of the two limits counts.
+    let mut last = short;
+    for (limit, lives) in [("5m", 300), ("1h", 600)] {
+        with("max_exchange = \"10m\"", &format!("max_exchange = \"{limit}\""));
+        last = refresh(&gate, &last["refresh_token"], &[]).expect(200).json();
+        assert_eq!(last["expires_in"], lives, "{limit}");
+    }
+    gate.file("proxy.toml", &before);
+    gate.reload();
+    refresh(&gate, &long["refresh_token"], &[]).expect(200);
+}
+
+#[test]
 fn o15_of_fifty_who_exchange_one_token_at_once_one_is_given_a_bearer() {
     let (_origin, gate) = start();
     let token = one_time(&gate, "42", "portal:customer");

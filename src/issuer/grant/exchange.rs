@@ -66,16 +66,17 @@ impl Issuer {
         let scope = claims.text("scope").unwrap_or_default();
         // Signed before the token is spent: nothing is used up where that fails.
         let mut granted = self.bearer(subject, scope, Some(asked.min(longest)), now).await?;
-        let until = remembered_until(expires, LEEWAY, now);
-        if !store.uses().spend(id, Use::Spent, until).await? {
-            return Err(IssueRefusal::TokenGone);
-        }
         let bound = Bound {
             source: Source::Exchange(longest),
             client: client_id.unwrap_or(subject).into(),
         };
+        let refresh = self.first_refresh(subject, scope, &bound, now)?;
+        let until = remembered_until(expires, LEEWAY, now);
+        if !store.uses().spend(id, Use::Spent, until).await? {
+            return Err(IssueRefusal::TokenGone);
+        }
         // The token is spent for a bearer by now, which is worth handing out without its successor.
-        granted.refresh = self.refresh(subject, scope, &bound, now, memory).await.ok();
+        granted.refresh = self.refresh(refresh, memory).await.ok();
         Ok(granted)
     }
 }
