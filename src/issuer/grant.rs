@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, Request, header};
 use zeroize::Zeroizing;
 
 use self::bound::{Bound, Source};
-use super::accounts::{Kind, MAX_NAME_BYTES, MAX_PASSWORD_BYTES};
+use super::accounts::{Account, Kind, MAX_NAME_BYTES, MAX_PASSWORD_BYTES};
 use super::dialect::single;
 use super::form::Parameters;
 use super::refusal::IssueRefusal;
@@ -112,7 +112,10 @@ impl Issuer {
             .run(move || accounts.check(&owned, password.as_bytes()));
         let account = checked.await?.ok_or(IssueRefusal::GrantInvalid)?;
         let bound = (account.kind == Kind::User).then(|| Bound {
-            source: Source::Password(account.name.clone()),
+            source: Source::Password {
+                account: account.name.clone(),
+                mark: self.mark(&account),
+            },
             client: client_id.unwrap_or(name).into(),
         });
         self.grant(&account.subject, &account.scope, bound, now, memory)
@@ -174,10 +177,11 @@ impl Issuer {
             return Err(IssueRefusal::GrantInvalid);
         }
         match &bound.source {
-            // What the account may do now, and nothing where it is gone.
-            Source::Password(name) => {
-                let account = self.settings.accounts.find(name);
-                let account = account.filter(|account| account.subject == taken.subject);
+            // What the account may do now, and nothing where it is gone or has another password.
+            Source::Password { account, mark } => {
+                let account = self.settings.accounts.find(account);
+                let account =
+                    account.filter(|account| account.subject == taken.subject && self.mark(account) == *mark);
                 let account = account.ok_or(IssueRefusal::GrantInvalid)?;
                 self.grant(&taken.subject, &account.scope, Some(bound), now, memory)
                     .await
@@ -280,6 +284,13 @@ impl Issuer {
         let id = handle.id(&self.settings.log_key);
         memory.store()?.remember_refresh(id, refresh).await?;
         Ok(handle)
+    }
+
+    /// Tells an account's password from another, and nothing else of it.
+    fn mark(&self, account: &Account) -> Box<str> {
+        let hash = account.hash.reveal().as_bytes();
+        let name = self.settings.log_key.name(&[b"password ", hash].concat());
+        name.to_string().get(..16).unwrap_or_default().into()
     }
 
     /// Where the tries for a name are counted: one of 65,536 places, so that no number of names fills the counts, and no

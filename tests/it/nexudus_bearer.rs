@@ -424,6 +424,24 @@ fn token_who_was_removed_or_narrowed_is_so_with_the_next_refresh() {
 }
 
 #[test]
+fn token_a_change_of_the_password_ends_the_refresh_tokens_of_that_account_alone() {
+    let (_origin, gate) = start();
+    let (one, other) = (
+        sign_in(&gate, "a@example.com", &[]),
+        sign_in(&gate, "b@example.com", &[]),
+    );
+    // The same password with another salt is another one, too: whoever sets it anew means it.
+    let new = PasswordHash::of(PASSWORD.as_bytes()).expect("a hash");
+    let before = callers();
+    gate.file("callers.toml", before.replacen(hash(), new.reveal(), 1));
+    gate.reload();
+    refused(&refresh(&gate, &one["refresh_token"], &[]), 400, "invalid_grant");
+    refresh(&gate, &other["refresh_token"], &[]).expect(200);
+    let again = sign_in(&gate, "a@example.com", &[]);
+    refresh(&gate, &again["refresh_token"], &[]).expect(200);
+}
+
+#[test]
 fn token_a_refresh_token_that_was_withdrawn_gets_nothing() {
     let (_origin, gate) = start();
     let (one, other) = (
