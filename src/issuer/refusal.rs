@@ -153,7 +153,7 @@ impl IssueRefusal {
                 "A form (application/x-www-form-urlencoded) whose grant_type is password or refresh_token is needed."
             }
             Self::GrantInvalid => "The name, the password or the refresh token is not valid here.",
-            Self::TokenGone => "The token was used, has expired, or was never issued.",
+            Self::TokenGone => "The token was used, has expired, is not for this, or was never issued.",
             Self::TooLarge => "The body is larger than 64 KiB.",
             Self::BodyTimeout => "The body took too long.",
             Self::UnsupportedMediaType => "The body is application/json.",

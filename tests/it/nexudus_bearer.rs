@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mediagate::issuer::accounts::PasswordHash;
 use serde_json::{Value, json};
 
+use crate::support::adapter::Known;
 use crate::support::gate::operational_log;
 use crate::support::mint::{CALLERS, CALLERS_AUDIENCE, ISSUER, opened};
 use crate::support::{Gate, Origin, Response, Setup, Token, conf};
@@ -586,7 +587,7 @@ fn o15_whatever_is_asked_wrongly_uses_nothing_up() {
 }
 
 #[test]
-fn o15_nobody_learns_whether_a_token_was_used_has_expired_or_never_was() {
+fn o15_nobody_learns_whether_a_token_was_used_has_expired_is_for_files_or_never_was() {
     let (_origin, gate) = start();
     let spent = one_time(&gate, "42", "portal:customer");
     exchange(&gate, &spent, "5").expect(200);
@@ -594,7 +595,12 @@ fn o15_nobody_learns_whether_a_token_was_used_has_expired_or_never_was() {
     gate.get(&format!("/customers/42/invoice.pdf?t={file}"), &[])
         .expect(200);
     let old = one_time(&gate, "42", "portal:customer");
-    let mut answers = vec![exchange(&gate, &spent, "5"), exchange(&gate, &file, "5")];
+    let closed = one_time(&gate, "42", "portal:closed");
+    let mut answers = vec![
+        exchange(&gate, &spent, "5"),
+        exchange(&gate, &file, "5"),
+        exchange(&gate, &closed, "5"),
+    ];
     for unknown in [
         "0".repeat(32),
         old.to_uppercase(),
@@ -607,6 +613,7 @@ fn o15_nobody_learns_whether_a_token_was_used_has_expired_or_never_was() {
     }
     gate.advance(66);
     answers.push(exchange(&gate, &old, "5"));
+    answers.push(exchange(&gate, &closed, "5"));
     for answer in &answers {
         refused(answer, 410, "invalid_grant");
         assert_eq!(answer.text(), answers[0].text());
@@ -614,10 +621,25 @@ fn o15_nobody_learns_whether_a_token_was_used_has_expired_or_never_was() {
 }
 
 #[test]
+fn o15_a_token_without_a_permission_gets_no_bearer_and_is_not_used_up() {
+    let (_origin, gate) = start();
+    let token = gate.running().remember(&Known {
+        subject: "42",
+        paths: &["/customers/42/**"],
+        life: 60,
+        purposes: &["file", "exchange"],
+        address: None,
+    });
+    refused(&exchange(&gate, &token, "5"), 410, "invalid_grant");
+    gate.get(&format!("/customers/42/invoice.pdf?t={token}"), &[])
+        .expect(200);
+}
+
+#[test]
 fn o15_it_is_off_unless_the_rule_allows_it_and_its_life_is_capped() {
     let (_origin, gate) = start();
     let closed = one_time(&gate, "42", "portal:closed");
-    refused(&exchange(&gate, &closed, "5"), 403, "access_denied");
+    refused(&exchange(&gate, &closed, "5"), 410, "invalid_grant");
     gate.get(&format!("/customers/42/invoice.pdf?t={closed}"), &[])
         .expect(200);
     for (scope, minutes, expected) in [
