@@ -12,7 +12,7 @@ use self::dialect::{Dialect, GrantDialect, Maker};
 use self::mint::{Issued, Rule};
 use self::refusal::IssueRefusal;
 use crate::clock::UnixTime;
-use crate::store;
+use crate::store::{self, Purposes};
 use crate::token::scheme::jwt::Minter;
 use crate::token::scheme::opaque::Handle;
 use crate::token::{Claims, MintToken, Minted, TokenError};
@@ -215,7 +215,17 @@ impl Issuer {
         if request.body().len() > MAX_BODY_BYTES {
             return Err(IssueRefusal::TooLarge);
         }
-        let wish = dialect.parse(request)?;
+        let mut wish = dialect.parse(request)?;
+        let bound = &caller.claims().addresses;
+        let purposes = one_time_purposes(rule, caller);
+        if dialect.is_callers_own() {
+            wish.addresses.clone_from(bound);
+        }
+        if purposes == Purposes::default() && matches!(dialect.maker(), Maker::Remembered) {
+            return Err(IssueRefusal::NotAllowed(
+                "The bearer is for some addresses alone, and no bearer for others is made of it.",
+            ));
+        }
         let media = dialect
             .media()
             .or(self.settings.fynn.as_ref().map(|fynn| &*fynn.media));
@@ -227,7 +237,7 @@ impl Issuer {
         let claims = Arc::new(claims);
         let token = match dialect.maker() {
             Maker::Signed(minter) => self.sign(minter, &claims, now).await?,
-            Maker::Remembered => self.remember(rule, &claims, memory).await?,
+            Maker::Remembered => self.remember(rule, purposes, &claims, memory).await?,
         };
         Ok(Issued {
             token,
@@ -256,7 +266,13 @@ impl Issuer {
     }
 
     /// Makes a token that says nothing, and has the store remember what it stands for.
-    async fn remember(&self, rule: &Rule, claims: &Claims, memory: &Memory) -> Result<Minted, IssueRefusal> {
+    async fn remember(
+        &self,
+        rule: &Rule,
+        purposes: Purposes,
+        claims: &Claims,
+        memory: &Memory,
+    ) -> Result<Minted, IssueRefusal> {
         let handle = Handle::random().map_err(|error| cannot_sign(&error))?;
         let id = handle.id(&self.settings.log_key);
         let claims = Claims {
@@ -267,7 +283,7 @@ impl Issuer {
         };
         let issued = store::Issued {
             claims: Arc::new(claims),
-            purposes: rule.purposes,
+            purposes,
             exchange_secs: rule.exchange_secs,
         };
         memory.store()?.remember(id, issued).await?;
@@ -328,6 +344,15 @@ impl Issuer {
         );
         Answer::new(response, "keys")
     }
+}
+
+/// What a one-time token of this caller is good for. A bearer that is for some addresses is exchanged for no other: that one
+/// would be for all.
+fn one_time_purposes(rule: &Rule, caller: &Caller) -> Purposes {
+    if caller.claims().addresses.is_none() {
+        return rule.purposes;
+    }
+    Purposes::from_bits(rule.purposes.bits() & !Purposes::EXCHANGE.bits()).unwrap_or_default()
 }
 
 fn cannot_sign(error: &TokenError) -> IssueRefusal {

@@ -189,6 +189,11 @@ impl<'i> Dialect<'i> {
         }
     }
 
+    /// Whether its tokens are for whoever asks, and not for others to whom a backend hands them.
+    pub(super) fn is_callers_own(self) -> bool {
+        matches!(self, Self::NexudusMedia(_) | Self::NexudusToken(_))
+    }
+
     /// What a request asks for.
     pub(super) fn parse(self, request: &Request<Bytes>) -> Result<IssueRequest, IssueRefusal> {
         match self {
