@@ -37,6 +37,9 @@ pub use settings::{Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusTo
 /// The largest request body, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
+/// The code of an answer to HEAD where GET would have made a token, whose length nobody knows.
+const LOOKED: &str = "looked";
+
 /// Where our public keys stand (RFC 8615).
 const KEYS_PATH: &str = "/.well-known/jwks.json";
 
@@ -114,7 +117,7 @@ impl Issuer {
         memory: &Memory,
     ) -> Answer {
         let mut answer = self.decide(client, request, now, memory).await;
-        if request.method() == Method::HEAD {
+        if request.method() == Method::HEAD && answer.code != LOOKED {
             let body = std::mem::take(answer.response.body_mut());
             let headers = answer.response.headers_mut();
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -186,7 +189,31 @@ impl Issuer {
             Ok(caller) => caller,
             Err(refusal) => return door.refuse(&refusal),
         };
-        let answer = match self.issue(dialect, &caller, request, now, memory).await {
+        let answer = if request.method() == Method::HEAD {
+            match mint::rule_for(&self.settings.rules, &caller, dialect.demands()) {
+                Ok(_) => Answer::new(dialect.look(), LOOKED),
+                Err(refusal) => door.refuse(&refusal),
+            }
+        } else {
+            self.make(door, dialect, &caller, request, now, memory).await
+        };
+        Answer {
+            caller: Some(caller.subject().to_owned()),
+            ..answer
+        }
+    }
+
+    /// The answer with a token, or without.
+    async fn make(
+        &self,
+        door: Door<'_>,
+        dialect: Dialect<'_>,
+        caller: &Caller,
+        request: &Request<Bytes>,
+        now: UnixTime,
+        memory: &Memory,
+    ) -> Answer {
+        match self.issue(dialect, caller, request, now, memory).await {
             Ok(issued) => Answer {
                 token_id: Some(issued.token.id),
                 ..Answer::new(
@@ -195,10 +222,6 @@ impl Issuer {
                 )
             },
             Err(refusal) => door.refuse(&refusal),
-        };
-        Answer {
-            caller: Some(caller.subject().to_owned()),
-            ..answer
         }
     }
 

@@ -99,11 +99,39 @@ fn n1_a_customer_gets_one_jwt_and_nothing_else() {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let body = answer.json();
     assert_eq!(body.as_object().unwrap().keys().collect::<Vec<_>>(), ["jwt"]);
+}
+
+#[test]
+fn n3_head_makes_no_token_and_is_told_as_much_as_get() {
+    let (_origin, setup_) = setup(&format!("{RULE}per_minute = 1\n"), "");
+    let gate = setup_.start();
     let mut client = gate.connect_issuer();
-    let head = client
-        .exchange("HEAD", MEDIA, &[("Authorization", &customer("42"))])
-        .expect(200);
-    assert!(head.text().is_empty() && head.header("content-length").is_some());
+    for _ in 0..3 {
+        let head = client
+            .exchange("HEAD", MEDIA, &[("Authorization", &customer("42"))])
+            .expect(200);
+        assert!(head.text().is_empty() && head.header("content-length").is_none());
+        assert_eq!(media_type(&head), "application/json");
+        assert_eq!(head.header("cache-control"), Some("no-store"));
+    }
+    client.exchange("HEAD", MEDIA, &[]).expect(401);
+    let poor = Token::caller("42", "other").bearer();
+    client
+        .exchange("HEAD", MEDIA, &[("Authorization", &poor)])
+        .expect(403);
+    media_token(&gate);
+    let codes: Vec<Value> = gate.access(6).iter().map(|line| line["code"].clone()).collect();
+    assert_eq!(
+        codes,
+        [
+            "looked",
+            "looked",
+            "looked",
+            "caller_missing",
+            "not_allowed",
+            "issued"
+        ]
+    );
 }
 
 #[test]
