@@ -25,7 +25,6 @@ mod form;
 mod grant;
 mod lasting;
 pub mod mint;
-mod pool;
 pub mod refusal;
 mod settings;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::pool::PoolError;
 use crate::store::StoreError;
 use crate::token::TokenError;
 
@@ -192,6 +193,15 @@ impl From<TokenError> for IssueRefusal {
         match error {
             TokenError::KeysUnavailable => Self::KeysUnavailable,
             TokenError::Malformed(_) | TokenError::Invalid(_) | TokenError::UnknownKey => Self::CallerInvalid,
+        }
+    }
+}
+
+impl From<PoolError> for IssueRefusal {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Full => Self::Overloaded,
+            PoolError::CutOff => Self::SigningFailed,
         }
     }
 }
