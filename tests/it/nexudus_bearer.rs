@@ -1,5 +1,5 @@
-//! Bearers that the issuer makes itself, by COMPAT section 1.4 (`POST /api/token`), O15 (`POST /api/sys/users/exchange`) and
-//! the traps 4 and 5 of section 9: what is asked wrongly uses nothing up.
+//! Bearers that the issuer makes itself as Nexudus does: `POST /api/token`, and `POST /api/sys/users/exchange` (o15). What is
+//! asked wrongly uses nothing up.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};

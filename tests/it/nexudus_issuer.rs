@@ -1,4 +1,4 @@
-//! What Nexudus' portal asks the issuer for, by COMPAT N1 to N4, N10, N16 and O1 to O5, O16: media tokens and one-time tokens.
+//! What Nexudus' portal asks the issuer for: media tokens (n1 – n8, n10, n11, n16) and one-time tokens (o1 – o5, o14, o16).
 
 use std::sync::OnceLock;
 
@@ -289,6 +289,27 @@ fn o2_two_calls_give_two_tokens_and_each_works_once() {
     gate.advance(66);
     gate.get(&format!("/customers/42/invoice.pdf?t={third}"), &[])
         .refused(401, "token_expired");
+}
+
+#[test]
+fn o14_on_a_file_a_one_time_token_is_one_download_and_its_client_may_go_on() {
+    let (origin, gate) = start();
+    gate.edit("single_use = { strict = true }\n", "").reload();
+    let path = format!("/customers/42/invoice.pdf?t={}", one_time_token(&gate));
+    let ask = |agent: &str, range: Option<&str>| {
+        let mut headers = vec![("User-Agent", agent)];
+        headers.extend(range.map(|range| ("Range", range)));
+        gate.connect()
+            .allow("set-cookie")
+            .exchange("GET", &path, &headers)
+    };
+    assert_eq!(ask("anna", None).expect(200).text(), "0123456789");
+    for (range, part) in [("bytes=2-5", "2345"), ("bytes=-3", "789"), ("bytes=0-0", "0")] {
+        assert_eq!(ask("anna", Some(range)).expect(206).text(), part);
+        ask("bert", Some(range)).refused(410, "token_spent");
+    }
+    ask("bert", None).refused(410, "token_spent");
+    assert_eq!(origin.seen().len(), 4);
 }
 
 #[test]
