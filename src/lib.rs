@@ -19,6 +19,7 @@ pub mod alarm;
 pub mod body;
 pub mod clock;
 pub mod media;
+pub mod pool;
 pub mod secret;
 pub mod state;
 pub mod target;

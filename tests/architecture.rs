@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("alarm", &[]),
     ("clock", &[]),
+    ("pool", &[]),
     ("secret", &[]),
     ("state", &[]),
     ("target", &[]),
@@ -27,7 +28,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "issuer",
         &[
-            "clock", "issuer", "media", "secret", "store", "target", "throttle", "token",
+            "clock", "issuer", "media", "pool", "secret", "store", "target", "throttle", "token",
         ],
     ),
     (
@@ -38,6 +39,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "gate",
             "media",
             "origin",
+            "pool",
             "secret",
             "store",
             "target",

@@ -65,9 +65,6 @@ pub(super) struct MintFlags {
         default_value = "file"
     )]
     purposes: Vec<PurposeName>,
-    /// The longest life of a bearer that the token is exchanged for.
-    #[arg(long, value_name = "TIME", requires = "opaque", default_value = "20m", value_parser = duration)]
-    exchange_ttl: Duration,
     /// Print the token alone.
     #[arg(long)]
     raw: bool,
@@ -79,8 +76,6 @@ enum PurposeName {
     File,
     /// Opens a session at the landing. Once.
     Login,
-    /// Is exchanged for a bearer. Once.
-    Exchange,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -136,8 +131,6 @@ pub(super) fn mint(loaded: &Loaded, flags: &MintFlags) -> Result<(), Failed> {
         claims.uses = Uses::Once;
     }
     let link: &dyn Fn(&str) -> Result<String, Failed> = match flags.purposes.first() {
-        // Nothing opens with it: it is sent to the exchange.
-        Some(PurposeName::Exchange) => &|token| Ok(token.to_owned()),
         Some(PurposeName::Login) => &|token| login_link(loaded, policy, &path, token),
         Some(PurposeName::File) | None => &|token| link(policy, flags.carrier, &path, token),
     };
@@ -187,15 +180,13 @@ fn opaque(loaded: &Loaded, policy: &Policy, mut claims: Claims, flags: &MintFlag
         .map(|purpose| match purpose {
             PurposeName::File => Purpose::File,
             PurposeName::Login => Purpose::Login,
-            PurposeName::Exchange => Purpose::Exchange,
         })
         .collect();
     if purposes.iter().any(|purpose| *purpose != Purpose::File) {
         claims.uses = Uses::Once;
     }
     claims.expires = Some(Clock::system().now().after(flags.ttl));
-    let exchange_secs = u32::try_from(flags.exchange_ttl.as_secs()).unwrap_or(u32::MAX);
-    let order = Order::of(&claims, &purposes, exchange_secs).map_err(|what| Failed::Usage(what.into()))?;
+    let order = Order::of(&claims, &purposes).map_err(|what| Failed::Usage(what.into()))?;
     match store::ask(loaded, &Command::Issue(order))? {
         Message::Issued { token, .. } => Ok(token.0),
         _ => Err(Failed::Other("the server says something else".into())),

@@ -229,7 +229,7 @@ impl Visit {
             return Ok(page::ask(&self.landing, claims.subject.as_deref()));
         }
         // Made first: a link is not spent for a session that can't be said.
-        let cookie = Sessions::open(&self.landing, &claims, now).await?;
+        let cookie = self.landing.sessions.open(&claims, now).await?;
         let location = HeaderValue::try_from(self.link.location)
             .map_err(|_| Stop::refused(Code::BadPath, "the redirect can't be a header"))?;
         let expires = claims.expires.unwrap_or(UnixTime::from_millis(i64::MAX));

@@ -10,13 +10,13 @@ use http::{HeaderMap, HeaderName, Request, header};
 use zeroize::Zeroizing;
 
 use self::bound::{Bound, Source};
-use super::accounts::{Kind, MAX_NAME_BYTES, MAX_PASSWORD_BYTES};
+use super::accounts::{Account, Kind, MAX_NAME_BYTES, MAX_PASSWORD_BYTES};
 use super::dialect::single;
 use super::form::Parameters;
 use super::refusal::IssueRefusal;
-use super::{Issuer, MAX_BODY_BYTES, Memory, NexudusBearer, cannot_sign};
+use super::{Issuer, MAX_BODY_BYTES, Memory, NexudusBearer, cannot_sign, mint};
 use crate::clock::UnixTime;
-use crate::store::{Refresh, Store};
+use crate::store::{Purposes, Refresh, Store};
 use crate::throttle;
 use crate::token::scheme::jwt::Minter;
 use crate::token::scheme::opaque::Handle;
@@ -112,10 +112,13 @@ impl Issuer {
             .run(move || accounts.check(&owned, password.as_bytes()));
         let account = checked.await?.ok_or(IssueRefusal::GrantInvalid)?;
         let bound = (account.kind == Kind::User).then(|| Bound {
-            source: Source::Password(account.name.clone()),
+            source: Source::Password {
+                account: account.name.clone(),
+                mark: self.mark(&account),
+            },
             client: client_id.unwrap_or(name).into(),
         });
-        self.grant(&account.subject, &account.scope, bound, None, now, memory)
+        self.grant(&account.subject, &account.scope, bound, now, memory)
             .await
     }
 
@@ -142,7 +145,7 @@ impl Issuer {
             memory.unknown.was_unknown(client, now);
             return Err(IssueRefusal::GrantInvalid);
         };
-        let renewed = self.renew(&taken, client_id, store, now, memory).await;
+        let renewed = self.renew(id, &taken, client_id, store, now, memory).await;
         if renewed.is_err() && taken.expires > now {
             // Neither another client's try nor our failure uses it up.
             store.remember_refresh(id, taken).await?;
@@ -153,6 +156,7 @@ impl Issuer {
     /// The bearer for a refresh token that was taken out.
     async fn renew(
         &self,
+        id: TokenId,
         taken: &Refresh,
         client_id: Option<&str>,
         store: &Store,
@@ -163,7 +167,7 @@ impl Issuer {
         let claims = Claims {
             subject: Some(taken.subject.clone()),
             issued: Some(taken.issued),
-            ..Claims::empty(TokenId([0; 16]))
+            ..Claims::empty(id)
         };
         let is_its = match client_id {
             Some(client_id) => client_id == &*bound.client,
@@ -172,17 +176,47 @@ impl Issuer {
         if !is_its || taken.expires <= now || store.revoked().covers(&claims) {
             return Err(IssueRefusal::GrantInvalid);
         }
-        let (scope, longest) = match &bound.source {
-            // What the account may do now, and nothing where it is gone.
-            Source::Password(name) => {
-                let account = self.settings.accounts.find(name);
-                let account = account.filter(|account| account.subject == taken.subject);
-                (account.ok_or(IssueRefusal::GrantInvalid)?.scope.clone(), None)
+        match &bound.source {
+            // What the account may do now, and nothing where it is gone or has another password.
+            Source::Password { account, mark } => {
+                let account = self.settings.accounts.find(account);
+                let account =
+                    account.filter(|account| account.subject == taken.subject && self.mark(account) == *mark);
+                let account = account.ok_or(IssueRefusal::GrantInvalid)?;
+                self.grant(&taken.subject, &account.scope, Some(bound), now, memory)
+                    .await
             }
-            Source::Exchange(longest) => (taken.scope.clone(), Some(*longest)),
+            Source::Exchange(longest) => {
+                let allowed = self.exchange_allows(taken).ok_or(IssueRefusal::GrantInvalid)?;
+                let longest = allowed.min(*longest);
+                let mut granted = self
+                    .bearer(&taken.subject, &taken.scope, Some(longest), now)
+                    .await?;
+                let next = Refresh {
+                    issued: now,
+                    // One exchange is good for so long, however often its bearer is made anew.
+                    ..taken.clone()
+                };
+                granted.refresh = Some(self.refresh(next, memory).await?);
+                Ok(granted)
+            }
+        }
+    }
+
+    /// How long the bearers of an exchange may live by the rule that allows it now; `None` where none does.
+    fn exchange_allows(&self, taken: &Refresh) -> Option<Duration> {
+        self.settings.nexudus_exchange.as_ref()?;
+        let is_its = |rule: &&mint::Rule| {
+            rule.requires == taken.scope
+                && rule
+                    .caller
+                    .as_deref()
+                    .is_none_or(|caller| caller == &*taken.subject)
         };
-        self.grant(&taken.subject, &scope, Some(bound), longest, now, memory)
-            .await
+        let rule = self.settings.rules.iter().find(is_its)?;
+        rule.purposes
+            .has(Purposes::EXCHANGE)
+            .then(|| Duration::from_secs(rule.exchange_secs.into()))
     }
 
     /// Makes a bearer, and a refresh token that is bound to what it was given for.
@@ -191,13 +225,13 @@ impl Issuer {
         subject: &str,
         scope: &str,
         bound: Option<Bound>,
-        longest: Option<Duration>,
         now: UnixTime,
         memory: &Memory,
     ) -> Result<Granted, IssueRefusal> {
-        let mut granted = self.bearer(subject, scope, longest, now).await?;
+        let mut granted = self.bearer(subject, scope, None, now).await?;
         if let Some(bound) = bound {
-            granted.refresh = Some(self.refresh(subject, scope, &bound, now, memory).await?);
+            let refresh = self.first_refresh(subject, scope, &bound, now)?;
+            granted.refresh = Some(self.refresh(refresh, memory).await?);
         }
         Ok(granted)
     }
@@ -226,27 +260,37 @@ impl Issuer {
         })
     }
 
-    /// Makes a refresh token.
-    async fn refresh(
+    /// What a refresh token says that lives from now on.
+    fn first_refresh(
         &self,
         subject: &str,
         scope: &str,
         bound: &Bound,
         now: UnixTime,
-        memory: &Memory,
-    ) -> Result<Handle, IssueRefusal> {
+    ) -> Result<Refresh, IssueRefusal> {
         let bearers = self.settings.bearers.as_ref().ok_or(NO_BEARERS)?;
-        let handle = Handle::random().map_err(|error| cannot_sign(&error))?;
-        let refresh = Refresh {
+        Ok(Refresh {
             subject: subject.into(),
             scope: scope.into(),
             client: bound.to_string().into(),
             issued: now,
             expires: now.after(bearers.refresh_ttl),
-        };
+        })
+    }
+
+    /// Makes a refresh token that says this.
+    async fn refresh(&self, refresh: Refresh, memory: &Memory) -> Result<Handle, IssueRefusal> {
+        let handle = Handle::random().map_err(|error| cannot_sign(&error))?;
         let id = handle.id(&self.settings.log_key);
         memory.store()?.remember_refresh(id, refresh).await?;
         Ok(handle)
+    }
+
+    /// Tells an account's password from another, and nothing else of it.
+    fn mark(&self, account: &Account) -> Box<str> {
+        let hash = account.hash.reveal().as_bytes();
+        let name = self.settings.log_key.name(&[b"password ", hash].concat());
+        name.to_string().get(..16).unwrap_or_default().into()
     }
 
     /// Where the tries for a name are counted: one of 65,536 places, so that no number of names fills the counts, and no

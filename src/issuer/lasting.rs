@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::pool::Pool;
+use crate::pool::Pool;
 use crate::store::{Store, StoreError};
 use crate::throttle::Throttle;
 
@@ -10,7 +10,8 @@ use crate::throttle::Throttle;
 pub struct Lasting {
     pub(super) tokens: Throttle,
     pub(super) tries: Tries,
-    pub(super) signing: Pool,
+    /// Where slow keys sign, the sessions of the landing, too.
+    pub signing: Arc<Pool>,
     pub(super) hashing: Pool,
 }
 
@@ -27,7 +28,7 @@ impl Default for Lasting {
             tokens: Throttle::new(),
             tries: Tries::default(),
             // Apart, so that whoever tries passwords holds up nobody's media token.
-            signing: Pool::new(2, 64),
+            signing: Arc::new(Pool::new(2, 64)),
             hashing: Pool::new(2, 32),
         }
     }

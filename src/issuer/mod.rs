@@ -12,7 +12,7 @@ use self::dialect::{Dialect, GrantDialect, Maker};
 use self::mint::{Issued, Rule};
 use self::refusal::IssueRefusal;
 use crate::clock::UnixTime;
-use crate::store;
+use crate::store::{self, Purposes};
 use crate::token::scheme::jwt::Minter;
 use crate::token::scheme::opaque::Handle;
 use crate::token::{Claims, MintToken, Minted, TokenError};
@@ -25,7 +25,6 @@ mod form;
 mod grant;
 mod lasting;
 pub mod mint;
-mod pool;
 pub mod refusal;
 mod settings;
 
@@ -36,6 +35,9 @@ pub use settings::{Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusTo
 
 /// The largest request body, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// The code of an answer to HEAD where GET would have made a token, whose length nobody knows.
+const LOOKED: &str = "looked";
 
 /// Where our public keys stand (RFC 8615).
 const KEYS_PATH: &str = "/.well-known/jwks.json";
@@ -114,7 +116,7 @@ impl Issuer {
         memory: &Memory,
     ) -> Answer {
         let mut answer = self.decide(client, request, now, memory).await;
-        if request.method() == Method::HEAD {
+        if request.method() == Method::HEAD && answer.code != LOOKED {
             let body = std::mem::take(answer.response.body_mut());
             let headers = answer.response.headers_mut();
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -186,7 +188,31 @@ impl Issuer {
             Ok(caller) => caller,
             Err(refusal) => return door.refuse(&refusal),
         };
-        let answer = match self.issue(dialect, &caller, request, now, memory).await {
+        let answer = if request.method() == Method::HEAD {
+            match mint::rule_for(&self.settings.rules, &caller, dialect.demands()) {
+                Ok(_) => Answer::new(dialect.look(), LOOKED),
+                Err(refusal) => door.refuse(&refusal),
+            }
+        } else {
+            self.make(door, dialect, &caller, request, now, memory).await
+        };
+        Answer {
+            caller: Some(caller.subject().to_owned()),
+            ..answer
+        }
+    }
+
+    /// The answer with a token, or without.
+    async fn make(
+        &self,
+        door: Door<'_>,
+        dialect: Dialect<'_>,
+        caller: &Caller,
+        request: &Request<Bytes>,
+        now: UnixTime,
+        memory: &Memory,
+    ) -> Answer {
+        match self.issue(dialect, caller, request, now, memory).await {
             Ok(issued) => Answer {
                 token_id: Some(issued.token.id),
                 ..Answer::new(
@@ -195,10 +221,6 @@ impl Issuer {
                 )
             },
             Err(refusal) => door.refuse(&refusal),
-        };
-        Answer {
-            caller: Some(caller.subject().to_owned()),
-            ..answer
         }
     }
 
@@ -215,7 +237,17 @@ impl Issuer {
         if request.body().len() > MAX_BODY_BYTES {
             return Err(IssueRefusal::TooLarge);
         }
-        let wish = dialect.parse(request)?;
+        let mut wish = dialect.parse(request)?;
+        let bound = &caller.claims().addresses;
+        let purposes = one_time_purposes(rule, caller);
+        if dialect.is_callers_own() {
+            wish.addresses.clone_from(bound);
+        }
+        if purposes == Purposes::default() && matches!(dialect.maker(), Maker::Remembered) {
+            return Err(IssueRefusal::NotAllowed(
+                "The bearer is for some addresses alone, and no bearer for others is made of it.",
+            ));
+        }
         let media = dialect
             .media()
             .or(self.settings.fynn.as_ref().map(|fynn| &*fynn.media));
@@ -227,7 +259,7 @@ impl Issuer {
         let claims = Arc::new(claims);
         let token = match dialect.maker() {
             Maker::Signed(minter) => self.sign(minter, &claims, now).await?,
-            Maker::Remembered => self.remember(rule, &claims, memory).await?,
+            Maker::Remembered => self.remember(rule, purposes, &claims, memory).await?,
         };
         Ok(Issued {
             token,
@@ -256,7 +288,13 @@ impl Issuer {
     }
 
     /// Makes a token that says nothing, and has the store remember what it stands for.
-    async fn remember(&self, rule: &Rule, claims: &Claims, memory: &Memory) -> Result<Minted, IssueRefusal> {
+    async fn remember(
+        &self,
+        rule: &Rule,
+        purposes: Purposes,
+        claims: &Claims,
+        memory: &Memory,
+    ) -> Result<Minted, IssueRefusal> {
         let handle = Handle::random().map_err(|error| cannot_sign(&error))?;
         let id = handle.id(&self.settings.log_key);
         let claims = Claims {
@@ -267,7 +305,7 @@ impl Issuer {
         };
         let issued = store::Issued {
             claims: Arc::new(claims),
-            purposes: rule.purposes,
+            purposes,
             exchange_secs: rule.exchange_secs,
         };
         memory.store()?.remember(id, issued).await?;
@@ -328,6 +366,15 @@ impl Issuer {
         );
         Answer::new(response, "keys")
     }
+}
+
+/// What a one-time token of this caller is good for. A bearer that is for some addresses is exchanged for no other: that one
+/// would be for all.
+fn one_time_purposes(rule: &Rule, caller: &Caller) -> Purposes {
+    if caller.claims().addresses.is_none() {
+        return rule.purposes;
+    }
+    Purposes::from_bits(rule.purposes.bits() & !Purposes::EXCHANGE.bits()).unwrap_or_default()
 }
 
 fn cannot_sign(error: &TokenError) -> IssueRefusal {

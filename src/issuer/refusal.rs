@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::pool::PoolError;
 use crate::store::StoreError;
 use crate::token::TokenError;
 
@@ -153,7 +154,7 @@ impl IssueRefusal {
                 "A form (application/x-www-form-urlencoded) whose grant_type is password or refresh_token is needed."
             }
             Self::GrantInvalid => "The name, the password or the refresh token is not valid here.",
-            Self::TokenGone => "The token was used, has expired, or was never issued.",
+            Self::TokenGone => "The token was used, has expired, is not for this, or was never issued.",
             Self::TooLarge => "The body is larger than 64 KiB.",
             Self::BodyTimeout => "The body took too long.",
             Self::UnsupportedMediaType => "The body is application/json.",
@@ -192,6 +193,15 @@ impl From<TokenError> for IssueRefusal {
         match error {
             TokenError::KeysUnavailable => Self::KeysUnavailable,
             TokenError::Malformed(_) | TokenError::Invalid(_) | TokenError::UnknownKey => Self::CallerInvalid,
+        }
+    }
+}
+
+impl From<PoolError> for IssueRefusal {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Full => Self::Overloaded,
+            PoolError::CutOff => Self::SigningFailed,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The promises of the door as a whole: COMPAT F1–F9, F17, F18, callers, cross-origin calls, the public keys.
+//! The promises of the door as a whole: Fynn's download tokens (f1 – f9, f17, f18), callers, cross-origin calls, the public keys.
 
 use std::collections::HashMap;
 use std::time::Duration;

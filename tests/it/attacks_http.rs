@@ -162,7 +162,7 @@ fn p31_forged_trust_headers_do_not_count_and_do_not_pass() {
 }
 
 #[test]
-fn p31_the_client_is_the_rightmost_address_that_is_not_trusted() {
+fn p31_trap_16_the_client_is_the_rightmost_address_that_is_not_trusted() {
     let origin = Origin::start();
     let gate = Setup::new(conf::http(origin.address()) + &conf::route())
         .server(

@@ -310,7 +310,7 @@ fn a_balancer_that_only_looks_whether_the_port_is_open_is_no_fault() {
 }
 
 #[test]
-fn p31_a_forwarded_header_counts_from_the_listed_proxies_alone() {
+fn p31_trap_16_a_forwarded_header_counts_from_the_listed_proxies_alone() {
     let origin = Origin::start();
     for (rule, name, value) in [
         ("x-forwarded-for", "X-Forwarded-For", "203.0.113.7"),

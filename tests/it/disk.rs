@@ -1,4 +1,4 @@
-//! A state folder on a disk that fails (design §7): full, or read-only. What needs the store is refused and nothing is
+//! A state folder on a disk that fails: full, or read-only. What needs the store is refused and nothing is
 //! delivered; what does not goes on; when the disk is back, so is every token. The disk is a small one of the process's
 //! own, in a mount namespace.
 

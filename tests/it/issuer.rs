@@ -1,4 +1,4 @@
-//! The issuer, by COMPAT F1 to F18 (Fynn download tokens), P24 (callers that want too much), and `POST /v1/tokens`.
+//! The issuer: Fynn's download tokens (f1 – f18), callers that want too much (p24), and `POST /v1/tokens`.
 
 use regex::Regex;
 use serde_json::{Value, json};

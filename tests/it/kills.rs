@@ -113,7 +113,6 @@ fn issue(state: &Path, purpose: Purpose) -> String {
         methods: None,
         addresses: None,
         filename: None,
-        exchange_secs: 0,
     };
     wire.send(&Message::Command(Command::Issue(order)), &[]).unwrap();
     match wire.receive().unwrap().0 {

@@ -479,12 +479,12 @@ fn run(text_log: bool) {
 }
 
 #[test]
-fn p22_no_secret_is_in_any_sink_with_the_json_log() {
+fn p22_trap_14_no_secret_is_in_any_sink_with_the_json_log() {
     run(false);
 }
 
 #[test]
-fn p22_no_secret_is_in_any_sink_with_the_text_log() {
+fn p22_trap_14_no_secret_is_in_any_sink_with_the_text_log() {
     run(true);
 }
 
@@ -512,7 +512,7 @@ fn p22_errors_of_the_configuration_hold_no_secret() {
 }
 
 #[test]
-fn p22_a_link_that_is_followed_sends_no_referrer() {
+fn p22_trap_14_a_link_that_is_followed_sends_no_referrer() {
     let origin = Origin::start();
     let gate = Gate::start(conf::http(origin.address()) + &conf::route());
     for target in [

@@ -46,7 +46,6 @@ mod browser;
 mod clients;
 mod disk;
 mod drain;
-mod full_store;
 mod http2;
 mod kills;
 mod limits;

@@ -1,5 +1,5 @@
-//! Bearers that the issuer makes itself, by COMPAT section 1.4 (`POST /api/token`), O15 (`POST /api/sys/users/exchange`) and
-//! the traps 4 and 5 of section 9: what is asked wrongly uses nothing up.
+//! Bearers that the issuer makes itself as Nexudus does: `POST /api/token`, and `POST /api/sys/users/exchange` (o15). What is
+//! asked wrongly uses nothing up.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mediagate::issuer::accounts::PasswordHash;
 use serde_json::{Value, json};
 
+use crate::support::adapter::Known;
 use crate::support::gate::operational_log;
 use crate::support::mint::{CALLERS, CALLERS_AUDIENCE, ISSUER, opened};
 use crate::support::{Gate, Origin, Response, Setup, Token, conf};
@@ -52,7 +53,7 @@ fn setup(more: &str) -> (Origin, Setup) {
         + &conf::route_with(
             "files",
             "/",
-            "single_use = { strict = true }\nmount = [\"nexudus_bearer\", \"nexudus_exchange\"]",
+            "single_use = { strict = true }\nmount = [\"nexudus_bearer\", \"nexudus_exchange\", \"nexudus_media\", \"nexudus_token\"]",
         )
         + "[route.scheme.opaque]\n"
         + "[issuer]\nlisten = \"127.0.0.1:0\"\ncallers_file = \"callers.toml\"\n\
@@ -424,6 +425,42 @@ fn token_who_was_removed_or_narrowed_is_so_with_the_next_refresh() {
 }
 
 #[test]
+fn token_a_change_of_the_password_ends_the_refresh_tokens_of_that_account_alone() {
+    let (_origin, gate) = start();
+    let (one, other) = (
+        sign_in(&gate, "a@example.com", &[]),
+        sign_in(&gate, "b@example.com", &[]),
+    );
+    // The same password with another salt is another one, too: whoever sets it anew means it.
+    let new = PasswordHash::of(PASSWORD.as_bytes()).expect("a hash");
+    let before = callers();
+    gate.file("callers.toml", before.replacen(hash(), new.reveal(), 1));
+    gate.reload();
+    refused(&refresh(&gate, &one["refresh_token"], &[]), 400, "invalid_grant");
+    refresh(&gate, &other["refresh_token"], &[]).expect(200);
+    let again = sign_in(&gate, "a@example.com", &[]);
+    refresh(&gate, &again["refresh_token"], &[]).expect(200);
+}
+
+#[test]
+fn token_a_refresh_token_that_was_withdrawn_gets_nothing() {
+    let (_origin, gate) = start();
+    let (one, other) = (
+        sign_in(&gate, "a@example.com", &[]),
+        sign_in(&gate, "b@example.com", &[]),
+    );
+    let exchanged = exchange(&gate, &one_time(&gate, "42", "portal:customer"), "5")
+        .expect(200)
+        .json();
+    for withdrawn in [&one, &exchanged] {
+        let token = &withdrawn["refresh_token"];
+        gate.running().revoke_handle(token.as_str().unwrap());
+        refused(&refresh(&gate, token, &[]), 400, "invalid_grant");
+    }
+    refresh(&gate, &other["refresh_token"], &[]).expect(200);
+}
+
+#[test]
 fn token_passwords_are_tried_ten_times_a_minute_for_an_account_known_or_not() {
     let (_origin, setup) = setup("tries_per_account = 3\nlimit_status = 429\n");
     let gate = setup.start();
@@ -550,7 +587,7 @@ fn o15_whatever_is_asked_wrongly_uses_nothing_up() {
 }
 
 #[test]
-fn o15_nobody_learns_whether_a_token_was_used_has_expired_or_never_was() {
+fn o15_nobody_learns_whether_a_token_was_used_has_expired_is_for_files_or_never_was() {
     let (_origin, gate) = start();
     let spent = one_time(&gate, "42", "portal:customer");
     exchange(&gate, &spent, "5").expect(200);
@@ -558,7 +595,12 @@ fn o15_nobody_learns_whether_a_token_was_used_has_expired_or_never_was() {
     gate.get(&format!("/customers/42/invoice.pdf?t={file}"), &[])
         .expect(200);
     let old = one_time(&gate, "42", "portal:customer");
-    let mut answers = vec![exchange(&gate, &spent, "5"), exchange(&gate, &file, "5")];
+    let closed = one_time(&gate, "42", "portal:closed");
+    let mut answers = vec![
+        exchange(&gate, &spent, "5"),
+        exchange(&gate, &file, "5"),
+        exchange(&gate, &closed, "5"),
+    ];
     for unknown in [
         "0".repeat(32),
         old.to_uppercase(),
@@ -571,6 +613,7 @@ fn o15_nobody_learns_whether_a_token_was_used_has_expired_or_never_was() {
     }
     gate.advance(66);
     answers.push(exchange(&gate, &old, "5"));
+    answers.push(exchange(&gate, &closed, "5"));
     for answer in &answers {
         refused(answer, 410, "invalid_grant");
         assert_eq!(answer.text(), answers[0].text());
@@ -578,10 +621,66 @@ fn o15_nobody_learns_whether_a_token_was_used_has_expired_or_never_was() {
 }
 
 #[test]
+fn o15_a_bearer_for_some_addresses_is_exchanged_for_no_bearer_for_all() {
+    let (_origin, setup) = setup("");
+    let gate = setup.behind_a_proxy().start();
+    let mut client = gate.connect();
+    let mut ask = |method: &str, target: &str, bearer: &str, address: &str| {
+        let headers = [
+            ("Authorization", bearer),
+            ("X-Forwarded-For", address),
+            ("Content-Length", "0"),
+        ];
+        client.exchange(method, target, &headers)
+    };
+    let bound = |scope: &str| {
+        let token = Token::caller("42", scope).claim("ips", json!(["192.0.2.0/24"]));
+        token.bearer()
+    };
+    let (here, elsewhere) = ("192.0.2.7", "198.51.100.7");
+    let bearer = bound("portal:customer");
+    ask("POST", ONE_TIME, &bearer, elsewhere).expect(401);
+    let answer = ask("POST", ONE_TIME, &bearer, here).expect(200).json();
+    let token = answer["Value"].as_str().unwrap();
+    let exchanged = ask(
+        "POST",
+        &format!("{EXCHANGE}?token={token}&validForInMinutes=5"),
+        "",
+        here,
+    );
+    refused(&exchanged, 410, "invalid_grant");
+    let path = format!("/customers/42/invoice.pdf?t={token}");
+    ask("GET", &path, "", elsewhere).refused(403, "address_denied");
+    ask("GET", &path, "", here).expect(200);
+    let answer = ask("GET", "/api/auth/media/customer", &bearer, here)
+        .expect(200)
+        .json();
+    let (_, claims) = opened(answer["jwt"].as_str().unwrap());
+    assert_eq!(claims["ips"], json!(["192.0.2.0/24"]));
+    // Good for exchange alone: there is nothing left of it.
+    ask("POST", ONE_TIME, &bound("portal:short"), here).expect(403);
+}
+
+#[test]
+fn o15_a_token_without_a_permission_gets_no_bearer_and_is_not_used_up() {
+    let (_origin, gate) = start();
+    let token = gate.running().remember(&Known {
+        subject: "42",
+        paths: &["/customers/42/**"],
+        life: 60,
+        purposes: &["file", "exchange"],
+        address: None,
+    });
+    refused(&exchange(&gate, &token, "5"), 410, "invalid_grant");
+    gate.get(&format!("/customers/42/invoice.pdf?t={token}"), &[])
+        .expect(200);
+}
+
+#[test]
 fn o15_it_is_off_unless_the_rule_allows_it_and_its_life_is_capped() {
     let (_origin, gate) = start();
     let closed = one_time(&gate, "42", "portal:closed");
-    refused(&exchange(&gate, &closed, "5"), 403, "access_denied");
+    refused(&exchange(&gate, &closed, "5"), 410, "invalid_grant");
     gate.get(&format!("/customers/42/invoice.pdf?t={closed}"), &[])
         .expect(200);
     for (scope, minutes, expected) in [
@@ -606,6 +705,75 @@ fn o15_it_is_off_unless_the_rule_allows_it_and_its_life_is_capped() {
             if scope == "portal:short" { 600 } else { 86_400 }
         );
     }
+}
+
+#[test]
+fn o15_what_an_exchange_is_good_for_ends_however_often_it_is_made_anew() {
+    let (_origin, gate) = start();
+    let day = 24 * 60 * 60;
+    let signed_in = sign_in(&gate, "a@example.com", &[]);
+    let mut last = exchange(&gate, &one_time(&gate, "42", "portal:customer"), "5")
+        .expect(200)
+        .json();
+    for _ in 0..2 {
+        gate.advance(7 * day);
+        last = refresh(&gate, &last["refresh_token"], &[]).expect(200).json();
+    }
+    // Who has a password stays signed in for as long as it comes back in time.
+    let signed_in = refresh(&gate, &signed_in["refresh_token"], &[])
+        .expect(200)
+        .json();
+    gate.advance(day);
+    refused(&refresh(&gate, &last["refresh_token"], &[]), 400, "invalid_grant");
+    refresh(&gate, &signed_in["refresh_token"], &[]).expect(200);
+}
+
+#[test]
+fn o15_a_refresh_token_of_an_exchange_follows_the_configuration() {
+    let (_origin, setup) = setup("");
+    let gate = setup.start();
+    let exchanged = |scope: &str| {
+        exchange(&gate, &one_time(&gate, "42", scope), "5")
+            .expect(200)
+            .json()
+    };
+    let (long, short) = (exchanged("portal:customer"), exchanged("portal:short"));
+    let file = gate.dir().join("proxy.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let with = |what: &str, other: &str| {
+        assert!(before.contains(what), "{before}");
+        gate.file("proxy.toml", before.replacen(what, other, 1));
+        gate.reload();
+    };
+    let cannot = |token: &Value| refused(&refresh(&gate, token, &[]), 400, "invalid_grant");
+    // The rule is for somebody else, exchanges no more, is gone; nothing is exchanged at all.
+    with(
+        "requires = \"portal:customer\"",
+        "requires = \"portal:customer\"\ncaller = \"43\"",
+    );
+    cannot(&long["refresh_token"]);
+    with("purposes = [\"file\", \"exchange\"]", "purposes = [\"file\"]");
+    cannot(&long["refresh_token"]);
+    with("requires = \"portal:customer\"", "requires = \"portal:other\"");
+    cannot(&long["refresh_token"]);
+    with("\"nexudus_exchange\", ", "");
+    let without = std::fs::read_to_string(&file).unwrap();
+    gate.file(
+        "proxy.toml",
+        without.replacen("[issuer.nexudus_exchange]\n", "", 1),
+    );
+    gate.reload();
+    cannot(&long["refresh_token"]);
+    // The smaller of the two limits counts.
+    let mut last = short;
+    for (limit, lives) in [("5m", 300), ("1h", 600)] {
+        with("max_exchange = \"10m\"", &format!("max_exchange = \"{limit}\""));
+        last = refresh(&gate, &last["refresh_token"], &[]).expect(200).json();
+        assert_eq!(last["expires_in"], lives, "{limit}");
+    }
+    gate.file("proxy.toml", &before);
+    gate.reload();
+    refresh(&gate, &long["refresh_token"], &[]).expect(200);
 }
 
 #[test]

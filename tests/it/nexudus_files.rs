@@ -1,5 +1,5 @@
-//! What a portal does with a Nexudus media token, by COMPAT N5 to N9, N12 to N15 and N17: a customer's own invoices, by
-//! links of the service's own shape, with and without a language in front.
+//! What a portal does with Nexudus' media token: a customer's own invoices, by links of the service's own shape, with and
+//! without a language in front (n5 – n9, n12 – n15, n17).
 
 use jsonwebtoken::Algorithm;
 use mediagate::token::keys::KeySet;
@@ -60,7 +60,7 @@ impl Scene {
 }
 
 #[test]
-fn n5_n6_n14_the_invoice_comes_as_often_as_it_is_asked_for_and_the_origin_sees_no_token() {
+fn n5_n6_n14_trap_14_the_invoice_comes_as_often_as_it_is_asked_for_and_the_origin_sees_no_token() {
     let scene = Scene::start();
     for _ in 0..10 {
         let answer = scene.get(PDF, &[]).expect(200);

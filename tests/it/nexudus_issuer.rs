@@ -1,4 +1,4 @@
-//! What Nexudus' portal asks the issuer for, by COMPAT N1 to N4, N10, N16 and O1 to O5, O16: media tokens and one-time tokens.
+//! What Nexudus' portal asks the issuer for: media tokens (n1 – n8, n10, n11, n16) and one-time tokens (o1 – o5, o14, o16).
 
 use std::sync::OnceLock;
 
@@ -99,11 +99,39 @@ fn n1_a_customer_gets_one_jwt_and_nothing_else() {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let body = answer.json();
     assert_eq!(body.as_object().unwrap().keys().collect::<Vec<_>>(), ["jwt"]);
+}
+
+#[test]
+fn n3_head_makes_no_token_and_is_told_as_much_as_get() {
+    let (_origin, setup_) = setup(&format!("{RULE}per_minute = 1\n"), "");
+    let gate = setup_.start();
     let mut client = gate.connect_issuer();
-    let head = client
-        .exchange("HEAD", MEDIA, &[("Authorization", &customer("42"))])
-        .expect(200);
-    assert!(head.text().is_empty() && head.header("content-length").is_some());
+    for _ in 0..3 {
+        let head = client
+            .exchange("HEAD", MEDIA, &[("Authorization", &customer("42"))])
+            .expect(200);
+        assert!(head.text().is_empty() && head.header("content-length").is_none());
+        assert_eq!(media_type(&head), "application/json");
+        assert_eq!(head.header("cache-control"), Some("no-store"));
+    }
+    client.exchange("HEAD", MEDIA, &[]).expect(401);
+    let poor = Token::caller("42", "other").bearer();
+    client
+        .exchange("HEAD", MEDIA, &[("Authorization", &poor)])
+        .expect(403);
+    media_token(&gate);
+    let codes: Vec<Value> = gate.access(6).iter().map(|line| line["code"].clone()).collect();
+    assert_eq!(
+        codes,
+        [
+            "looked",
+            "looked",
+            "looked",
+            "caller_missing",
+            "not_allowed",
+            "issued"
+        ]
+    );
 }
 
 #[test]
@@ -261,6 +289,27 @@ fn o2_two_calls_give_two_tokens_and_each_works_once() {
     gate.advance(66);
     gate.get(&format!("/customers/42/invoice.pdf?t={third}"), &[])
         .refused(401, "token_expired");
+}
+
+#[test]
+fn o14_on_a_file_a_one_time_token_is_one_download_and_its_client_may_go_on() {
+    let (origin, gate) = start();
+    gate.edit("single_use = { strict = true }\n", "").reload();
+    let path = format!("/customers/42/invoice.pdf?t={}", one_time_token(&gate));
+    let ask = |agent: &str, range: Option<&str>| {
+        let mut headers = vec![("User-Agent", agent)];
+        headers.extend(range.map(|range| ("Range", range)));
+        gate.connect()
+            .allow("set-cookie")
+            .exchange("GET", &path, &headers)
+    };
+    assert_eq!(ask("anna", None).expect(200).text(), "0123456789");
+    for (range, part) in [("bytes=2-5", "2345"), ("bytes=-3", "789"), ("bytes=0-0", "0")] {
+        assert_eq!(ask("anna", Some(range)).expect(206).text(), part);
+        ask("bert", Some(range)).refused(410, "token_spent");
+    }
+    ask("bert", None).refused(410, "token_spent");
+    assert_eq!(origin.seen().len(), 4);
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn p38_ranges_and_whole_files_never_stand_in_for_each_other() {
 }
 
 #[test]
-fn p38_nothing_that_is_sent_may_be_shared_and_no_refusal_be_kept() {
+fn p38_trap_15_nothing_that_is_sent_may_be_shared_and_no_refusal_be_kept() {
     let origin = Origin::start();
     for (path, status) in [
         ("/200", "200 OK"),
@@ -195,7 +195,7 @@ fn p38_nothing_that_is_sent_may_be_shared_and_no_refusal_be_kept() {
 }
 
 #[test]
-fn p38_a_shared_cache_in_front_that_forgets_the_token_still_mixes_nobody_up() {
+fn p38_trap_14_a_shared_cache_in_front_that_forgets_the_token_still_mixes_nobody_up() {
     let origin = Origin::start();
     for path in ["/a", "/moved", "/gone"] {
         let status = match path {

@@ -45,7 +45,7 @@ fn cookie(answer: &Response) -> String {
 }
 
 #[test]
-fn the_first_client_has_the_file_and_may_go_on_and_nobody_else() {
+fn trap_13_the_first_client_has_the_file_and_may_go_on_and_nobody_else() {
     let (origin, gate) = scene("");
     let link = once("one").at("/a");
     let answer = get(&gate, &link, "anna", &[]).expect(200);
@@ -165,7 +165,7 @@ fn a_player_has_all_that_its_token_opens_for_as_long_as_it_plays() {
 }
 
 #[test]
-fn what_looks_without_a_person_uses_nothing() {
+fn trap_13_what_looks_without_a_person_uses_nothing() {
     let (origin, gate) = scene("");
     let link = once("looks").at("/a");
     for (name, value) in [
@@ -404,7 +404,7 @@ fn exactly_one(answers: &[(u16, End)]) {
 }
 
 #[test]
-fn p19_of_two_hundred_clients_at_once_one_has_the_file() {
+fn p19_trap_13_of_two_hundred_clients_at_once_one_has_the_file() {
     for single_use in ["", "single_use = { strict = true }"] {
         let origin = Origin::start();
         origin.file("/a", pattern(1000));

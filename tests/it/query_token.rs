@@ -614,7 +614,7 @@ fn an_identity_header_says_who_it_is_or_nothing() {
 }
 
 #[test]
-fn what_is_delivered_is_private_unsniffed_and_refers_nowhere() {
+fn trap_15_what_is_delivered_is_private_unsniffed_and_refers_nowhere() {
     let origin = Origin::start();
     for (path, cache) in [
         ("/a", "public, max-age=31536000, immutable"),

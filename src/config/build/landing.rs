@@ -13,6 +13,7 @@ use crate::gate::landing::Landing;
 use crate::gate::landing::place::PathTemplate;
 use crate::gate::landing::redirect::{Destination, Site};
 use crate::gate::landing::session::{AUDIENCE, Sessions};
+use crate::issuer::Lasting;
 use crate::token::carrier::Carrier;
 use crate::token::scheme::jwt::{Jwt, KidHeader, Minter, Rules};
 
@@ -42,6 +43,7 @@ pub(super) fn build(
     served: &Served,
     keys: &Keys,
     routes: &Routes,
+    lasting: &Lasting,
     problems: &mut Problems,
 ) -> Option<Built> {
     let raw = file.landing.as_ref()?;
@@ -97,7 +99,8 @@ pub(super) fn build(
             redirect_query: raw.redirect_query.as_str().into(),
             site,
             sessions: Sessions {
-                minter,
+                minter: Arc::new(minter),
+                signing: Arc::clone(&lasting.signing),
                 verifier,
                 cookie: cookie_name(raw, served),
                 secure: is_https(served),

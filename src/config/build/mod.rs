@@ -143,7 +143,11 @@ fn parts(
         problems,
     );
     let issuer = issuer::build(file, &served, &keys, &media, &routes, place, problems);
-    let landing = landing::build(file, &served, &keys, &routes, problems);
+    let lasting = place
+        .kept
+        .as_ref()
+        .map_or_else(Arc::default, |kept| Arc::clone(&kept.lasting));
+    let landing = landing::build(file, &served, &keys, &routes, &lasting, problems);
     links::unused(file, problems);
     links::unreachable(&routes.built, problems);
 
@@ -169,10 +173,6 @@ fn parts(
         .as_ref()
         .map(|issuer| issuer.callers.clone())
         .unwrap_or_default();
-    let lasting = place
-        .kept
-        .as_ref()
-        .map_or_else(Arc::default, |kept| Arc::clone(&kept.lasting));
     let issuer = match issuer {
         Some(issuer) => Some(Arc::new(
             Issuer::new(issuer.settings?).counting_on(Arc::clone(&lasting)),

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::HeaderMap;
-use jsonwebtoken::Algorithm;
 use smallvec::smallvec;
 
-use super::Landing;
 use crate::clock::UnixTime;
-use crate::gate::refusal::{Code, Stop};
+use crate::gate::refusal::{Code, Failure, Stop};
+use crate::pool::{Pool, PoolError};
 use crate::token::carrier::{MAX_COOKIES, cookies};
 use crate::token::scheme::jwt::{Jwt, Minter};
 use crate::token::{Claims, Evidence, MintToken, Minted, Standing, TokenError, TokenId, Uses, VerifyToken};
@@ -24,7 +23,9 @@ const MAX_COOKIE_BYTES: usize = 4096;
 /// How sessions are made and checked.
 pub struct Sessions {
     /// Signs them.
-    pub minter: Minter,
+    pub minter: Arc<Minter>,
+    /// Where they are signed where that takes long.
+    pub signing: Arc<Pool>,
     /// Checks them.
     pub verifier: Jwt,
     /// The cookie, with its prefix where it has one.
@@ -39,16 +40,11 @@ impl Sessions {
     /// The `Set-Cookie` of a new session for whom these claims name.
     ///
     /// # Errors
-    /// `keys_unavailable`, or `token_invalid` where the session can't be said in a cookie.
-    pub(super) async fn open(
-        landing: &Arc<Landing>,
-        link: &Claims,
-        now: UnixTime,
-    ) -> Result<HeaderValue, Stop> {
-        let sessions = &landing.sessions;
+    /// `keys_unavailable`, `overloaded`, or `token_invalid` where the session can't be said in a cookie.
+    pub(super) async fn open(&self, link: &Claims, now: UnixTime) -> Result<HeaderValue, Stop> {
         let claims = Claims {
             subject: link.subject.clone(),
-            expires: Some(now.after(sessions.ttl)),
+            expires: Some(now.after(self.ttl)),
             uses: Uses::UntilExpiry,
             scope: link.scope.clone(),
             methods: link.methods,
@@ -58,15 +54,29 @@ impl Sessions {
             named: link.named.clone(),
             ..Claims::empty(TokenId([0; 16]))
         };
-        let minted = sign(landing, claims, now).await?;
-        let kept = sessions.cookie.len() + minted.text.len();
+        let minted = self.sign(claims, now).await?;
+        let kept = self.cookie.len() + minted.text.len();
         if kept > MAX_COOKIE_BYTES {
             return Err(Stop::refused(
                 Code::TokenInvalid,
                 "the session does not fit into a cookie",
             ));
         }
-        Ok(sessions.set(&minted.text, sessions.ttl))
+        Ok(self.set(&minted.text, self.ttl))
+    }
+
+    /// Signs on this thread, or elsewhere where the key takes a millisecond for it.
+    async fn sign(&self, claims: Claims, now: UnixTime) -> Result<Minted, Stop> {
+        if !self.minter.is_slow() {
+            return Ok(self.minter.mint(&claims, now)?);
+        }
+        let minter = Arc::clone(&self.minter);
+        let signed = self.signing.run(move || minter.mint(&claims, now)).await;
+        match signed {
+            Ok(signed) => Ok(signed?),
+            Err(PoolError::Full) => Err(overloaded()),
+            Err(PoolError::CutOff) => Err(TokenError::Invalid("signing was cut off").into()),
+        }
     }
 
     /// The `Set-Cookie` that takes the cookie away.
@@ -114,29 +124,70 @@ pub(super) struct Shown<'r> {
     pub(super) client: std::net::IpAddr,
 }
 
-/// Signs on this thread, or elsewhere where the key takes a millisecond for it.
-async fn sign(landing: &Arc<Landing>, claims: Claims, now: UnixTime) -> Result<Minted, TokenError> {
-    let slow = landing.sessions.minter.keys.load().is_some_and(|set| {
-        let algorithm = set.keys.signing(None).map(|key| key.algorithm);
-        algorithm.is_some_and(is_rsa)
-    });
-    if !slow {
-        return landing.sessions.minter.mint(&claims, now);
-    }
-    let landing = Arc::clone(landing);
-    tokio::task::spawn_blocking(move || landing.sessions.minter.mint(&claims, now))
-        .await
-        .unwrap_or(Err(TokenError::Invalid("signing was cut off")))
+fn overloaded() -> Stop {
+    Stop::Failed(Failure {
+        code: Code::Overloaded,
+        detail: "too many sessions wait to be signed",
+        source: None,
+        retry_after: Some(Duration::from_secs(1)),
+    })
 }
 
-fn is_rsa(algorithm: Algorithm) -> bool {
-    matches!(
-        algorithm,
-        Algorithm::RS256
-            | Algorithm::RS384
-            | Algorithm::RS512
-            | Algorithm::PS256
-            | Algorithm::PS384
-            | Algorithm::PS512
-    )
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::Algorithm;
+
+    use super::*;
+    use crate::secret::Secret;
+    use crate::token::keys::{KeyRing, KeySet, LogKey, SetSource};
+    use crate::token::scheme::jwt::{KidHeader, Rules};
+
+    fn sessions(algorithm: Algorithm, signing: Pool) -> Sessions {
+        let json = KeySet::generate(algorithm).unwrap();
+        let set = KeySet::from_jwks(json.as_bytes(), SetSource::Local).unwrap();
+        let keys = Arc::new(KeyRing::fixed("landing", set));
+        let log_key = Arc::new(LogKey::new(&Secret::new(vec![7; 32])));
+        Sessions {
+            verifier: Jwt::new(Rules {
+                keys: Arc::clone(&keys),
+                issuers: Box::new(["landing".into()]),
+                audiences: Box::new([AUDIENCE.into()]),
+                typ: None,
+                max_lifetime: None,
+                named: Box::default(),
+                log_key: Arc::clone(&log_key),
+            }),
+            minter: Arc::new(Minter {
+                keys,
+                issuer: "landing".into(),
+                audience: AUDIENCE.into(),
+                kid: KidHeader::Named,
+                log_key,
+            }),
+            signing: Arc::new(signing),
+            cookie: "session".into(),
+            secure: true,
+            ttl: Duration::from_secs(60),
+        }
+    }
+
+    #[tokio::test]
+    async fn slow_keys_sign_when_there_is_a_place_and_fast_ones_at_once() {
+        let now = UnixTime::from_secs(1000);
+        let link = Claims::empty(TokenId([7; 16]));
+        for (algorithm, places, opens) in [
+            (Algorithm::RS256, 1, true),
+            (Algorithm::RS256, 0, false),
+            (Algorithm::EdDSA, 0, true),
+        ] {
+            match sessions(algorithm, Pool::new(places, 0)).open(&link, now).await {
+                Ok(cookie) => assert!(opens && cookie.to_str().unwrap().starts_with("session=ey")),
+                Err(Stop::Failed(failure)) => {
+                    assert!(!opens && failure.retry_after.is_some());
+                    assert_eq!(failure.code.as_str(), "overloaded");
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
 }

@@ -189,6 +189,11 @@ impl<'i> Dialect<'i> {
         }
     }
 
+    /// Whether its tokens are for whoever asks, and not for others to whom a backend hands them.
+    pub(super) fn is_callers_own(self) -> bool {
+        matches!(self, Self::NexudusMedia(_) | Self::NexudusToken(_))
+    }
+
     /// What a request asks for.
     pub(super) fn parse(self, request: &Request<Bytes>) -> Result<IssueRequest, IssueRefusal> {
         match self {
@@ -197,6 +202,11 @@ impl<'i> Dialect<'i> {
             Self::NexudusMedia(media) => Ok(nexudus::wish(media.ttl, Uses::UntilExpiry)),
             Self::NexudusToken(token) => Ok(nexudus::wish(token.ttl, Uses::Once)),
         }
+    }
+
+    /// What HEAD is told by the one dialect that has it: a token that nobody gets is not made.
+    pub(super) fn look(self) -> Response<Bytes> {
+        response(StatusCode::OK, "application/json", Bytes::new())
     }
 
     /// The answer that carries a token.

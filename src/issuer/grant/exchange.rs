@@ -1,4 +1,4 @@
-//! A one-time token for a bearer: parameters, then what the token is for, then its only use, durably.
+//! A one-time token for a bearer: parameters, then the token and what it is for, then its only use, durably.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::token::scheme::opaque::Handle;
 const MAX_MINUTES: u64 = 366 * 24 * 60;
 
 impl Issuer {
-    /// Exchanges. Nobody learns whether a token was used, has expired, or was never issued.
+    /// Exchanges. Nobody learns whether a token was used, has expired, is for something else, or was never issued.
     pub(in crate::issuer) async fn exchange(
         &self,
         client: IpAddr,
@@ -51,9 +51,6 @@ impl Issuer {
             memory.unknown.was_unknown(client, now);
             return Err(IssueRefusal::TokenGone);
         };
-        if !issued.purposes.has(Purposes::EXCHANGE) {
-            return Err(IssueRefusal::NotAllowed("The token is not for exchange."));
-        }
         let claims = &issued.claims;
         let (Some(subject), Some(expires)) = (&claims.subject, claims.expires) else {
             return Err(IssueRefusal::TokenGone);
@@ -62,23 +59,30 @@ impl Issuer {
         if !in_time || !claims.allows_address(client) || store.revoked().covers(claims) {
             return Err(IssueRefusal::TokenGone);
         }
-        let longest = Duration::from_secs(issued.exchange_secs.into());
-        let scope = claims.text("scope").unwrap_or_default();
-        // Signed before the token is spent: nothing is used up where that fails.
-        let mut granted = self.bearer(subject, scope, Some(asked.min(longest)), now).await?;
-        if !store
-            .uses()
-            .spend(id, Use::Spent, Kept::new(expires, now))
-            .await?
-        {
+        // Known at once for most: whoever comes late costs no signature.
+        let is_used = |state: &Use| matches!(state, Use::Spent | Use::Open(_));
+        if store.uses().step(id, |entry| is_used(entry.state()))? {
             return Err(IssueRefusal::TokenGone);
         }
+        // A bearer that may do nothing is worth no token.
+        let scope = claims.text("scope").filter(|scope| !scope.is_empty());
+        let Some(scope) = scope.filter(|_| issued.purposes.has(Purposes::EXCHANGE)) else {
+            return Err(IssueRefusal::TokenGone);
+        };
+        let longest = Duration::from_secs(issued.exchange_secs.into());
+        // Signed before the token is spent: nothing is used up where that fails.
+        let mut granted = self.bearer(subject, scope, Some(asked.min(longest)), now).await?;
         let bound = Bound {
             source: Source::Exchange(longest),
             client: client_id.unwrap_or(subject).into(),
         };
+        let refresh = self.first_refresh(subject, scope, &bound, now)?;
+        let kept = Kept::new(expires, now);
+        if !store.uses().spend(id, Use::Spent, kept).await? || store.revoked().covers(claims) {
+            return Err(IssueRefusal::TokenGone);
+        }
         // The token is spent for a bearer by now, which is worth handing out without its successor.
-        granted.refresh = self.refresh(subject, scope, &bound, now, memory).await.ok();
+        granted.refresh = self.refresh(refresh, memory).await.ok();
         Ok(granted)
     }
 }

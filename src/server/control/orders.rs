@@ -98,8 +98,6 @@ pub enum Purpose {
     File,
     /// Opens a session at the landing.
     Login,
-    /// Is exchanged for a bearer.
-    Exchange,
 }
 
 impl From<Purpose> for Purposes {
@@ -107,7 +105,6 @@ impl From<Purpose> for Purposes {
         match purpose {
             Purpose::File => Self::FILE,
             Purpose::Login => Self::LOGIN,
-            Purpose::Exchange => Self::EXCHANGE,
         }
     }
 }
@@ -140,9 +137,6 @@ pub struct Order {
     /// The name to save the file under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filename: Option<String>,
-    /// The longest life of a bearer that it is exchanged for, in seconds.
-    #[serde(default)]
-    pub exchange_secs: u32,
 }
 
 impl Order {
@@ -150,7 +144,7 @@ impl Order {
     ///
     /// # Errors
     /// What can't be ordered.
-    pub fn of(claims: &Claims, purposes: &[Purpose], exchange_secs: u32) -> Result<Self, &'static str> {
+    pub fn of(claims: &Claims, purposes: &[Purpose]) -> Result<Self, &'static str> {
         let mut paths = Vec::new();
         let mut media = None;
         for opens in claims.scope.iter().flat_map(|scope| &scope.0) {
@@ -176,7 +170,6 @@ impl Order {
                 .map(|methods| methods.names().map(str::to_owned).collect()),
             addresses: claims.addresses.as_deref().map(texts),
             filename: claims.filename.as_deref().map(str::to_owned),
-            exchange_secs,
         })
     }
 
@@ -230,7 +223,8 @@ impl Order {
                 ..Claims::empty(id)
             }),
             purposes,
-            exchange_secs: self.exchange_secs,
+            // For files and logins alone: a bearer may do what a rule says, and there is none here.
+            exchange_secs: 0,
         })
     }
 
@@ -272,7 +266,7 @@ mod tests {
             filename: Some("a.pdf".into()),
             ..Claims::empty(TokenId([0; 16]))
         };
-        Order::of(&claims, &[Purpose::File, Purpose::Exchange], 60).unwrap()
+        Order::of(&claims, &[Purpose::File, Purpose::Login]).unwrap()
     }
 
     #[test]
@@ -281,12 +275,11 @@ mod tests {
         let read: Order = serde_json::from_str(&text).unwrap();
         assert_eq!(read, order());
         let issued = read.read(TokenId([7; 16]), NOW).unwrap();
-        assert_eq!(issued.purposes, Purposes::FILE.and(Purposes::EXCHANGE));
-        assert_eq!(issued.exchange_secs, 60);
+        assert_eq!(issued.purposes, Purposes::FILE.and(Purposes::LOGIN));
         assert_eq!(issued.claims.token_id, TokenId([7; 16]));
         assert_eq!(issued.claims.issued, Some(NOW));
         // All else of the claims, through the same door once more.
-        let again = Order::of(&issued.claims, &read.purposes, 60).unwrap();
+        let again = Order::of(&issued.claims, &read.purposes).unwrap();
         assert_eq!(again, order());
     }
 
@@ -309,8 +302,12 @@ mod tests {
             change(&mut order);
             assert!(now(&order).is_err(), "{what}");
         }
-        let unknown = r#"{"purposes":["file"],"expires":1,"once":true,"rate":5}"#;
-        assert!(serde_json::from_str::<Order>(unknown).is_err());
+        for unknown in [
+            r#"{"purposes":["file"],"expires":1,"once":true,"rate":5}"#,
+            r#"{"purposes":["exchange"],"expires":1,"once":true}"#,
+        ] {
+            assert!(serde_json::from_str::<Order>(unknown).is_err());
+        }
     }
 
     #[test]

@@ -141,7 +141,6 @@ fn order() -> Order {
         methods: None,
         addresses: None,
         filename: None,
-        exchange_secs: 0,
     }
 }
 

@@ -336,7 +336,7 @@ mod tests {
         }
         assert_eq!(text(Message::Withdrawn), r#"{"version":1,"message":"withdrawn"}"#);
         let order = Order {
-            purposes: vec![Purpose::File, Purpose::Login, Purpose::Exchange],
+            purposes: vec![Purpose::File, Purpose::Login],
             expires: 5000,
             once: true,
             subject: Some("42".into()),
@@ -345,14 +345,13 @@ mod tests {
             methods: Some(vec!["GET".into()]),
             addresses: Some(vec!["192.0.2.0/24".into()]),
             filename: Some("a.pdf".into()),
-            exchange_secs: 60,
         };
         assert_eq!(
             text(Message::Command(Command::Issue(order))),
             concat!(
-                r#"{"version":1,"message":{"command":{"issue":{"purposes":["file","login","exchange"],"expires":5000,"#,
+                r#"{"version":1,"message":{"command":{"issue":{"purposes":["file","login"],"expires":5000,"#,
                 r#""once":true,"subject":"42","paths":["/a"],"media":"7","methods":["GET"],"#,
-                r#""addresses":["192.0.2.0/24"],"filename":"a.pdf","exchange_secs":60}}}}"#
+                r#""addresses":["192.0.2.0/24"],"filename":"a.pdf"}}}}"#
             )
         );
         let issued = Message::Issued {

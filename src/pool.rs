@@ -5,18 +5,27 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::refusal::IssueRefusal;
+/// Why work was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// As many wait as may wait.
+    #[error("too many wait for their turn")]
+    Full,
+    /// It was begun and came to no end.
+    #[error("the work was cut off")]
+    CutOff,
+}
 
 /// A number of places, and those who wait for one.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub struct Pool {
     places: Arc<Semaphore>,
     queue: Arc<Semaphore>,
 }
 
 impl Pool {
     /// For so many at once, while so many others wait.
-    pub(super) fn new(at_once: usize, waiting: usize) -> Self {
+    pub fn new(at_once: usize, waiting: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(at_once)),
             queue: Arc::new(Semaphore::new(at_once + waiting)),
@@ -26,22 +35,22 @@ impl Pool {
     /// Does it when its turn comes. Work that was begun is done and holds its place, also when nobody waits for it any more.
     ///
     /// # Errors
-    /// `Overloaded` where the queue is full, at once.
-    pub(super) async fn run<T: Send + 'static>(
+    /// `Full` where the queue is full, at once; `CutOff`.
+    pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, IssueRefusal> {
+    ) -> Result<T, PoolError> {
         let queued = Arc::clone(&self.queue).try_acquire_owned();
-        let queued = queued.map_err(|_| IssueRefusal::Overloaded)?;
+        let queued = queued.map_err(|_| PoolError::Full)?;
         let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.map_err(|_| IssueRefusal::Overloaded)?;
+        let place = place.map_err(|_| PoolError::Full)?;
         let done = tokio::task::spawn_blocking(move || {
             let done = work();
             drop((place, queued));
             done
         });
         // Only a panic ends it otherwise, and that was reported.
-        done.await.map_err(|_| IssueRefusal::SigningFailed)
+        done.await.map_err(|_| PoolError::CutOff)
     }
 }
 
@@ -74,7 +83,7 @@ mod tests {
             }));
             tokio::task::yield_now().await;
         }
-        assert_eq!(pool.run(|| ()).await, Err(IssueRefusal::Overloaded));
+        assert_eq!(pool.run(|| ()).await, Err(PoolError::Full));
         while running.load(Ordering::SeqCst) < 2 {
             tokio::task::yield_now().await;
         }
@@ -99,7 +108,7 @@ mod tests {
             let second = pool.run(|| ());
             tokio::pin!(second);
             assert!(futures_poll(second.as_mut()).await);
-            assert_eq!(pool.run(|| ()).await, Err(IssueRefusal::Overloaded));
+            assert_eq!(pool.run(|| ()).await, Err(PoolError::Full));
         }
         let third = pool.run(|| 3);
         tokio::pin!(third);
