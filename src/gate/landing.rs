@@ -217,10 +217,7 @@ impl Visit {
         let claims = issued.claims;
         *known = Some(Arc::clone(&claims));
         // Known at once for most: whoever comes late costs no signature.
-        if store
-            .uses()
-            .step(id, |entry| matches!(entry.state(), Use::Spent | Use::Open(_)))?
-        {
+        if store.uses().is_spent(id)? {
             return Err(spent());
         }
         let now = till.clock.now();

@@ -98,6 +98,10 @@ pub(super) struct Tables<'t> {
     revoked_keys: Table<'t, &'static str, ()>,
     pub(super) expiry: Table<'t, &'static expiry::Key, ()>,
     marks: Table<'t, &'static str, i64>,
+    /// The latest moment at which a use was forgotten.
+    forgotten_at: Option<i64>,
+    /// Whether any token is revoked by its id.
+    revokes: bool,
     /// All entries that count.
     pub(super) entries: u64,
     /// Whether there is anything to commit.
@@ -128,12 +132,16 @@ impl<'t> Tables<'t> {
             revoked_keys: transaction.open_table(REVOKED_KEYS)?,
             expiry: transaction.open_table(EXPIRY)?,
             marks: transaction.open_table(MARKS)?,
+            forgotten_at: None,
+            revokes: false,
             entries: 0,
             changed: false,
             forgotten: Vec::new(),
             max_entries,
             now,
         };
+        tables.forgotten_at = tables.marks.get(USES_FORGOTTEN)?.map(|mark| mark.value());
+        tables.revokes = !tables.revoked_tokens.is_empty()?;
         // Each is a number in the table's root.
         tables.entries = tables.issued.len()?
             + tables.uses.len()?
@@ -185,8 +193,7 @@ impl<'t> Tables<'t> {
             return Ok(Answer::Not);
         }
         // A clock that ran ahead may have had it forgotten that this one was spent.
-        let mark = self.marks.get(USES_FORGOTTEN)?.map(|mark| mark.value());
-        if mark.is_some_and(|mark| dead.millis() <= mark) {
+        if self.forgotten_at.is_some_and(|mark| dead.millis() <= mark) {
             return Ok(Answer::Not);
         }
         let record = record::write_use(spent, until).ok_or_else(not_spent)?;
@@ -206,6 +213,9 @@ impl<'t> Tables<'t> {
         if let Some((former, record)) = issued {
             self.issued.insert(&id.0, record.as_slice())?;
             self.ends(Ending::Issued, id, Some(former), until)?;
+        }
+        if !self.revokes {
+            return Ok(());
         }
         let revoked = self.revoked_tokens.get(&id.0)?.map(|former| former.value());
         if let Some(former) = revoked.map(UnixTime::from_millis)
@@ -278,6 +288,7 @@ impl<'t> Tables<'t> {
             .max(former.unwrap_or_default())
             .max(session.unwrap_or_default());
         self.revoked_tokens.insert(&id.0, until.millis())?;
+        self.revokes = true;
         self.ends(Ending::Revoked, id, former, until)
     }
 
@@ -321,9 +332,9 @@ impl<'t> Tables<'t> {
     /// Notes that uses were forgotten now.
     pub(super) fn mark_forgotten(&mut self) -> Result<(), Fault> {
         let now = self.now.millis();
-        let mark = self.marks.get(USES_FORGOTTEN)?.map(|mark| mark.value());
-        if mark.is_none_or(|mark| mark < now) {
+        if self.forgotten_at.is_none_or(|mark| mark < now) {
             self.marks.insert(USES_FORGOTTEN, now)?;
+            self.forgotten_at = Some(now);
         }
         Ok(())
     }

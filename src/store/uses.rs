@@ -316,6 +316,21 @@ impl<D: Durable> Uses<D> {
         self.live.remove_if(&id, |_, entry| entry.is_idle());
     }
 
+    /// Whether a token was used before now. Somebody may use it at the same moment: `spend` alone decides.
+    ///
+    /// # Errors
+    /// `StoreError`.
+    pub fn is_spent(&self, id: TokenId) -> Result<bool, StoreError> {
+        let live = self
+            .live
+            .get(&id)
+            .map(|entry| matches!(entry.state, Use::Open(_) | Use::Spent));
+        match live {
+            Some(spent) => Ok(spent),
+            None => Ok(self.durable.read_use(id)?.is_some()),
+        }
+    }
+
     /// Spends a token for good or opens its session, durably. `false` where it was spent before.
     ///
     /// # Errors

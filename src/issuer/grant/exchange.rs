@@ -60,8 +60,7 @@ impl Issuer {
             return Err(IssueRefusal::TokenGone);
         }
         // Known at once for most: whoever comes late costs no signature.
-        let is_used = |state: &Use| matches!(state, Use::Spent | Use::Open(_));
-        if store.uses().step(id, |entry| is_used(entry.state()))? {
+        if store.uses().is_spent(id)? {
             return Err(IssueRefusal::TokenGone);
         }
         // A bearer that may do nothing is worth no token.
