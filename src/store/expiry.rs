@@ -27,16 +27,35 @@ pub(super) enum Ending {
     Revoked = 4,
 }
 
-/// A key of the index: when, in which table, which. In the order of time.
-pub(super) type Key = [u8; 25];
+/// A key of the index: when, since when it is known, in which table, which. In the order of time.
+pub(super) type Key = [u8; 33];
+/// Uses end in steps of this, so that those of one commit stand beside each other and few pages are written.
+const STEP_MILLIS: i64 = 64 * 1000;
 
-/// The key of an entry in the index.
+/// The key of an entry that may be moved or taken out: made of what its record says.
 pub(super) fn key(until: UnixTime, ending: Ending, id: TokenId) -> Key {
-    let mut key = [0; 25];
+    key_since(until, UnixTime::from_millis(i64::MIN), ending, id)
+}
+
+/// The key of a use, which stays where it is until it is past: rounded up, behind those that were spent before.
+pub(super) fn key_of_use(until: UnixTime, now: UnixTime, id: TokenId) -> Key {
+    let step = until.millis().div_euclid(STEP_MILLIS).saturating_add(1);
+    let until = UnixTime::from_millis(step.saturating_mul(STEP_MILLIS));
+    key_since(until, now, Ending::Use, id)
+}
+
+fn key_since(until: UnixTime, since: UnixTime, ending: Ending, id: TokenId) -> Key {
+    let mut key = [0; 33];
     key[..8].copy_from_slice(&sortable(until));
-    key[8] = ending as u8;
-    key[9..].copy_from_slice(&id.0);
+    key[8..16].copy_from_slice(&sortable(since));
+    key[16] = ending as u8;
+    key[17..].copy_from_slice(&id.0);
     key
+}
+
+/// Whether it is the key of a use.
+fn is_of_use(key: &Key) -> bool {
+    key[16] == Ending::Use as u8
 }
 
 /// Bytes that sort as the times do, those before 1970 included.
@@ -46,7 +65,7 @@ fn sortable(until: UnixTime) -> [u8; 8] {
 
 /// The parts of a key; `None` where it names no table.
 fn read(key: Key) -> Option<(Ending, TokenId)> {
-    let ending = match key[8] {
+    let ending = match key[16] {
         1 => Ending::Issued,
         2 => Ending::Use,
         3 => Ending::Refresh,
@@ -54,7 +73,7 @@ fn read(key: Key) -> Option<(Ending, TokenId)> {
         _ => return None,
     };
     let mut id = [0; 16];
-    id.copy_from_slice(&key[9..]);
+    id.copy_from_slice(&key[17..]);
     Some((ending, TokenId(id)))
 }
 
@@ -75,12 +94,12 @@ impl Tables<'_> {
     /// `Fault`.
     pub(super) fn forget(&mut self, limit: usize) -> Result<usize, Fault> {
         let mut due: Vec<Key> = Vec::new();
-        let mut end = [u8::MAX; 25];
+        let mut end = [u8::MAX; 33];
         end[..8].copy_from_slice(&sortable(self.now));
         for entry in self.expiry.range::<&Key>(..=&end)?.take(limit) {
             due.push(*entry?.0.value());
         }
-        if due.iter().any(|key| key[8] == Ending::Use as u8) {
+        if due.iter().any(is_of_use) {
             self.mark_forgotten()?;
         }
         for key in &due {
@@ -156,7 +175,25 @@ mod tests {
             keys.iter()
                 .all(|key| read(*key) == Some((Ending::Use, TokenId([9; 16]))))
         );
-        assert_eq!(read([0; 25]), None);
+        assert_eq!(read([0; 33]), None);
+    }
+
+    #[test]
+    fn uses_end_no_earlier_than_they_may_and_stand_in_the_order_in_which_they_came() {
+        let at = |millis| UnixTime::from_millis(millis);
+        let until = at(1_767_225_600_123);
+        let keys: Vec<Key> = (0..4)
+            .map(|number: u8| key_of_use(until, at(1000 + i64::from(number)), TokenId([9 - number; 16])))
+            .collect();
+        assert!(keys.is_sorted());
+        for key in keys {
+            assert!(!is_past(key, until) && is_past(key, at(until.millis() + STEP_MILLIS)));
+            assert_eq!(read(key).map(|(ending, _)| ending), Some(Ending::Use));
+        }
+        assert!(!is_past(
+            key_of_use(at(i64::MAX), at(0), TokenId([1; 16])),
+            at(i64::MAX - 1)
+        ));
     }
 
     #[test]

@@ -374,7 +374,11 @@ impl<'t> Tables<'t> {
             }
         }
         if until != FOR_GOOD {
-            self.expiry.insert(&expiry::key(until, ending, id), ())?;
+            let key = match ending {
+                Ending::Use => expiry::key_of_use(until, self.now, id),
+                Ending::Issued | Ending::Refresh | Ending::Revoked => expiry::key(until, ending, id),
+            };
+            self.expiry.insert(&key, ())?;
         }
         Ok(())
     }

@@ -296,7 +296,8 @@ async fn a_full_store_refuses_and_evicts_nothing() {
         Err(StoreError::Full)
     );
     assert!(!store.uses.spend(id(0), Use::Spent, later(60)).await.unwrap());
-    clock.advance(Duration::from_secs(61));
+    // They go in steps of 64 seconds.
+    clock.advance(Duration::from_secs(61 + 64));
     assert!(store.uses.spend(id(100), Use::Spent, later(160)).await.unwrap());
 }
 
@@ -306,23 +307,24 @@ async fn what_is_past_is_forgotten_the_oldest_first_and_so_much_at_a_time() {
     let clock = clock();
     let store = open(folder.path(), &clock);
     let many = 2 * LEAST_FORGOTTEN as u64;
-    // The later the number the earlier its end.
+    // The later the number the earlier its end, each in a step of its own.
+    let step = 64;
     for number in 0..many {
-        let until = later(1000 - number);
+        let until = later(step * (1000 - number));
         store.journal.spend(id(number), Use::Spent, until).await.unwrap();
     }
-    clock.advance(Duration::from_secs(1000 - many - 1));
+    clock.advance(Duration::from_secs(step * (1000 - many - 1)));
     store
         .journal
-        .spend(id(5000), Use::Spent, later(9999))
+        .spend(id(5000), Use::Spent, later(999_999))
         .await
         .unwrap();
     assert_eq!(store.entries(), many + 1, "nothing goes before its time");
-    clock.advance(Duration::from_secs(2000));
+    clock.advance(Duration::from_secs(step * 2000));
     assert!(
         store
             .journal
-            .spend(id(5001), Use::Spent, later(9999))
+            .spend(id(5001), Use::Spent, later(999_999))
             .await
             .unwrap()
     );
