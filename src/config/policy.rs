@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::values::{show_duration, show_size};
 use crate::gate::route::{Mapping, Route, ScopeRule};
+use crate::gate::session::{Mode, Rules};
 use crate::token::carrier::Carrier;
 use crate::token::keys::{KeyRing, LogKey};
 use crate::token::scheme::jwt::{KidHeader, Minter};
@@ -78,6 +79,28 @@ fn carrier_text(carrier: &Carrier, path_carrier: Option<&str>) -> String {
     }
 }
 
+/// What becomes of tokens that may be used once.
+fn single_use(rules: &Rules) -> String {
+    let after = show_duration(rules.session_ttl);
+    let most = show_duration(rules.session_max);
+    let mut text = match rules.mode {
+        Mode::Strict => "one answer, no session".to_owned(),
+        Mode::File => {
+            let whole = show_duration(rules.after_complete);
+            format!(
+                "a session for the file: {after} after the last byte, {whole} after all of them, at most {most}"
+            )
+        }
+        Mode::Playback => {
+            format!("a session for all that the token opens: {after} after the last byte, at most {most}")
+        }
+    };
+    if rules.interstitial {
+        text.push_str("; a page with a button first");
+    }
+    text
+}
+
 impl fmt::Display for Policy {
     /// Several lines, each `name: what`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,6 +151,10 @@ impl fmt::Display for Policy {
                     "  scope      {template}, filled from the token, and what the token says"
                 )?;
             }
+        }
+        writeln!(f, "  once       {}", single_use(&route.single_use))?;
+        if route.cut_revoked {
+            writeln!(f, "  withdrawn  running bodies are cut")?;
         }
         let methods: Vec<&str> = route.methods.names().collect();
         write!(f, "  methods    {}", methods.join(", "))?;
