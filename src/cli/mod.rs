@@ -71,6 +71,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+#[allow(rustdoc::bare_urls, reason = "these texts are for terminals")]
 enum Command {
     /// Serve until SIGTERM or SIGINT (the default)
     ///
@@ -106,7 +107,7 @@ enum Command {
     Keys(keys::Flags),
     /// Manage local users and clients, who sign in at the issuer with a password
     ///
-    /// They are in the file that the configuration names as `callers_file` in [issuer], passwords as argon2id hashes. A server
+    /// They are in the file that the configuration names as `callers_file` of its issuer, passwords as argon2id hashes. A server
     /// that runs takes the change by itself.
     ///
     ///   mediagate callers add --name a@example.com --subject 42 --scope portal:customer    asks for the password
