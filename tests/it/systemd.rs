@@ -88,10 +88,10 @@ fn systemds_own_launcher_starts_it_and_its_socket_may_be_the_issuers_or_the_admi
     // It starts the program at the first connection.
     wait_for_port(gate, &mut running);
     assert_eq!(Client::connect(gate).get(&target(), &[]).status, 200);
-    assert_eq!(
-        Client::connect(admin).any_header().get("/readyz", &[]).status,
-        200
-    );
+    // It serves a moment before it says that all of its threads do.
+    wait::until_true("it is ready", || {
+        Client::connect(admin).any_header().get("/readyz", &[]).status == 200
+    });
     let keys = Client::connect(issuer)
         .any_header()
         .get("/.well-known/jwks.json", &[]);
