@@ -73,7 +73,7 @@ pub struct Services {
     pub max_head: usize,
     /// Verified tokens kept per worker.
     pub token_cache: usize,
-    /// The memory of tokens; none before it is opened and after it was handed to another process.
+    /// The memory of tokens; none before it is opened. One that was closed stays, since it still knows what is withdrawn.
     pub store: Arc<ArcSwapOption<Store>>,
     /// Who showed how many unknown tokens.
     pub unknown: Arc<Throttle>,

@@ -106,9 +106,7 @@ pub fn authorize(
 ) -> Result<Authorized, Stop> {
     let claims = verified.claims;
     let once = claims.uses == Uses::Once;
-    if revoked.is_some_and(|revoked| revoked.covers(&claims)) {
-        return Err(Stop::refused(Code::TokenRevoked, "the token was withdrawn"));
-    }
+    not_withdrawn(&claims, revoked)?;
     if !once {
         in_time(verified.standing)?;
     } else if !matches!(*asked.method, Method::GET | Method::HEAD) {
@@ -132,12 +130,7 @@ pub fn authorize(
             "the token is for other methods",
         ));
     }
-    if !claims.allows_address(asked.client) {
-        return Err(Stop::refused(
-            Code::AddressDenied,
-            "the token is for other addresses",
-        ));
-    }
+    from_here(&claims, asked.client)?;
     check_scope(route, &claims, asked)?;
     let (path, catalogued) = map(route, &claims, asked)?;
     let identity = route
@@ -167,7 +160,27 @@ pub fn authorize(
     })
 }
 
-fn in_time(standing: Standing) -> Result<(), Stop> {
+/// Refuses a token that was withdrawn.
+pub(super) fn not_withdrawn(claims: &Claims, revoked: Option<&Revoked>) -> Result<(), Stop> {
+    match revoked.is_some_and(|revoked| revoked.covers(claims)) {
+        true => Err(Stop::refused(Code::TokenRevoked, "the token was withdrawn")),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a client at another address than the token's.
+pub(super) fn from_here(claims: &Claims, client: IpAddr) -> Result<(), Stop> {
+    match claims.allows_address(client) {
+        true => Ok(()),
+        false => Err(Stop::refused(
+            Code::AddressDenied,
+            "the token is for other addresses",
+        )),
+    }
+}
+
+/// Refuses a token before and after its time.
+pub(super) fn in_time(standing: Standing) -> Result<(), Stop> {
     match standing {
         Standing::InTime => Ok(()),
         Standing::Expired => Err(Stop::refused(Code::TokenExpired, "the token has expired")),

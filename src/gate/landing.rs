@@ -13,12 +13,12 @@ use http::{Method, Response};
 use super::exchange::{Door, Exchange};
 use super::redeem::{self, Delivery, Redeemed, Till};
 use super::refusal::{Code, Refusal, Stop};
-use super::{Begun, Client, Gate, admit, misdirected, unattended};
+use super::{Begun, Client, Gate, admit, authorize, misdirected, unattended};
 use crate::body::Body;
 use crate::clock::UnixTime;
 use crate::store::uses::Kept;
 use crate::store::{Purposes, Revocation, Store, StoreError, Use};
-use crate::token::{Claims, Methods, Standing};
+use crate::token::{Claims, Methods};
 
 mod link;
 pub(super) mod page;
@@ -237,15 +237,9 @@ impl Visit {
         {
             return Err(spent());
         }
-        if store.revoked().covers(&claims) {
-            return Err(withdrawn());
-        }
+        authorize::not_withdrawn(&claims, Some(store.revoked()))?;
         Ok(page::onward(location, cookie))
     }
-}
-
-fn withdrawn() -> Stop {
-    Stop::refused(Code::TokenRevoked, "the token was withdrawn")
 }
 
 fn spent() -> Stop {
@@ -254,26 +248,9 @@ fn spent() -> Stop {
 
 /// What a link that is known says: withdrawn, in time, from here?
 fn judge_claims(claims: &Claims, store: &Store, client: IpAddr, now: UnixTime) -> Result<(), Stop> {
-    if store.revoked().covers(claims) {
-        return Err(withdrawn());
-    }
-    match claims.standing(now, LEEWAY) {
-        Standing::InTime => {}
-        Standing::Expired => return Err(Stop::refused(Code::TokenExpired, "the token has expired")),
-        Standing::NotYet => {
-            return Err(Stop::refused(
-                Code::TokenNotYetValid,
-                "the token is not valid yet",
-            ));
-        }
-    }
-    if !claims.allows_address(client) {
-        return Err(Stop::refused(
-            Code::AddressDenied,
-            "the token is for other addresses",
-        ));
-    }
-    Ok(())
+    authorize::not_withdrawn(claims, Some(store.revoked()))?;
+    authorize::in_time(claims.standing(now, LEEWAY))?;
+    authorize::from_here(claims, client)
 }
 
 /// Ends the sessions that a request shows. A page of another site that leads here ends a session at most; one that only

@@ -61,7 +61,7 @@ pub struct Gate<'g> {
     pub pools: &'g Pools,
     /// Where its record goes.
     pub recorder: &'g Arc<Recorder>,
-    /// The memory of tokens; none while another process has it.
+    /// The memory of tokens; none before it is opened. One that was closed still knows what is withdrawn.
     pub store: Option<&'g Arc<Store>>,
     /// Where it is, for bodies that outlive it.
     pub stores: &'g Arc<ArcSwapOption<Store>>,

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::authorize::once::{LEASE_SLACK, Lease, Once, Tried};
-use super::authorize::{Asked, Authorized, Grant, authorize};
+use super::authorize::{Asked, Authorized, Grant, authorize, not_withdrawn};
 use super::counting::Counting;
 use super::forward;
 use super::refusal::{Code, Failure, Stop};
@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What a request is redeemed with. A copy is the same.
 #[derive(Clone)]
 pub struct Till {
-    /// The memory of tokens; none while another process has it.
+    /// The memory of tokens; none before it is opened. One that was closed still knows what is withdrawn.
     pub store: Option<Arc<Store>>,
     /// The time, for what is judged after a wait.
     pub clock: Clock,
@@ -308,9 +308,7 @@ impl Redemption {
             && reads
             && is_file(answer.status())?
         {
-            if store.revoked().covers(&claims) {
-                return Err(withdrawn());
-            }
+            not_withdrawn(&claims, Some(store.revoked()))?;
             let etag = etag(answer.headers(), &names);
             let same = store.uses().step(id, |entry| match entry.state() {
                 Use::Open(session) => session.etag == etag || rules.mode == Mode::Playback,
@@ -412,9 +410,7 @@ impl Redemption {
             return Err(Stop::refused(Code::TokenSpent, "the token was used"));
         }
         // Revocations take the same way into the journal: what came before the use is in force by now.
-        if store.revoked().covers(&claims) {
-            return Err(withdrawn());
-        }
+        not_withdrawn(&claims, Some(store.revoked()))?;
         Ok(delivery)
     }
 
@@ -458,10 +454,6 @@ fn is_file(status: StatusCode) -> Result<bool, Stop> {
         })),
         _ => Ok(false),
     }
-}
-
-fn withdrawn() -> Stop {
-    Stop::refused(Code::TokenRevoked, "the token was withdrawn")
 }
 
 /// A hash of a strong entity tag.

@@ -36,7 +36,7 @@ impl Default for Lasting {
 
 /// What an issuer shares with the gate.
 pub struct Memory {
-    /// The memory of tokens; none while another process has it.
+    /// The memory of tokens; none before it is opened. One that was closed still knows what is withdrawn.
     pub store: Option<Arc<Store>>,
     /// Who showed how many unknown tokens.
     pub unknown: Arc<Throttle>,
