@@ -71,8 +71,12 @@ level() { # rendition → the avc1 code of its init segment
     echo 'high/index.m3u8'
 } >"$new/hls/master.m3u8"
 
-# --- report.pdf ----------------------------------------------------------------------------------
+# --- PDF ----------------------------------------------------------------------------------------
 python3 make-report.py "$new/report.pdf"
+mkdir -p "$new/docs" "$new/customers/42/invoices" "$new/customers/43/invoices"
+python3 make-report.py "$new/docs/report 1.pdf" 42 2026-0001
+python3 make-report.py "$new/customers/42/invoices/42.pdf" 42 2026-0042
+python3 make-report.py "$new/customers/43/invoices/43.pdf" 43 2026-0043
 
 total=$(du -sb --apparent-size "$new" | cut -f1)
 if [ "$total" -gt 1500000 ]; then

@@ -1,4 +1,4 @@
-"""Draws the sample report: two pages, invented company and figures. Usage: make-report.py FILE"""
+"""Draws the sample report: two pages, invented company and figures. Usage: make-report.py FILE [CUSTOMER [NUMBER]]"""
 
 import sys
 
@@ -10,6 +10,8 @@ from reportlab.pdfgen import canvas
 INK, QUIET, BLUE, PALE = HexColor("#1d2731"), HexColor("#6b7780"), HexColor("#0b3c5d"), HexColor("#eef3f7")
 ACCENT = HexColor("#d9b310")
 WIDTH, HEIGHT = A4
+CUSTOMER = sys.argv[2] if len(sys.argv) > 2 else "42"
+NUMBER = sys.argv[3] if len(sys.argv) > 3 else "2026-0042"
 LEFT, RIGHT = 20 * mm, WIDTH - 20 * mm
 
 ITEMS = [
@@ -37,7 +39,7 @@ def frame(page, title, number):
     text(page, LEFT, HEIGHT - 19 * mm, "Example Media Ltd", 20, "Helvetica-Bold", white)
     text(page, LEFT, HEIGHT - 26 * mm, "1 Sample Street, Exampletown", 9, colour=white)
     text(page, RIGHT, HEIGHT - 19 * mm, title, 16, colour=white, align="right")
-    text(page, RIGHT, HEIGHT - 26 * mm, "No. 2026-0042", 9, colour=white, align="right")
+    text(page, RIGHT, HEIGHT - 26 * mm, f"No. {NUMBER}", 9, colour=white, align="right")
     page.setStrokeColor(PALE)
     page.line(LEFT, 20 * mm, RIGHT, 20 * mm)
     text(page, LEFT, 14 * mm, "A sample document of the mediagate demo. Names and figures are invented.", 8, colour=QUIET)
@@ -48,7 +50,7 @@ def invoice(page):
     frame(page, "Invoice", 1)
     y = HEIGHT - 52 * mm
     text(page, LEFT, y, "BILLED TO", 8, "Helvetica-Bold", QUIET)
-    for step, line in enumerate(["Customer 42", "Sample Films Cooperative", "7 Placeholder Road, Exampletown"]):
+    for step, line in enumerate([f"Customer {CUSTOMER}", "Sample Films Cooperative", "7 Placeholder Road, Exampletown"]):
         text(page, LEFT, y - (6 + 5 * step) * mm, line, 10, "Helvetica-Bold" if step == 0 else "Helvetica")
     for step, (name, value) in enumerate(
         [("Date", "30 November 2026"), ("Period", "1 to 30 November 2026"), ("Due", "14 December 2026")]

@@ -28,12 +28,29 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// A folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (entry, to) = (
+            entry.as_ref().unwrap(),
+            to.join(entry.as_ref().unwrap().file_name()),
+        );
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), &to).unwrap();
+        }
+    }
+}
+
 /// The program with the shipped configuration on ports of its own.
 struct Served {
     child: Child,
     lines: Receiver<String>,
     folder: tempfile::TempDir,
     gate: SocketAddr,
+    issuer: SocketAddr,
     admin: SocketAddr,
 }
 
@@ -41,17 +58,7 @@ impl Served {
     fn start(more: &str) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("demo/media")).unwrap();
-        fs::copy(
-            root.join("demo/catalogue.toml"),
-            folder.path().join("demo/catalogue.toml"),
-        )
-        .unwrap();
-        fs::copy(
-            root.join("demo/media/clip.mp4"),
-            folder.path().join("demo/media/clip.mp4"),
-        )
-        .unwrap();
+        copy(&root.join("demo"), &folder.path().join("demo"));
         File::create(folder.path().join("demo/media/large.bin"))
             .unwrap()
             .set_len(LARGE)
@@ -91,6 +98,7 @@ impl Served {
             lines,
             folder,
             gate: ports[0],
+            issuer: ports[1],
             admin: ports[2],
         }
     }
@@ -203,6 +211,75 @@ fn the_printed_link_works_and_so_does_the_printed_command() {
         Some(200)
     );
     assert_eq!(get(served.gate, "/clip.mp4").map(|(status, _)| status), Some(401));
+}
+
+/// Headings and shell blocks of `docs/EXAMPLES.md`.
+fn examples() -> Vec<(String, String)> {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/EXAMPLES.md")).unwrap();
+    let section = |text: &str| {
+        let (heading, rest) = text.split_once('\n').unwrap();
+        let block = rest.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0;
+        (heading.to_owned(), block.to_owned())
+    };
+    page.split("\n## ").skip(1).map(section).collect()
+}
+
+/// Whether a printed line is the one that was shown, in which `…` stands for anything.
+fn is_shown(printed: &str, shown: &str) -> bool {
+    let mut parts = shown.split('…');
+    let first = parts.next().unwrap();
+    let Some(mut rest) = printed.strip_prefix(first) else {
+        return false;
+    };
+    let mut wild = false;
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+        wild = part.is_empty();
+    }
+    rest.is_empty() || wild
+}
+
+#[test]
+fn what_the_examples_show_is_what_the_shipped_configuration_does() {
+    let served = Served::start("");
+    until("ready", || served.is_ready().filter(|status| *status == 200));
+    let program = Path::new(env!("CARGO_BIN_EXE_mediagate"));
+    let path = format!(
+        "{}:{}",
+        program.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let start = format!(
+        "set -euo pipefail\nexport no_proxy='*'\nGATE=http://{} ISSUER=http://{}\nBEARER=$(mediagate token caller --sub 42 --scope media:read)\n",
+        served.gate, served.issuer
+    );
+    let examples = examples();
+    assert!(examples.len() >= 4, "{examples:?}");
+    for (heading, block) in examples {
+        let ran = Command::new("bash")
+            .args(["-c", &format!("{start}{block}")])
+            .current_dir(served.folder.path())
+            .env("PATH", &path)
+            .output()
+            .unwrap();
+        let printed = String::from_utf8(ran.stdout).unwrap();
+        let shown: Vec<&str> = block
+            .lines()
+            .filter_map(|line| line.strip_prefix("#> "))
+            .collect();
+        let printed: Vec<&str> = printed.lines().collect();
+        let alike = shown.len() == printed.len()
+            && printed
+                .iter()
+                .zip(&shown)
+                .all(|(printed, shown)| is_shown(printed, shown));
+        assert!(
+            ran.status.success() && !shown.is_empty() && alike,
+            "{heading}: shown {shown:#?}, printed {printed:#?}\n{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+    }
 }
 
 #[test]

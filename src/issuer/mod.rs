@@ -17,6 +17,7 @@ use crate::token::scheme::jwt::Minter;
 use crate::token::scheme::opaque::Handle;
 use crate::token::{Claims, MintToken, Minted, TokenError};
 
+mod about;
 pub mod accounts;
 pub mod caller;
 mod cors;
@@ -46,6 +47,8 @@ const KEYS_PATH: &str = "/.well-known/jwks.json";
 pub struct Issuer {
     settings: Settings,
     lasting: Arc<Lasting>,
+    document: Bytes,
+    page: Bytes,
 }
 
 /// What stands at a path.
@@ -55,11 +58,25 @@ enum Door<'i> {
     Dialect(DialectName, Dialect<'i>),
     /// A dialect that makes bearers.
     Grant(DialectName, GrantDialect<'i>),
+    /// What everybody may read.
+    Public(Public),
+}
+
+/// What everybody may read.
+#[derive(Clone, Copy)]
+enum Public {
     /// The public keys.
     Keys,
+    /// The interface.
+    Document,
+    /// The page for people.
+    Page,
 }
 
 impl Door<'_> {
+    /// Where nothing else is to say how it refuses.
+    const PLAIN: Self = Self::Public(Public::Keys);
+
     /// Whether it has the method.
     fn has(self, method: &Method) -> bool {
         self.methods().split(", ").any(|name| name == method.as_str())
@@ -70,7 +87,7 @@ impl Door<'_> {
         match self {
             Self::Dialect(_, dialect) => dialect.methods(),
             Self::Grant(_, grant) => grant.methods(),
-            Self::Keys => "GET, HEAD",
+            Self::Public(_) => "GET, HEAD",
         }
     }
 
@@ -79,7 +96,7 @@ impl Door<'_> {
         match self {
             Self::Dialect(name, dialect) => refused(refusal, name, dialect.over_limit()),
             Self::Grant(name, grant) => refused(refusal, name, grant.over_limit()),
-            Self::Keys => refused(refusal, DialectName::Native, OverLimit::TooMany),
+            Self::Public(_) => refused(refusal, DialectName::Native, OverLimit::TooMany),
         }
     }
 }
@@ -87,10 +104,17 @@ impl Door<'_> {
 impl Issuer {
     /// An issuer with these settings.
     pub fn new(settings: Settings) -> Self {
-        Self {
+        let mut issuer = Self {
             settings,
             lasting: Arc::default(),
-        }
+            document: Bytes::new(),
+            page: Bytes::new(),
+        };
+        issuer.document = about::document(|path| issuer.door(path).is_some());
+        let all = DialectName::ALL.iter().copied();
+        let mounted = all.filter(|name| issuer.mounted(*name).is_some());
+        issuer.page = about::page(&issuer.settings.address, mounted);
+        issuer
     }
 
     /// The same, with what an earlier issuer counted of its callers.
@@ -141,7 +165,7 @@ impl Issuer {
 
     /// Refuses a request whose body could not be read, in the shape of the dialect that it is for.
     pub fn refuse(&self, head: &Parts, refusal: &IssueRefusal) -> Answer {
-        let door = self.door(head.uri.path()).unwrap_or(Door::Keys);
+        let door = self.door(head.uri.path()).unwrap_or(Door::PLAIN);
         self.dress(door.refuse(refusal), &head.headers)
     }
 
@@ -153,7 +177,7 @@ impl Issuer {
         memory: &Memory,
     ) -> Answer {
         let Some(door) = self.door(request.uri().path()) else {
-            return Door::Keys.refuse(&IssueRefusal::NotFound("There is nothing here."));
+            return Door::PLAIN.refuse(&IssueRefusal::NotFound("There is nothing here."));
         };
         if cors::is_preflight(request) {
             return match cors::preflight(request.headers(), &self.settings.cors_origins, door.methods()) {
@@ -182,7 +206,7 @@ impl Issuer {
                     Err(refusal) => door.refuse(&refusal),
                 };
             }
-            Door::Keys => return self.public_keys(),
+            Door::Public(public) => return self.show(public),
         };
         let caller = match caller::prove(&self.settings.callers, client, request, now, memory) {
             Ok(caller) => caller,
@@ -316,10 +340,12 @@ impl Issuer {
     }
 
     fn door(&self, path: &str) -> Option<Door<'_>> {
-        if path == KEYS_PATH {
-            return Some(Door::Keys);
+        match path {
+            KEYS_PATH => Some(Door::Public(Public::Keys)),
+            about::DOCUMENT_PATH => Some(Door::Public(Public::Document)),
+            about::PAGE_PATH => Some(Door::Public(Public::Page)),
+            _ => self.mounted(DialectName::of_path(path)?),
         }
-        self.mounted(DialectName::of_path(path)?)
     }
 
     fn mounted(&self, name: DialectName) -> Option<Door<'_>> {
@@ -340,6 +366,14 @@ impl Issuer {
             }
         };
         dialect.map(|dialect| Door::Dialect(name, dialect))
+    }
+
+    fn show(&self, public: Public) -> Answer {
+        match public {
+            Public::Keys => self.public_keys(),
+            Public::Document => Answer::new(about::document_answer(&self.document), "document"),
+            Public::Page => Answer::new(about::page_answer(&self.page), "page"),
+        }
     }
 
     fn public_keys(&self) -> Answer {

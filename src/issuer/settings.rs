@@ -18,6 +18,8 @@ pub struct Settings {
     pub rules: Vec<mint::Rule>,
     /// `https://media.example.com`: what links start with. Never read from a request.
     pub public_base: Box<str>,
+    /// `http://127.0.0.1:8081`: where it listens itself, for the page that says what to type.
+    pub address: Box<str>,
     /// The query parameter of the links in answers; `None` where no route takes such tokens from a query.
     pub link_parameter: Option<Box<str>>,
     /// `POST /v1/tokens`, where mounted.

@@ -100,6 +100,7 @@ impl Bench {
             callers: vec![verifier],
             rules: vec![any_rule()],
             public_base: BASE.into(),
+            address: "http://127.0.0.1:8081".into(),
             link_parameter: Some("t".into()),
             native: Some(minter(&media, "mediagate", "media", KidHeader::Named)),
             fynn: Some(Fynn {

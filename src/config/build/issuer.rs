@@ -39,7 +39,7 @@ pub(super) fn build(
     let rules: Vec<Option<Rule>> = raw
         .rule
         .iter()
-        .map(|rule| rule::rule(rule, raw, &mut named, problems))
+        .map(|rule| rule::rule(rule, file, raw, &mut named, problems))
         .collect();
     if raw.rule.is_empty() && !problems.has("issuer.rule") {
         problems.error(
@@ -57,7 +57,7 @@ pub(super) fn build(
     let bearers = parts.bearers(raw, &callers, problems);
     let nexudus_bearer = parts.nexudus_bearer(raw, problems);
     let nexudus_exchange = parts.nexudus_exchange(raw, problems);
-    let accounts = accounts::accounts(raw, place, problems);
+    let accounts = accounts::accounts(file.demo, raw, place, problems);
     if !DialectName::ALL
         .iter()
         .any(|name| problems.has(&format!("issuer.{}", name.as_str())))
@@ -104,6 +104,12 @@ pub(super) fn build(
             callers: verifiers,
             rules: rules.into_iter().collect::<Option<_>>()?,
             public_base: format!("{}://{}", public.scheme, public.authority).into(),
+            address: format!(
+                "{}://{}",
+                if raw.tls.is_some() { "https" } else { "http" },
+                raw.listen?
+            )
+            .into(),
             link_parameter,
             published: published(minters),
             native,

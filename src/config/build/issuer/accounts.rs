@@ -7,7 +7,12 @@ use crate::config::{callers, in_file};
 use crate::issuer::accounts::Accounts;
 
 /// Reads the file; `None` only where a problem was reported.
-pub(super) fn accounts(raw: &raw::Issuer, place: &Place, problems: &mut Problems) -> Option<Accounts> {
+pub(super) fn accounts(
+    demo: bool,
+    raw: &raw::Issuer,
+    place: &Place,
+    problems: &mut Problems,
+) -> Option<Accounts> {
     const AT: &str = "issuer.callers_file";
     let Some(path) = &raw.callers_file else {
         return Some(Accounts::default());
@@ -22,11 +27,14 @@ pub(super) fn accounts(raw: &raw::Issuer, place: &Place, problems: &mut Problems
     let path = place.resolve(path);
     place.note(&path);
     if !path.exists() {
-        problems.warn(
-            AT,
-            format!("{} does not exist yet", path.display()),
-            "`mediagate callers add` makes it",
-        );
+        // The demo has a caller without it.
+        if !demo {
+            problems.warn(
+                AT,
+                format!("{} does not exist yet", path.display()),
+                "`mediagate callers add` makes it",
+            );
+        }
         return Some(Accounts::default());
     }
     if !owner_only(AT, &path, problems) {

@@ -13,6 +13,7 @@ const DEFAULT_TTL: std::time::Duration = seconds(5 * 60);
 /// Builds a rule; `named` are the claims of callers that it needs.
 pub(super) fn rule(
     raw: &raw::Rule,
+    file: &raw::File,
     issuer: &raw::Issuer,
     named: &mut Vec<String>,
     problems: &mut Problems,
@@ -98,7 +99,7 @@ pub(super) fn rule(
         31 * DAY,
         problems,
     );
-    one_time(raw, issuer, purposes, problems);
+    one_time(raw, file, issuer, purposes, problems);
     let max_ttl = max_ttl?;
     Some(Rule {
         caller: raw.caller.as_deref().map(Box::from),
@@ -124,7 +125,13 @@ pub(super) fn rule(
 }
 
 /// What concerns the dialects that hand out all that a rule allows.
-fn one_time(raw: &raw::Rule, issuer: &raw::Issuer, purposes: Purposes, problems: &mut Problems) {
+fn one_time(
+    raw: &raw::Rule,
+    file: &raw::File,
+    issuer: &raw::Issuer,
+    purposes: Purposes,
+    problems: &mut Problems,
+) {
     let at = |key: &str| format!("{}.{key}", raw.at);
     if issuer.nexudus_token.is_some() && purposes == Purposes::default() && !problems.has_error_below(&raw.at)
     {
@@ -134,7 +141,11 @@ fn one_time(raw: &raw::Rule, issuer: &raw::Issuer, purposes: Purposes, problems:
             "one or more of \"login\", \"file\" and \"exchange\"",
         );
     }
-    let all = issuer.nexudus_media.is_some() || issuer.nexudus_token.is_some();
+    // Where every route that takes such tokens names the customer itself, a token for all paths opens that customer's alone.
+    let all = file
+        .route
+        .iter()
+        .any(|route| takes_all(route, file, issuer) && !names_customer(route));
     let open = raw.paths.iter().find(|path| !path.value.contains('{'));
     if let Some(path) = open.filter(|_| all) {
         problems.warn(
@@ -143,4 +154,32 @@ fn one_time(raw: &raw::Rule, issuer: &raw::Issuer, purposes: Purposes, problems:
             "write \"/customers/{sub}/**\", so that a customer's token opens that customer's files only",
         );
     }
+}
+
+/// Whether a route takes tokens for all that a rule allows: media tokens, one-time tokens, or the sessions of the landing.
+fn takes_all(route: &raw::Route, file: &raw::File, issuer: &raw::Issuer) -> bool {
+    let Some(scheme) = &route.scheme else { return false };
+    let signs = [
+        issuer
+            .nexudus_media
+            .as_ref()
+            .and_then(|media| media.keys.as_deref()),
+        file.landing
+            .as_ref()
+            .filter(|_| issuer.nexudus_token.is_some())
+            .and_then(|landing| landing.keys.as_deref()),
+    ];
+    let keys = scheme.jwt.as_ref().and_then(|jwt| jwt.keys.as_deref());
+    scheme.opaque.is_some() && issuer.nexudus_token.is_some() || keys.is_some() && signs.contains(&keys)
+}
+
+/// Whether what a route serves depends on whose token it is.
+fn names_customer(route: &raw::Route) -> bool {
+    let in_scope = match &route.scope {
+        raw::Scope::Template(scope) => scope.template.as_deref(),
+        raw::Scope::Claims | raw::Scope::Whole => None,
+    };
+    let named = [route.to.as_deref(), in_scope];
+    named.into_iter().flatten().any(|text| text.contains("{sub}"))
+        || route.identity_headers.values().any(|claim| claim == "sub")
 }
