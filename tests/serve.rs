@@ -283,6 +283,38 @@ fn what_the_examples_show_is_what_the_shipped_configuration_does() {
 }
 
 #[test]
+fn schemathesis_finds_nothing_that_the_openapi_document_does_not_say() {
+    let served = Served::start("");
+    until("ready", || served.is_ready().filter(|status| *status == 200));
+    let bearer = Command::new(env!("CARGO_BIN_EXE_mediagate"))
+        .args(["token", "caller", "--sub", "42", "--scope", "media:read"])
+        .current_dir(served.folder.path())
+        .output()
+        .unwrap();
+    let bearer = String::from_utf8(bearer.stdout).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/schemathesis");
+    let ran = Command::new(script)
+        .args([&format!("http://{}", served.issuer), bearer.trim(), "25"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        ran.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    // It looked at every operation but the one that it has the document from.
+    let tested = said.lines().find_map(|line| line.trim().strip_prefix("Tested: "));
+    let tested: usize = tested.expect("what it tested").trim().parse().unwrap();
+    let document = include_str!("../docs/openapi.yaml");
+    let operations = document.matches("\n    get:\n").count()
+        + document.matches("\n    post:\n").count()
+        + document.matches("\n    put:\n").count()
+        + document.matches("\n    options: ").count();
+    assert_eq!(tested + 1, operations, "{said}");
+}
+
+#[test]
 fn a_second_instance_ends_with_1_and_leaves_the_first_alone() {
     let served = Served::start("");
     until("ready", || served.is_ready().filter(|status| *status == 200));
