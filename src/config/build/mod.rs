@@ -12,6 +12,7 @@ use super::{KeyFiles, Loaded, Policy, demo, raw};
 use crate::app::Snapshot;
 use crate::gate::route::{Route, Router};
 use crate::issuer::Issuer;
+use crate::issuer::mint::SchemeName;
 use crate::origin::Origin;
 use crate::store::StoreSetup;
 
@@ -128,6 +129,7 @@ fn parts(
     let keys = keys::build(file, place, problems);
     let origins = origins::origins(file, place, problems);
     let media = origins::media(file, place, problems);
+    let asked = origins::asked(file, &origins, problems);
     let mut numbers = place
         .kept
         .as_ref()
@@ -142,7 +144,11 @@ fn parts(
         &mut numbers,
         problems,
     );
-    let issuer = issuer::build(file, &served, &keys, &media, &routes, place, problems);
+    let media = issuer::Inventories {
+        media: &media,
+        asked: &asked,
+    };
+    let issuer = issuer::build(file, &served, &keys, media, &routes, place, problems);
     let lasting = place
         .kept
         .as_ref()
@@ -243,7 +249,15 @@ fn parts(
 /// Whether some requests can't be answered without the store. Tokens that may be used once count where a route says
 /// something of them.
 fn needs_store(file: &raw::File) -> bool {
-    let issues = |issuer: &raw::Issuer| issuer.nexudus_token.is_some() || issuer.bearers.is_some();
+    let remembers = |native: &raw::NativeDialect| {
+        let mut schemes = native.schemes.iter().flatten();
+        schemes.any(|scheme| scheme.value == SchemeName::Opaque)
+    };
+    let issues = |issuer: &raw::Issuer| {
+        issuer.nexudus_token.is_some()
+            || issuer.bearers.is_some()
+            || issuer.native.as_ref().is_some_and(remembers)
+    };
     file.landing.is_some()
         || file.issuer.as_ref().is_some_and(issues)
         || file.route.iter().any(|route| {

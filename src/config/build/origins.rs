@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
-use super::{Digest, Place, in_range, raw, seconds};
+use super::{Digest, Place, in_range, links, raw, seconds};
 use crate::config::problems::Problems;
 use crate::media::{Media, MediaId, Medium};
 use crate::origin::connect::Address;
@@ -201,19 +201,27 @@ pub(super) fn media(
     place: &Place,
     problems: &mut Problems,
 ) -> BTreeMap<String, Option<Arc<Media>>> {
-    let mut one = |media: &raw::Media| match (&media.file, &media.template) {
-        (Some(path), None) => catalogue(
+    let mut one = |media: &raw::Media| match (&media.file, &media.template, media.exists) {
+        (Some(_), None, raw::Exists::Origin) => {
+            problems.error(
+                format!("{}.exists", media.at),
+                "does not go with `file`: the catalogue knows which media there are",
+                "take it out, or write a `template`",
+            );
+            None
+        }
+        (Some(path), None, _) => catalogue(
             &format!("{}.file", media.at),
             &place.resolve(path),
             place,
             problems,
         ),
-        (None, Some(template)) => template_media(&format!("{}.template", media.at), template, problems),
-        (Some(_), Some(_)) => {
+        (None, Some(template), _) => template_media(&format!("{}.template", media.at), template, problems),
+        (Some(_), Some(_), _) => {
             problems.error(&media.at, "has both `file` and `template`", "keep one of them");
             None
         }
-        (None, None) => {
+        (None, None, _) => {
             if !problems.has(&format!("{}.file", media.at))
                 && !problems.has(&format!("{}.template", media.at))
             {
@@ -230,6 +238,40 @@ pub(super) fn media(
         .iter()
         .map(|(name, media)| (name.clone(), one(media).map(Arc::new)))
         .collect()
+}
+
+/// The origins that are asked whether a medium is there, by the names of the catalogues.
+pub(super) fn asked(
+    file: &raw::File,
+    origins: &BTreeMap<String, Option<Built>>,
+    problems: &mut Problems,
+) -> BTreeMap<String, Origin> {
+    let mut all = BTreeMap::new();
+    for (name, media) in &file.media {
+        let at = format!("{}.origin", media.at);
+        match (media.exists, &media.origin) {
+            (raw::Exists::Any, None) => {}
+            (raw::Exists::Any, Some(_)) => problems.error(
+                at,
+                "means nothing: no origin is asked",
+                "add `exists = \"origin\"`, or take it out",
+            ),
+            (raw::Exists::Origin, None) => {
+                if !problems.has(&at) {
+                    problems.error(at, "is missing: nobody knows whom to ask", "name an origin");
+                }
+            }
+            (raw::Exists::Origin, Some(origin)) => {
+                if !origins.contains_key(origin) && !problems.has(&format!("origin.{origin}")) {
+                    links::unknown(&at, "origin", "origin", origin, problems);
+                }
+                if let Some(Some(built)) = origins.get(origin) {
+                    all.insert(name.clone(), built.origin.clone());
+                }
+            }
+        }
+    }
+    all
 }
 
 fn template_media(at: &str, template: &str, problems: &mut Problems) -> Option<Media> {
@@ -280,7 +322,7 @@ fn catalogue(at: &str, path: &std::path::Path, place: &Place, problems: &mut Pro
             problems.error(
                 at,
                 format!("{}{line}: {what}", path.display()),
-                "each id is a table with file, name, folder, owner",
+                "each id is a table with file, name, type, folder, owner",
             );
             return None;
         }

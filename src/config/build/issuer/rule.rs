@@ -30,7 +30,8 @@ pub(super) fn rule(
         .iter()
         .map(|path| template(&path.at, &path.value, named, problems))
         .collect();
-    if raw.paths.is_empty() && issuer.fynn.is_none() && !problems.has(&at("paths")) {
+    let media = issuer.fynn.is_some() || issuer.fynn_invoice.is_some();
+    if raw.paths.is_empty() && !media && !problems.has(&at("paths")) {
         problems.error(
             at("paths"),
             "is missing, so that the rule allows nothing",
@@ -64,7 +65,7 @@ pub(super) fn rule(
             "1 or more, or take it out for no limit",
         );
     }
-    if issuer.fynn.is_none() && (raw.folders.is_some() || raw.own_media_only) {
+    if !media && (raw.folders.is_some() || raw.own_media_only) {
         let key = if raw.folders.is_some() {
             "folders"
         } else {
@@ -72,7 +73,7 @@ pub(super) fn rule(
         };
         problems.warn(
             at(key),
-            "limits media ids, which only [issuer.fynn] hands out",
+            "limits media ids, which only [issuer.fynn] and [issuer.fynn_invoice] hand out",
             "`paths` limits the others",
         );
     }
