@@ -49,7 +49,10 @@ impl MediaType {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const WRONG: &str = "is no media type, such as \"application/pdf\"";
         let mut parts = text.split(';');
-        let (kind, subtype) = parts.next().and_then(|essence| essence.split_once('/')).ok_or(WRONG)?;
+        let (kind, subtype) = parts
+            .next()
+            .and_then(|essence| essence.split_once('/'))
+            .ok_or(WRONG)?;
         let named = is_token(kind) && is_token(subtype.trim_end_matches(' ')) && !text.contains('*');
         let parameters = parts.all(|parameter| {
             let pair = parameter.trim_matches(' ').split_once('=');

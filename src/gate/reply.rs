@@ -131,7 +131,10 @@ pub fn deliver(
     headers.insert(header::CACHE_CONTROL, cache_control);
     headers.insert(header::REFERRER_POLICY, NO_REFERRER);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    if let Some(media_type) = granted.media_type.as_ref().filter(|_| parts.status.is_success()) {
+    if let Some(media_type) = &granted.media_type
+        && (parts.status.is_success() || headers.contains_key(header::CONTENT_TYPE))
+    {
+        // Of a 304, too: a cache takes over what it says (RFC 9111 §3.2).
         headers.insert(header::CONTENT_TYPE, media_type.clone());
     }
     dispose(route, granted, headers);

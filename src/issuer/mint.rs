@@ -155,11 +155,7 @@ pub struct Offer<'d> {
 /// # Errors
 /// `NotAllowed` when there is none, or the bearer carries none of the permissions that the dialect itself demands (no list
 /// demands nothing).
-pub fn rule_for<'r>(
-    rules: &'r [Rule],
-    caller: &Caller,
-    demanded: &[&str],
-) -> Result<&'r Rule, IssueRefusal> {
+pub fn rule_for<'r>(rules: &'r [Rule], caller: &Caller, demanded: &[&str]) -> Result<&'r Rule, IssueRefusal> {
     let none = IssueRefusal::NotAllowed("No rule allows this caller any token.");
     if !demanded.is_empty() && !demanded.iter().any(|permission| caller.may(permission)) {
         return Err(none);
@@ -180,7 +176,11 @@ pub fn rule_for<'r>(
 /// `NotAllowed` where nothing is left.
 pub fn one_time_purposes(rule: &Rule, caller: &Caller) -> Result<Purposes, IssueRefusal> {
     let bound = caller.claims().addresses.is_some();
-    let kept = if bound { !Purposes::EXCHANGE.bits() } else { u8::MAX };
+    let kept = if bound {
+        !Purposes::EXCHANGE.bits()
+    } else {
+        u8::MAX
+    };
     let left = Purposes::from_bits(rule.purposes.bits() & kept).unwrap_or_default();
     if left == Purposes::default() {
         return Err(IssueRefusal::NotAllowed(

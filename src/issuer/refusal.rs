@@ -127,10 +127,9 @@ impl IssueRefusal {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::OriginNotAllowed | Self::NotAllowed(_) => StatusCode::FORBIDDEN,
             Self::CallerMissing | Self::CallerInvalid | Self::CallerExpired => StatusCode::UNAUTHORIZED,
-            Self::KeysUnavailable
-            | Self::StoreUnavailable
-            | Self::OriginUnavailable
-            | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::KeysUnavailable | Self::StoreUnavailable | Self::OriginUnavailable | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::LimitReached(_) | Self::TooManyTries(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::BadRequest(_) | Self::GrantUnsupported | Self::GrantInvalid => StatusCode::BAD_REQUEST,
             Self::TokenGone => StatusCode::GONE,
@@ -165,7 +164,9 @@ impl IssueRefusal {
             Self::Unprocessable(_) => "The request can't be fulfilled as it is; see violations.",
             Self::SigningFailed => "The token can't be signed now.",
             Self::StoreUnavailable => "The token can't be remembered now. Try again in a moment.",
-            Self::OriginUnavailable => "Nobody can tell now whether the medium is there. Try again in a moment.",
+            Self::OriginUnavailable => {
+                "Nobody can tell now whether the medium is there. Try again in a moment."
+            }
             Self::Overloaded => "Too much to do. Try again in a moment.",
         }
     }

@@ -41,9 +41,7 @@ impl Parts<'_> {
             problems.error(format!("{at}.max_seconds"), "is out of range", hint);
         }
         let named = (&invoice.keys, &invoice.issuer, &invoice.audience);
-        let minter = self
-            .minter(at, named, KidHeader::Unnamed, problems)
-            .map(Arc::new);
+        let minter = self.minter(at, named, KidHeader::Unnamed, problems).map(Arc::new);
         let pattern = self.link_path(invoice, minter.as_deref(), problems);
         let shared = raw.fynn.as_ref().is_some_and(|fynn| fynn.media == invoice.media);
         if shared && invoice.folder.is_none() {
@@ -100,7 +98,11 @@ impl Parts<'_> {
         let mut routes = self.routes.built.iter().filter(|built| believes(built, minter));
         let first = routes.next();
         if first.is_some() && !first.into_iter().chain(routes).any(|built| takes(&built)) {
-            problems.warn(at, "no route that accepts its tokens has such a path carrier", hint);
+            problems.warn(
+                at,
+                "no route that accepts its tokens has such a path carrier",
+                hint,
+            );
         }
         Some(())
     }
