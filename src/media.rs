@@ -1,9 +1,11 @@
 //! The catalogue of media ids: which file an id means, its name, folder and owner. Or a template, where every id is a file.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use http::HeaderValue;
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::target::{BadTarget, encode_segment};
 
@@ -123,6 +125,36 @@ impl Medium {
             .as_deref()
             .or_else(|| self.file.rsplit('/').next())
             .unwrap_or_default()
+    }
+}
+
+/// The media of a catalogue by their ids, each id once: of two files under one id nobody knows which is meant.
+#[derive(Clone, Debug, Default)]
+pub struct Entries(pub HashMap<Box<str>, Medium>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Once;
+
+        impl<'de> Visitor<'de> for Once {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("media by their ids")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut all = HashMap::new();
+                while let Some((id, medium)) = map.next_entry::<Box<str>, Medium>()? {
+                    if all.insert(id, medium).is_some() {
+                        return Err(A::Error::custom("an id stands twice"));
+                    }
+                }
+                Ok(Entries(all))
+            }
+        }
+
+        deserializer.deserialize_map(Once)
     }
 }
 

@@ -87,7 +87,53 @@ fn judge(answer: Result<StatusCode, OriginError>) -> Result<(), IssueRefusal> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
+    use crate::origin::connect::Address;
+    use crate::origin::{HttpOrigin, HttpSettings};
+
+    /// Asks an origin that takes connections, has an hour for everything, and never says a word. Time jumps while nobody works.
+    async fn ask_silence(places: &Places) -> (Result<(), IssueRefusal>, Duration) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        let hour = Duration::from_secs(3600);
+        let settings = HttpSettings {
+            address: Address::parse(&format!("http://{authority}").parse().unwrap(), None).unwrap(),
+            host: HeaderValue::from_str(&authority).unwrap(),
+            base_path: String::new(),
+            connect_timeout: hour,
+            head_timeout: hour,
+            gap_timeout: hour,
+            idle_timeout: hour,
+            max_idle: 1,
+            allow_close_delimited: false,
+        };
+        let inventory = Inventory {
+            media: Arc::new(Media::Template("/files/{id}".into())),
+            origin: Some(Origin::Http(Arc::new(HttpOrigin::new(settings)))),
+        };
+        let id = MediaId::parse("1").unwrap();
+        let begun = Instant::now();
+        let answer = inventory.demand(&id, places, &Pools::default()).await;
+        (answer, begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_origin_that_says_nothing_is_waited_for_five_seconds() {
+        let (answer, waited) = ask_silence(&Places::default()).await;
+        assert_eq!(answer, Err(IssueRefusal::OriginUnavailable));
+        assert_eq!(waited.as_secs(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_is_waited_for_no_longer() {
+        let places = Places::default();
+        let _taken = places.0.acquire_many(PLACES as u32).await.unwrap();
+        let (answer, waited) = ask_silence(&places).await;
+        assert_eq!(answer, Err(IssueRefusal::Overloaded));
+        assert_eq!(waited.as_secs(), 5);
+    }
 
     #[test]
     fn only_a_clear_yes_is_one() {

@@ -8,10 +8,14 @@ use ipnet::IpNet;
 use super::caller::Caller;
 use super::refusal::{IssueRefusal, Violation};
 use crate::clock::UnixTime;
-use crate::media::{Known, Media, MediaId};
+use crate::media::MediaId;
 use crate::store::Purposes;
 use crate::token::scope::{MAX_PATTERNS, ScopeTemplate};
 use crate::token::{Claims, Methods, Minted, Opens, Scope, TokenId, Uses};
+
+mod offer;
+
+pub use offer::Offer;
 
 /// The longest file name, in bytes: what file systems take.
 const MAX_FILENAME_BYTES: usize = 255;
@@ -139,17 +143,6 @@ pub struct Issued {
     pub expires: UnixTime,
 }
 
-/// Which media a dialect may hand out, before any rule is asked.
-#[derive(Clone, Copy, Default)]
-pub struct Offer<'d> {
-    /// The media; `None` knows of none.
-    pub media: Option<&'d Media>,
-    /// The one folder; others look unknown.
-    pub folder: Option<&'d str>,
-    /// Only what the caller owns, whatever the rule says.
-    pub own_only: bool,
-}
-
 /// The rule for a caller: the first that is for it and whose permission its bearer carries.
 ///
 /// # Errors
@@ -252,7 +245,7 @@ pub fn judge(
     }
     check_paths(rule, caller, &opens)?;
     let medium_name = match &request.media {
-        Some(id) => medium_name(rule, caller, offer, id)?,
+        Some(id) => offer.file_name(rule, caller, id)?,
         None => None,
     };
     opens.extend(request.media.map(|id| Opens::MediaId(id.as_str().into())));
@@ -376,47 +369,6 @@ fn check_paths(rule: &Rule, caller: &Caller, paths: &[Opens]) -> Result<(), Issu
         Err(IssueRefusal::NotAllowed(
             "A path is not within what this caller's rule allows.",
         ))
-    }
-}
-
-/// Whether the caller may hand out the medium, and the name to save it under, where that is known.
-fn medium_name(
-    rule: &Rule,
-    caller: &Caller,
-    offer: Offer<'_>,
-    id: &MediaId,
-) -> Result<Option<Box<str>>, IssueRefusal> {
-    let Some(media) = offer.media else {
-        return Err(IssueRefusal::violation("media", "No media are configured here."));
-    };
-    let own_only = rule.own_media_only || offer.own_only;
-    let restricted = own_only || rule.folders.is_some() || offer.folder.is_some();
-    match media.find(id) {
-        Known::No => Err(IssueRefusal::NotFound("There is no such medium.")),
-        // Owner and folder are unknown, so the restriction can't be enforced.
-        Known::Path(_) if restricted => Err(IssueRefusal::NotAllowed(
-            "This caller may have some media alone, which needs a catalogue.",
-        )),
-        Known::Path(_) => Ok(None),
-        // The same answer as for an unknown one: nobody learns what others have.
-        Known::Medium(medium) if own_only && medium.owner.as_deref() != Some(caller.subject()) => {
-            Err(IssueRefusal::NotFound("There is no such medium."))
-        }
-        Known::Medium(medium) if offer.folder.is_some() && medium.folder.as_deref() != offer.folder => {
-            Err(IssueRefusal::NotFound("There is no such medium."))
-        }
-        Known::Medium(medium) => {
-            let folder = medium.folder.as_deref();
-            let allowed = |folders: &[Box<str>]| folders.iter().any(|name| Some(&**name) == folder);
-            if rule.folders.as_deref().is_some_and(|folders| !allowed(folders)) {
-                return Err(IssueRefusal::violation(
-                    "media",
-                    "This caller may not hand out media of this folder.",
-                ));
-            }
-            let name = medium.file_name();
-            Ok(is_file_name(name).then(|| name.into()))
-        }
     }
 }
 

@@ -300,10 +300,14 @@ impl Issuer {
     ) -> Result<Minted, IssueRefusal> {
         let handle = Handle::random().map_err(|error| cannot_sign(&error))?;
         let id = handle.id(&self.settings.log_key);
+        // What a bearer that it is exchanged for, or a session, may do: what got it, and nothing else that its caller may.
+        let named = match purposes {
+            Purposes::FILE => Box::default(),
+            _ => Box::from([("scope".into(), rule.requires.clone())]),
+        };
         let claims = Claims {
             token_id: id,
-            // What a bearer that it is exchanged for, or a session, may do: what got it, and nothing else that its caller may.
-            named: Box::new([("scope".into(), rule.requires.clone())]),
+            named,
             ..claims.clone()
         };
         let issued = store::Issued {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::support::client::media_type;
+use crate::support::document::block_of;
 use crate::support::gate::ask_over;
 use crate::support::issuer::{issued, made_nothing, on_the_gate};
 use crate::support::mint::{ISSUER, opened, tampered};
@@ -249,6 +250,28 @@ fn f19_callers_methods_and_bodies_are_judged_as_for_download_tokens() {
     ];
     let answer = gate.ask("OPTIONS", path, &preflight, b"").expect(204);
     assert_eq!(answer.header("access-control-allow-methods"), Some("PUT"));
+}
+
+#[test]
+fn f19_the_configuration_in_the_guide_hands_out_links_that_open() {
+    let origin = Origin::start();
+    origin.file("/2026/17.pdf", "%PDF-1.7");
+    let shown = block_of("docs/ISSUER.md", "`PUT /invoices/{id}/download-link`", "toml");
+    let (route, dialect) = shown.split_once("\n[issuer.fynn_invoice]").expect("both tables");
+    let issuer = conf::issuer(INVOICE_RULES);
+    let issuer = issuer.split_once("[issuer.native]").expect("the dialects").0;
+    let toml = format!(
+        "{}[media.documents]\nfile = \"{{dir}}/catalogue.toml\"\n{route}\n{issuer}\n[issuer.fynn_invoice]{dialect}",
+        conf::http(origin.address())
+    );
+    let catalogue = "[17]\nfile = \"/2026/17.pdf\"\nfolder = \"invoice\"\ntype = \"application/pdf\"\n";
+    let gate = Setup::new(toml).file("catalogue.toml", catalogue).start();
+    let (_, path) = issued(ask_invoice(&gate, "17", "?secondsValid=3600"), 200);
+    let answer = gate.get(&path, &[]).expect(200);
+    assert_eq!(
+        (media_type(&answer).as_str(), answer.text().as_str()),
+        ("application/pdf", "%PDF-1.7")
+    );
 }
 
 /// Ids that are none, as they would stand in a path.

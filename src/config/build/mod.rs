@@ -24,6 +24,7 @@ mod keys;
 mod landing;
 mod links;
 mod mapping;
+mod media;
 mod origins;
 mod proxy_protocol;
 mod routes;
@@ -128,8 +129,8 @@ fn parts(
     let tls = tls::build(file, place, problems);
     let keys = keys::build(file, place, problems);
     let origins = origins::origins(file, place, problems);
-    let media = origins::media(file, place, problems);
-    let asked = origins::asked(file, &origins, problems);
+    let media = media::catalogues(file, place, problems);
+    let asked = media::asked(file, &origins, problems);
     let mut numbers = place
         .kept
         .as_ref()
@@ -144,11 +145,11 @@ fn parts(
         &mut numbers,
         problems,
     );
-    let media = issuer::Inventories {
+    let inventories = issuer::Inventories {
         media: &media,
         asked: &asked,
     };
-    let issuer = issuer::build(file, &served, &keys, media, &routes, place, problems);
+    let issuer = issuer::build(file, &served, &keys, inventories, &routes, place, problems);
     let lasting = place
         .kept
         .as_ref()

@@ -158,6 +158,12 @@ fn a_catalogue_is_read_whole_or_not_at_all() {
         ("toml", "[1]\nfile = \"a.bin\"\n", "does not start with a slash"),
         ("toml", "[1]\nfile = \"/../a.bin\"\n", "no path to a file"),
         ("json", "[]", "catalogue.json:1"),
+        (
+            "json",
+            r#"{"1":{"file":"/a"},"\u0031":{"file":"/b"}}"#,
+            "stands twice",
+        ),
+        ("toml", "1.file = \"/a\"\n\"1\".file = \"/b\"\n", "duplicate key"),
     ] {
         let error = read(ending, catalogue).unwrap_err();
         assert!(error.contains(what), "{catalogue}: {error}");

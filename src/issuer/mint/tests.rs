@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::issuer::tests::{Bench, NOW, any_rule, body, known, part, status};
+use crate::media::Media;
 
 fn caller(subject: &str, scope: &str) -> Caller {
     let named = Box::new([("scope".into(), scope.into())]);
