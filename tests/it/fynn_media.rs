@@ -206,25 +206,22 @@ fn f7_eight_questions_at_a_time_and_all_are_answered() {
         origin.on(&format!("/store/{id}.bin"), waiting.clone());
     }
     let gate = asking(&conf::http(origin.address())).start();
-    let (gate, origin) = (&gate, &origin);
-    std::thread::scope(|scope| {
-        let asked: Vec<_> = (0..12)
-            .map(|id| {
-                std::thread::Builder::new()
-                    .name(format!("support-{id}"))
-                    .spawn_scoped(scope, move || ask(gate, &id.to_string()).status)
-                    .unwrap()
-            })
-            .collect();
-        // The others wait for a place; the issuer answers whoever needs no origin meanwhile.
-        origin.wait_seen(8);
-        download_token(gate, "1", &[], b"").expect(401);
-        assert_eq!(origin.seen().len(), 8);
-        go.raise();
-        for one in asked {
-            assert_eq!(one.join().unwrap(), 201);
-        }
-    });
+    let bearer = bearer();
+    let headers = [("Authorization", bearer.as_str()), ("Content-Length", "0")];
+    let mut asked = Vec::new();
+    for id in 0..12 {
+        let mut client = gate.connect_issuer();
+        client.request("POST", &format!("/media/{id}/download-token"), &headers);
+        asked.push(client);
+    }
+    // The others wait for a place; the issuer answers whoever needs no origin meanwhile.
+    origin.wait_seen(8);
+    download_token(&gate, "1", &[], b"").expect(401);
+    assert_eq!(origin.seen().len(), 8);
+    go.raise();
+    for mut client in asked {
+        client.read().expect(201);
+    }
     assert_eq!(origin.seen().len(), 12);
 }
 

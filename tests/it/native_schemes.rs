@@ -3,6 +3,7 @@
 use regex::Regex;
 use serde_json::{Value, json};
 
+use crate::support::gate::operational_log;
 use crate::support::issuer::{ask_native, issued, made_nothing};
 use crate::support::{Gate, NOW, Origin, Response, Setup, Token, conf};
 
@@ -72,7 +73,9 @@ fn an_opaque_token_is_remembered_and_opens_until_its_end() {
         "{lines:?}"
     );
     assert!(
-        !gate.access_text().contains(token) && origin.seen().iter().all(|seen| !seen.target.contains(token))
+        !operational_log().contains(token)
+            && !gate.access_text().contains(token)
+            && origin.seen().iter().all(|seen| !seen.target.contains(token))
     );
     gate.advance(66);
     gate.get(&path, &[]).refused(401, "token_expired");
