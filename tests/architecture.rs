@@ -28,7 +28,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "issuer",
         &[
-            "clock", "issuer", "media", "pool", "secret", "store", "target", "throttle", "token",
+            "clock", "issuer", "media", "origin", "pool", "secret", "store", "target", "throttle", "token",
         ],
     ),
     (

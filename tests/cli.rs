@@ -749,7 +749,7 @@ fn revoke_says_in_one_line_what_was_withdrawn_and_names_one_token_the_same_in_ev
     let now = place.line(&["revoke", "--subject", "42"]);
     assert!(now.contains("from before 20"), "{now}");
     // An opaque one goes by its own text.
-    let link = place.line(&["token", "mint", "--path", "/links/clip.mp4", "--opaque"]);
+    let link = place.line(&["token", "mint", "--path", "/links/clip.mp4", "--scheme", "opaque"]);
     assert!(
         place
             .line(&["revoke", "--token", &link])

@@ -227,6 +227,7 @@ impl Worker {
                 let memory = Memory {
                     store: services.store.load_full(),
                     unknown: Arc::clone(&services.unknown),
+                    pools: self.pools.clone(),
                 };
                 issuer.answer(client.address, &request, now, &memory).await
             }

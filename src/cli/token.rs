@@ -53,21 +53,38 @@ pub(super) struct MintFlags {
     /// How often it may be used: 1 is the one number that there is. Without it, until it expires.
     #[arg(long, value_name = "1", value_parser = clap::value_parser!(u8).range(1..=1))]
     uses: Option<u8>,
-    /// 32 random digits in the place of a signed token, for a route with [route.scheme.opaque], or for the landing. What
-    /// it says is put into the store, by the running server where there is one.
-    #[arg(long)]
+    /// How it is made: jwt, a signed token; opaque, 32 random digits for a route with [route.scheme.opaque], or for the
+    /// landing. What those say is put into the store, by the running server where there is one.
+    #[arg(long, default_value = "jwt")]
+    scheme: SchemeKind,
+    /// The same as --scheme opaque.
+    #[arg(long, conflicts_with = "scheme")]
     opaque: bool,
-    /// What an opaque token is good for; may be given several times, and any of them spends it.
-    #[arg(
-        long = "purpose",
-        value_name = "PURPOSE",
-        requires = "opaque",
-        default_value = "file"
-    )]
+    /// What an opaque token is good for, file unless told otherwise; may be given several times, and any of them spends it.
+    #[arg(long = "purpose", value_name = "PURPOSE")]
     purposes: Vec<PurposeName>,
     /// Print the token alone.
     #[arg(long)]
     raw: bool,
+}
+
+impl MintFlags {
+    fn is_opaque(&self) -> bool {
+        self.opaque || self.scheme == SchemeKind::Opaque
+    }
+
+    fn purposes(&self) -> &[PurposeName] {
+        match &*self.purposes {
+            [] => &[PurposeName::File],
+            purposes => purposes,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SchemeKind {
+    Jwt,
+    Opaque,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -111,6 +128,9 @@ fn network(text: &str) -> Result<IpNet, String> {
 
 pub(super) fn mint(loaded: &Loaded, flags: &MintFlags) -> Result<(), Failed> {
     let usage = |what: &dyn std::fmt::Display| Failed::Usage(what.to_string());
+    if !flags.purposes.is_empty() && !flags.is_opaque() {
+        return Err(usage(&"--purpose is for opaque tokens: add --scheme opaque"));
+    }
     let (policy, mut claims, path) = match &flags.media {
         Some(id) => of_media(loaded, flags, id)?,
         None => of_paths(loaded, flags)?,
@@ -130,13 +150,13 @@ pub(super) fn mint(loaded: &Loaded, flags: &MintFlags) -> Result<(), Failed> {
     if flags.uses.is_some() {
         claims.uses = Uses::Once;
     }
-    let link: &dyn Fn(&str) -> Result<String, Failed> = match flags.purposes.first() {
+    let link: &dyn Fn(&str) -> Result<String, Failed> = match flags.purposes().first() {
         Some(PurposeName::Login) => &|token| login_link(loaded, policy, &path, token),
         Some(PurposeName::File) | None => &|token| link(policy, flags.carrier, &path, token),
     };
     // Tried before anything is made: what was issued can't be taken back.
     link("")?;
-    let token = if flags.opaque {
+    let token = if flags.is_opaque() {
         opaque(loaded, policy, claims, flags)?
     } else {
         signed(loaded, policy, claims, flags.ttl)?.text
@@ -167,7 +187,7 @@ fn login_link(loaded: &Loaded, policy: &Policy, path: &str, token: &str) -> Resu
 /// An opaque token, which the store knows by now.
 fn opaque(loaded: &Loaded, policy: &Policy, mut claims: Claims, flags: &MintFlags) -> Result<String, Failed> {
     let is_opaque = |scheme: &Scheme| matches!(scheme, Scheme::Opaque(_));
-    let opens_files = flags.purposes.contains(&PurposeName::File);
+    let opens_files = flags.purposes().contains(&PurposeName::File);
     if opens_files && !policy.route.schemes.iter().any(is_opaque) {
         let name = &policy.route.name;
         return Err(Failed::Usage(format!(
@@ -175,7 +195,7 @@ fn opaque(loaded: &Loaded, policy: &Policy, mut claims: Claims, flags: &MintFlag
         )));
     }
     let purposes: Vec<Purpose> = flags
-        .purposes
+        .purposes()
         .iter()
         .map(|purpose| match purpose {
             PurposeName::File => Purpose::File,

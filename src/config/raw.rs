@@ -13,6 +13,7 @@ use super::read::{At, choice, table};
 use super::values::{Encoding, Size, Texts};
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
 use crate::issuer::DialectName;
+use crate::issuer::mint::SchemeName;
 use crate::server::settings::AddressHeader;
 use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
@@ -260,11 +261,24 @@ table! {
 table! {
     /// `[media.NAME]`: exactly one of `file` and `template`.
     pub struct Media {
-        /// A TOML or JSON catalogue: id → file, name, folder, owner.
+        /// A TOML or JSON catalogue: id → file, name, type, folder, owner.
         optional file: PathBuf,
         /// `/files/{id}`.
         optional template: String,
+        /// With `template`: which ids there are, `any` or those that the `origin` has.
+        default("'any'") exists: Exists,
+        /// With `exists = "origin"`: the name of the origin that the issuer asks.
+        optional origin: String,
     }
+}
+
+/// `exists`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exists {
+    /// Every id.
+    Any,
+    /// Those that the origin has.
+    Origin,
 }
 
 table! {
@@ -466,6 +480,8 @@ table! {
         optional native: NativeDialect,
         /// `POST /media/{id}/download-token`.
         optional fynn: FynnDialect,
+        /// `PUT /invoices/{id}/download-link`.
+        optional fynn_invoice: FynnInvoice,
         /// `GET /api/auth/media/customer`.
         optional nexudus_media: NexudusMedia,
         /// `POST /api/sys/users/token/refresh`.
@@ -524,6 +540,8 @@ table! {
         required issuer: String,
         /// `aud`.
         required audience: String,
+        /// How tokens may be made: `jwt`, `opaque`; JWTs, and opaque ones where a route takes them, where absent.
+        optional schemes: Vec<At<SchemeName>>,
     }
 }
 
@@ -540,6 +558,26 @@ table! {
         required media: String,
         /// How long the tokens live; one minute in the original.
         default("'1m'") ttl: Duration,
+    }
+}
+
+table! {
+    /// `[issuer.fynn_invoice]`.
+    pub struct FynnInvoice {
+        /// The key set that signs.
+        required keys: String,
+        /// `iss`.
+        required issuer: String,
+        /// `aud`.
+        required audience: String,
+        /// The name of the media catalogue in which the ids of invoices are media ids.
+        required media: String,
+        /// The folder of the catalogue whose media are invoices; all where absent.
+        optional folder: String,
+        /// The most that `secondsValid` may say.
+        default("2678400") max_seconds: u64,
+        /// The path of the links, as a route's path carrier says it.
+        default("'/media/{id}/download/{token}'") path: String,
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use super::read::{Key, Need, Read};
 use super::*;
 
+mod issuer;
+
 /// The least that is right; `{}` in `more` is put at its end.
 const BASE: &str = r#"
 [server]
@@ -156,6 +158,11 @@ fn each_rule_has_its_error() {
         (more("[media.m]\ntemplate = \"/files\""), "media.m.template", "{id}"),
         (more("[media.m]\nfile = \"x.toml\"\ntemplate = \"/{id}\""), "media.m", "both"),
         (more("[media.m]\nfile = \"proxy.toml\""), "media.m.file", "proxy.toml"),
+        (more("[media.m]\ntemplate = \"/{id}\"\nexists = \"origin\""), "media.m.origin", "missing"),
+        (more("[media.m]\ntemplate = \"/{id}\"\nexists = \"origin\"\norigin = \"flies\""), "media.m.origin", "did you mean"),
+        (more("[media.m]\ntemplate = \"/{id}\"\norigin = \"files\""), "media.m.origin", "no origin is asked"),
+        (more("[media.m]\nfile = \"x.toml\"\nexists = \"origin\"\norigin = \"files\""), "media.m.exists", "does not go with"),
+        (more("[media.m]\ntemplate = \"/{id}\"\nexists = \"orign\""), "media.m.exists", "did you mean"),
         (changed("carriers = [{ query = \"t\" }]", "carriers = []"), "route[0].carriers", "is empty"),
         (changed("{ query = \"t\" }", "{ query = \"t\" }, { query = \"t\" }"), "route[0].carriers[1]", "twice"),
         (changed("{ query = \"t\" }", "{ query = \"t\", cookie = \"t\" }"), "route[0].carriers[0]", "both"),

@@ -10,10 +10,11 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::problems::{Problems, nearest};
-use super::raw::{Scope, ScopeTemplate};
+use super::raw::{Exists, Scope, ScopeTemplate};
 use super::read::{Read, text, wrong_type};
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
 use crate::issuer::DialectName;
+use crate::issuer::mint::SchemeName;
 use crate::server::settings::AddressHeader;
 use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
@@ -146,6 +147,11 @@ texts! {
         let names: Vec<(&str, Self)> = Self::ALL.iter().map(|name| (name.as_str(), *name)).collect();
         word(text, "dialect", &names)
     };
+    SchemeName, "word", |text| {
+        let names: Vec<(&str, Self)> = Self::ALL.iter().map(|name| (name.as_str(), *name)).collect();
+        word(text, "scheme", &names)
+    };
+    Exists, "word", |text| word(text, "way to know", &[("any", Self::Any), ("origin", Self::Origin)]);
     Purposes, "word", |text| word(text, "purpose", &[
         ("login", Self::LOGIN), ("file", Self::FILE), ("exchange", Self::EXCHANGE),
     ]);

@@ -12,7 +12,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use super::refusal::{Code, Stop};
 use super::route::{Mapping, Route, ScopeRule};
 use super::verify::Verified;
-use crate::media::{Known, MediaId};
+use crate::media::{Known, MediaId, Medium};
 use crate::store::Revoked;
 use crate::target::{Target, encode_segment};
 use crate::token::carrier::Variables;
@@ -27,7 +27,7 @@ use once::Once;
 ///
 /// ```compile_fail,E0451
 /// fn forge(claims: std::sync::Arc<mediagate::token::Claims>) -> mediagate::gate::authorize::Grant {
-///     mediagate::gate::authorize::Grant { origin_target: String::new(), identity: Vec::new(), filename: None, claims, once: false }
+///     mediagate::gate::authorize::Grant { origin_target: String::new(), identity: Vec::new(), filename: None, media_type: None, claims, once: false }
 /// }
 /// ```
 #[derive(Debug)]
@@ -35,6 +35,7 @@ pub struct Grant {
     origin_target: String,
     identity: Vec<(HeaderName, HeaderValue)>,
     filename: Option<Box<str>>,
+    media_type: Option<HeaderValue>,
     claims: Arc<Claims>,
     once: bool,
 }
@@ -62,6 +63,11 @@ impl Grant {
     /// The name to save the file under.
     pub fn filename(&self) -> Option<&str> {
         self.filename.as_deref()
+    }
+
+    /// What a catalogue says that the file is.
+    pub fn media_type(&self) -> Option<&HeaderValue> {
+        self.media_type.as_ref()
     }
 
     /// The token.
@@ -132,7 +138,7 @@ pub fn authorize(
     }
     from_here(&claims, asked.client)?;
     check_scope(route, &claims, asked)?;
-    let (path, catalogued) = map(route, &claims, asked)?;
+    let (path, medium) = map(route, &claims, asked)?;
     let identity = route
         .identity_headers
         .iter()
@@ -145,11 +151,18 @@ pub fn authorize(
             )),
         })
         .collect::<Result<_, _>>()?;
-    let filename = claims.filename.clone().or(catalogued);
+    let filename = claims
+        .filename
+        .clone()
+        .or_else(|| medium.map(|medium| medium.file_name().into()));
+    let media_type = medium
+        .and_then(|medium| medium.media_type.as_ref())
+        .map(|media_type| media_type.header().clone());
     let grant = Grant {
         origin_target: with_query(path, asked.target.query(), &claims),
         identity,
         filename,
+        media_type,
         claims,
         once,
     };
@@ -215,8 +228,12 @@ fn check_scope(route: &Route, claims: &Claims, asked: &Asked<'_>) -> Result<(), 
     }
 }
 
-/// The origin's path, encoded, and the name that a catalogue gives the file.
-fn map(route: &Route, claims: &Claims, asked: &Asked<'_>) -> Result<(String, Option<Box<str>>), Stop> {
+/// The origin's path, encoded, and what a catalogue knows of the file.
+fn map<'r>(
+    route: &'r Route,
+    claims: &Claims,
+    asked: &Asked<'_>,
+) -> Result<(String, Option<&'r Medium>), Stop> {
     let path = asked.target.encoded_path();
     match &route.mapping {
         Mapping::Same => Ok((path.to_owned(), None)),
@@ -247,7 +264,7 @@ fn map(route: &Route, claims: &Claims, asked: &Asked<'_>) -> Result<(String, Opt
             match media.find(&id) {
                 Known::Medium(medium) => {
                     let target = Target::from_decoded(&medium.file).map_err(|_| missing())?;
-                    Ok((target.encoded_path().to_owned(), Some(medium.file_name().into())))
+                    Ok((target.encoded_path().to_owned(), Some(medium)))
                 }
                 Known::Path(path) => Ok((path, None)),
                 Known::No => Err(missing()),

@@ -68,14 +68,16 @@ pub fn forward(
         Some(body) => Upload::client(body, route.max_upload),
     };
     let once = grant.is_once();
+    // Several ranges in one body carry a type of their own, and their parts the origin's.
+    let one_range = once || grant.media_type().is_some();
     let (target, identity) = grant.into_request();
     let mut headers = origin_headers(route, &method, &client_headers, identity);
     if once {
         // Bytes of a session are counted as the file has them, range by range.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if has_several_ranges(&headers) {
-            headers.remove(header::RANGE);
-        }
+    }
+    if one_range && has_several_ranges(&headers) {
+        headers.remove(header::RANGE);
     }
     let request = OriginRequest {
         method,

@@ -56,6 +56,8 @@ pub struct Granted {
     pub route: Arc<Route>,
     /// The name to save the file under.
     pub filename: Option<Box<str>>,
+    /// What a catalogue says that the file is.
+    pub media_type: Option<HeaderValue>,
     /// A renewed token.
     pub renewal: Option<Renewal>,
     /// How long the token still lives.
@@ -74,6 +76,7 @@ impl Granted {
         Self {
             route: Arc::clone(route),
             filename: grant.filename().map(Box::from),
+            media_type: grant.media_type().cloned(),
             renewal: grant.renewal().cloned(),
             remaining: grant.claims().expires.map(|expires| now.until(expires)),
             prefix,
@@ -128,6 +131,12 @@ pub fn deliver(
     headers.insert(header::CACHE_CONTROL, cache_control);
     headers.insert(header::REFERRER_POLICY, NO_REFERRER);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    if let Some(media_type) = &granted.media_type
+        && (parts.status.is_success() || headers.contains_key(header::CONTENT_TYPE))
+    {
+        // Of a 304, too: a cache takes over what it says (RFC 9111 §3.2).
+        headers.insert(header::CONTENT_TYPE, media_type.clone());
+    }
     dispose(route, granted, headers);
     if let Some(renewal) = &granted.renewal {
         headers.append(header::SET_COOKIE, renewal.set_cookie.clone());

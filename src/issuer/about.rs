@@ -102,6 +102,11 @@ fn endpoint(name: DialectName) -> Endpoint {
             "A download token for one media id, good for a minute (Fynn).",
             "curl -sS -X POST \"$ISSUER/media/1/download-token\" -H \"Authorization: Bearer $BEARER\"",
         ),
+        DialectName::FynnInvoice => (
+            "PUT /invoices/{id}/download-link",
+            "A link to one invoice, good for a day or as long as secondsValid says (Fynn).",
+            "curl -sS -X PUT \"$ISSUER/invoices/1/download-link?secondsValid=600\" -H \"Authorization: Bearer $BEARER\"",
+        ),
         DialectName::NexudusMedia => (
             "GET /api/auth/media/customer",
             "A media token for ?t=, good for a minute and for the customer's own files (Nexudus).",

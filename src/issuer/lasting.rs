@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::inventory::Places;
+use crate::origin::Pools;
 use crate::pool::Pool;
 use crate::store::{Store, StoreError};
 use crate::throttle::Throttle;
@@ -13,6 +15,7 @@ pub struct Lasting {
     /// Where slow keys sign, the sessions of the landing, too.
     pub signing: Arc<Pool>,
     pub(super) hashing: Pool,
+    pub(super) asking: Places,
 }
 
 /// Tries with passwords.
@@ -30,6 +33,7 @@ impl Default for Lasting {
             // Apart, so that whoever tries passwords holds up nobody's media token.
             signing: Arc::new(Pool::new(2, 64)),
             hashing: Pool::new(2, 32),
+            asking: Places::default(),
         }
     }
 }
@@ -40,6 +44,8 @@ pub struct Memory {
     pub store: Option<Arc<Store>>,
     /// Who showed how many unknown tokens.
     pub unknown: Arc<Throttle>,
+    /// The worker's origin connections.
+    pub pools: Pools,
 }
 
 impl Memory {

@@ -8,10 +8,14 @@ use ipnet::IpNet;
 use super::caller::Caller;
 use super::refusal::{IssueRefusal, Violation};
 use crate::clock::UnixTime;
-use crate::media::{Known, Media, MediaId};
+use crate::media::MediaId;
 use crate::store::Purposes;
 use crate::token::scope::{MAX_PATTERNS, ScopeTemplate};
 use crate::token::{Claims, Methods, Minted, Opens, Scope, TokenId, Uses};
+
+mod offer;
+
+pub use offer::Offer;
 
 /// The longest file name, in bytes: what file systems take.
 const MAX_FILENAME_BYTES: usize = 255;
@@ -72,9 +76,38 @@ pub enum Paths {
     OfRule,
 }
 
+/// How tokens are made, by the names that requests and the configuration use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemeName {
+    /// Signed JWTs.
+    Jwt,
+    /// Random digits, which the store knows.
+    Opaque,
+}
+
+impl SchemeName {
+    /// All names.
+    pub const ALL: &[Self] = &[Self::Jwt, Self::Opaque];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::Opaque => "opaque",
+        }
+    }
+
+    /// Reads a name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|name| name.as_str() == text)
+    }
+}
+
 /// What a caller asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssueRequest {
+    /// How the token is made.
+    pub scheme: SchemeName,
     /// The paths to open.
     pub paths: Paths,
     /// The medium to open.
@@ -102,6 +135,8 @@ pub struct IssueRequest {
 pub struct Issued {
     /// The token.
     pub token: Minted,
+    /// How it was made.
+    pub scheme: SchemeName,
     /// What it opens.
     pub scope: Scope,
     /// Its first dead second.
@@ -111,14 +146,11 @@ pub struct Issued {
 /// The rule for a caller: the first that is for it and whose permission its bearer carries.
 ///
 /// # Errors
-/// `NotAllowed` when there is none, or the bearer lacks the permission that the dialect itself demands.
-pub fn rule_for<'r>(
-    rules: &'r [Rule],
-    caller: &Caller,
-    demanded: Option<&str>,
-) -> Result<&'r Rule, IssueRefusal> {
+/// `NotAllowed` when there is none, or the bearer carries none of the permissions that the dialect itself demands (no list
+/// demands nothing).
+pub fn rule_for<'r>(rules: &'r [Rule], caller: &Caller, demanded: &[&str]) -> Result<&'r Rule, IssueRefusal> {
     let none = IssueRefusal::NotAllowed("No rule allows this caller any token.");
-    if demanded.is_some_and(|permission| !caller.may(permission)) {
+    if !demanded.is_empty() && !demanded.iter().any(|permission| caller.may(permission)) {
         return Err(none);
     }
     let is_for = |rule: &&Rule| {
@@ -130,6 +162,41 @@ pub fn rule_for<'r>(
     rules.iter().find(is_for).ok_or(none)
 }
 
+/// What a one-time token of this caller is good for. A bearer that is for some addresses is exchanged for no other: that one
+/// would be for all.
+///
+/// # Errors
+/// `NotAllowed` where nothing is left.
+pub fn one_time_purposes(rule: &Rule, caller: &Caller) -> Result<Purposes, IssueRefusal> {
+    let bound = caller.claims().addresses.is_some();
+    let kept = if bound {
+        !Purposes::EXCHANGE.bits()
+    } else {
+        u8::MAX
+    };
+    let left = Purposes::from_bits(rule.purposes.bits() & kept).unwrap_or_default();
+    if left == Purposes::default() {
+        return Err(IssueRefusal::NotAllowed(
+            "The bearer is for some addresses alone, and no bearer for others is made of it.",
+        ));
+    }
+    Ok(left)
+}
+
+/// What an opaque token that stands in the place of a signed one is good for: files, and nothing else.
+///
+/// # Errors
+/// `NotAllowed` where the rule's tokens in the store are for other things.
+pub fn file_purpose(rule: &Rule) -> Result<Purposes, IssueRefusal> {
+    if rule.purposes.has(Purposes::FILE) {
+        Ok(Purposes::FILE)
+    } else {
+        Err(IssueRefusal::NotAllowed(
+            "Opaque tokens of this caller's rule are not for files.",
+        ))
+    }
+}
+
 /// What the token that `request` asks for says, where `rule` allows every part of it.
 ///
 /// # Errors
@@ -138,7 +205,7 @@ pub fn judge(
     rule: &Rule,
     caller: &Caller,
     mut request: IssueRequest,
-    media: Option<&Media>,
+    offer: Offer<'_>,
     now: UnixTime,
 ) -> Result<Claims, IssueRefusal> {
     let whole = request.paths == Paths::OfRule;
@@ -178,7 +245,7 @@ pub fn judge(
     }
     check_paths(rule, caller, &opens)?;
     let medium_name = match &request.media {
-        Some(id) => medium_name(rule, caller, media, id)?,
+        Some(id) => offer.file_name(rule, caller, id)?,
         None => None,
     };
     opens.extend(request.media.map(|id| Opens::MediaId(id.as_str().into())));
@@ -302,43 +369,6 @@ fn check_paths(rule: &Rule, caller: &Caller, paths: &[Opens]) -> Result<(), Issu
         Err(IssueRefusal::NotAllowed(
             "A path is not within what this caller's rule allows.",
         ))
-    }
-}
-
-/// Whether the caller may hand out the medium, and the name to save it under, where that is known.
-fn medium_name(
-    rule: &Rule,
-    caller: &Caller,
-    media: Option<&Media>,
-    id: &MediaId,
-) -> Result<Option<Box<str>>, IssueRefusal> {
-    let Some(media) = media else {
-        return Err(IssueRefusal::violation("media", "No media are configured here."));
-    };
-    let restricted = rule.own_media_only || rule.folders.is_some();
-    match media.find(id) {
-        Known::No => Err(IssueRefusal::NotFound("There is no such medium.")),
-        // Owner and folder are unknown, so the restriction can't be enforced.
-        Known::Path(_) if restricted => Err(IssueRefusal::NotAllowed(
-            "This caller's rule needs a catalogue of media.",
-        )),
-        Known::Path(_) => Ok(None),
-        // The same answer as for an unknown one: nobody learns what others have.
-        Known::Medium(medium) if rule.own_media_only && medium.owner.as_deref() != Some(caller.subject()) => {
-            Err(IssueRefusal::NotFound("There is no such medium."))
-        }
-        Known::Medium(medium) => {
-            let folder = medium.folder.as_deref();
-            let allowed = |folders: &[Box<str>]| folders.iter().any(|name| Some(&**name) == folder);
-            if rule.folders.as_deref().is_some_and(|folders| !allowed(folders)) {
-                return Err(IssueRefusal::violation(
-                    "media",
-                    "This caller may not hand out media of this folder.",
-                ));
-            }
-            let name = medium.file_name();
-            Ok(is_file_name(name).then(|| name.into()))
-        }
     }
 }
 

@@ -24,6 +24,7 @@ mod cors;
 pub mod dialect;
 mod form;
 mod grant;
+mod inventory;
 mod lasting;
 pub mod mint;
 pub mod refusal;
@@ -31,8 +32,12 @@ mod settings;
 
 pub use dialect::DialectName;
 pub use grant::Bearers;
+pub use inventory::Inventory;
 pub use lasting::{Lasting, Memory};
-pub use settings::{Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit, Settings};
+pub use settings::{
+    Fynn, FynnInvoice, Native, NativeScheme, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken,
+    OverLimit, Settings,
+};
 
 /// The largest request body, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -263,29 +268,27 @@ impl Issuer {
         }
         let mut wish = dialect.parse(request)?;
         let bound = &caller.claims().addresses;
-        let purposes = one_time_purposes(rule, caller);
         if dialect.is_callers_own() {
             wish.addresses.clone_from(bound);
         }
-        if purposes == Purposes::default() && matches!(dialect.maker(), Maker::Remembered) {
-            return Err(IssueRefusal::NotAllowed(
-                "The bearer is for some addresses alone, and no bearer for others is made of it.",
-            ));
-        }
-        let media = dialect
-            .media()
-            .or(self.settings.fynn.as_ref().map(|fynn| &*fynn.media));
-        let claims = mint::judge(rule, caller, wish, media, now)?;
+        let maker = dialect.maker(rule, caller, &wish)?;
+        let (scheme, medium) = (wish.scheme, wish.media.clone());
+        let inventory = dialect.inventory(&self.settings);
+        let claims = mint::judge(rule, caller, wish, dialect.offer(inventory, caller), now)?;
         if let Some(per_minute) = rule.per_minute {
             let counted = self.lasting.tokens.take(caller.subject(), per_minute, now);
             counted.map_err(IssueRefusal::LimitReached)?;
         }
+        if let Some((inventory, id)) = inventory.zip(medium.as_ref()) {
+            inventory.demand(id, &self.lasting.asking, &memory.pools).await?;
+        }
         let claims = Arc::new(claims);
-        let token = match dialect.maker() {
+        let token = match maker {
             Maker::Signed(minter) => self.sign(minter, &claims, now).await?,
-            Maker::Remembered => self.remember(rule, purposes, &claims, memory).await?,
+            Maker::Remembered(purposes) => self.remember(rule, purposes, &claims, memory).await?,
         };
         Ok(Issued {
+            scheme,
             token,
             scope: claims.scope.clone().unwrap_or_default(),
             expires: claims.expires.unwrap_or(now),
@@ -321,10 +324,14 @@ impl Issuer {
     ) -> Result<Minted, IssueRefusal> {
         let handle = Handle::random().map_err(|error| cannot_sign(&error))?;
         let id = handle.id(&self.settings.log_key);
+        // What a bearer that it is exchanged for, or a session, may do: what got it, and nothing else that its caller may.
+        let named = match purposes {
+            Purposes::FILE => Box::default(),
+            _ => Box::from([("scope".into(), rule.requires.clone())]),
+        };
         let claims = Claims {
             token_id: id,
-            // What a bearer that it is exchanged for may do: what got it, and nothing else that its caller may.
-            named: Box::new([("scope".into(), rule.requires.clone())]),
+            named,
             ..claims.clone()
         };
         let issued = store::Issued {
@@ -353,6 +360,7 @@ impl Issuer {
         let dialect = match name {
             DialectName::Native => settings.native.as_ref().map(Dialect::Native),
             DialectName::Fynn => settings.fynn.as_ref().map(Dialect::Fynn),
+            DialectName::FynnInvoice => settings.fynn_invoice.as_ref().map(Dialect::FynnInvoice),
             DialectName::NexudusMedia => settings.nexudus_media.as_ref().map(Dialect::NexudusMedia),
             DialectName::NexudusToken => settings.nexudus_token.as_ref().map(Dialect::NexudusToken),
             DialectName::NexudusBearer => {
@@ -400,15 +408,6 @@ impl Issuer {
         );
         Answer::new(response, "keys")
     }
-}
-
-/// What a one-time token of this caller is good for. A bearer that is for some addresses is exchanged for no other: that one
-/// would be for all.
-fn one_time_purposes(rule: &Rule, caller: &Caller) -> Purposes {
-    if caller.claims().addresses.is_none() {
-        return rule.purposes;
-    }
-    Purposes::from_bits(rule.purposes.bits() & !Purposes::EXCHANGE.bits()).unwrap_or_default()
 }
 
 fn cannot_sign(error: &TokenError) -> IssueRefusal {

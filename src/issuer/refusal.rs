@@ -80,6 +80,8 @@ pub enum IssueRefusal {
     SigningFailed,
     /// The store is full, closed or broken. Ours.
     StoreUnavailable,
+    /// The origin does not say whether a medium is there. Ours.
+    OriginUnavailable,
     /// More that has to be hashed or signed than is waited for. Ours.
     Overloaded,
 }
@@ -113,6 +115,7 @@ impl IssueRefusal {
             Self::Unprocessable(_) => "unprocessable",
             Self::SigningFailed => "signing_failed",
             Self::StoreUnavailable => "store_unavailable",
+            Self::OriginUnavailable => "origin_unavailable",
             Self::Overloaded => "overloaded",
         }
     }
@@ -124,7 +127,7 @@ impl IssueRefusal {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::OriginNotAllowed | Self::NotAllowed(_) => StatusCode::FORBIDDEN,
             Self::CallerMissing | Self::CallerInvalid | Self::CallerExpired => StatusCode::UNAUTHORIZED,
-            Self::KeysUnavailable | Self::StoreUnavailable | Self::Overloaded => {
+            Self::KeysUnavailable | Self::StoreUnavailable | Self::OriginUnavailable | Self::Overloaded => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::LimitReached(_) | Self::TooManyTries(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -161,6 +164,9 @@ impl IssueRefusal {
             Self::Unprocessable(_) => "The request can't be fulfilled as it is; see violations.",
             Self::SigningFailed => "The token can't be signed now.",
             Self::StoreUnavailable => "The token can't be remembered now. Try again in a moment.",
+            Self::OriginUnavailable => {
+                "Nobody can tell now whether the medium is there. Try again in a moment."
+            }
             Self::Overloaded => "Too much to do. Try again in a moment.",
         }
     }
@@ -181,7 +187,7 @@ impl IssueRefusal {
                 Some((wait.as_millis().div_ceil(1000) as u64).max(1))
             }
             Self::KeysUnavailable => Some(5),
-            Self::StoreUnavailable | Self::Overloaded => Some(1),
+            Self::StoreUnavailable | Self::OriginUnavailable | Self::Overloaded => Some(1),
             _ => None,
         }
     }
@@ -244,6 +250,7 @@ mod tests {
             IssueRefusal::Unprocessable(Vec::new()),
             IssueRefusal::SigningFailed,
             IssueRefusal::StoreUnavailable,
+            IssueRefusal::OriginUnavailable,
             IssueRefusal::Overloaded,
         ] {
             let code = refusal.code();

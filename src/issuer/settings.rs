@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::accounts::Accounts;
 use super::grant::Bearers;
-use super::mint;
-use crate::media::Media;
+use super::inventory::Inventory;
+use super::mint::{self, SchemeName};
 use crate::token::keys::{KeyRing, LogKey};
 use crate::token::scheme::jwt::{Jwt, Minter};
 
@@ -20,12 +20,12 @@ pub struct Settings {
     pub public_base: Box<str>,
     /// `http://127.0.0.1:8081`: where it listens itself, for the page that says what to type.
     pub address: Box<str>,
-    /// The query parameter of the links in answers; `None` where no route takes such tokens from a query.
-    pub link_parameter: Option<Box<str>>,
     /// `POST /v1/tokens`, where mounted.
-    pub native: Option<Arc<Minter>>,
+    pub native: Option<Native>,
     /// `POST /media/{id}/download-token`, where mounted.
     pub fynn: Option<Fynn>,
+    /// `PUT /invoices/{id}/download-link`, where mounted.
+    pub fynn_invoice: Option<FynnInvoice>,
     /// `GET /api/auth/media/customer`, where mounted.
     pub nexudus_media: Option<NexudusMedia>,
     /// `POST /api/sys/users/token/refresh`, where mounted.
@@ -46,14 +46,75 @@ pub struct Settings {
     pub log_key: Arc<LogKey>,
 }
 
+/// The tokens of `POST /v1/tokens`.
+pub struct Native {
+    /// How they may be made; at least one way, each once.
+    pub schemes: Box<[NativeScheme]>,
+}
+
+impl Native {
+    /// The way of this name, where there is one.
+    pub fn scheme(&self, name: SchemeName) -> Option<&NativeScheme> {
+        self.schemes.iter().find(|scheme| scheme.name() == name)
+    }
+}
+
+/// A way to make tokens of `POST /v1/tokens`. `link` is the query parameter of the links in answers; `None` where no route
+/// takes such tokens from a query.
+pub enum NativeScheme {
+    /// Signed JWTs.
+    Jwt {
+        /// Makes them.
+        minter: Arc<Minter>,
+        /// The parameter.
+        link: Option<Box<str>>,
+    },
+    /// Random digits, which the store knows.
+    Opaque {
+        /// The parameter.
+        link: Option<Box<str>>,
+    },
+}
+
+impl NativeScheme {
+    /// Its name.
+    pub const fn name(&self) -> SchemeName {
+        match self {
+            Self::Jwt { .. } => SchemeName::Jwt,
+            Self::Opaque { .. } => SchemeName::Opaque,
+        }
+    }
+
+    /// The query parameter of links.
+    pub fn link(&self) -> Option<&str> {
+        match self {
+            Self::Jwt { link, .. } | Self::Opaque { link } => link.as_deref(),
+        }
+    }
+}
+
 /// The download tokens of `POST /media/{id}/download-token`.
 pub struct Fynn {
     /// Makes them.
     pub minter: Arc<Minter>,
     /// Which ids there are.
-    pub media: Arc<Media>,
+    pub media: Inventory,
     /// How long they live; 60 s in the original.
     pub ttl: Duration,
+}
+
+/// The links to invoices of `PUT /invoices/{id}/download-link`.
+pub struct FynnInvoice {
+    /// Makes their tokens.
+    pub minter: Arc<Minter>,
+    /// Which ids there are.
+    pub media: Inventory,
+    /// The folder whose media are invoices; `None` is any.
+    pub folder: Option<Box<str>>,
+    /// The longest life that a caller may ask for, in seconds.
+    pub max_seconds: u64,
+    /// The path of the links: `/media/{id}/download/{token}`.
+    pub path: Box<str>,
 }
 
 /// The media tokens of `GET /api/auth/media/customer`.

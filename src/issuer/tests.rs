@@ -61,12 +61,21 @@ pub(super) fn any_rule() -> mint::Rule {
     }
 }
 
+/// Media, of which no origin is asked.
+pub(super) fn known(media: Media) -> Inventory {
+    Inventory {
+        media: Arc::new(media),
+        origin: None,
+    }
+}
+
 fn medium(name: &str, folder: &str, owner: &str) -> Medium {
     Medium {
         file: format!("/store/{name}").into(),
         name: Some(name.into()),
         folder: Some(folder.into()),
         owner: Some(owner.into()),
+        media_type: None,
     }
 }
 
@@ -101,13 +110,18 @@ impl Bench {
             rules: vec![any_rule()],
             public_base: BASE.into(),
             address: "http://127.0.0.1:8081".into(),
-            link_parameter: Some("t".into()),
-            native: Some(minter(&media, "mediagate", "media", KidHeader::Named)),
+            native: Some(Native {
+                schemes: Box::new([NativeScheme::Jwt {
+                    minter: minter(&media, "mediagate", "media", KidHeader::Named),
+                    link: Some("t".into()),
+                }]),
+            }),
             fynn: Some(Fynn {
                 minter: minter(&download, "mediagate", "download", KidHeader::Unnamed),
-                media: Arc::new(Media::Catalogue(catalogue)),
+                media: known(Media::Catalogue(catalogue)),
                 ttl: Duration::from_secs(60),
             }),
+            fynn_invoice: None,
             nexudus_media: None,
             nexudus_token: None,
             nexudus_bearer: None,
@@ -165,6 +179,7 @@ fn answer_at(issuer: &Issuer, request: &Request<Bytes>, now: UnixTime) -> Answer
     let memory = Memory {
         store: None,
         unknown: Arc::default(),
+        pools: crate::origin::Pools::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(issuer.answer(CLIENT, request, now, &memory))
@@ -378,7 +393,7 @@ fn f7_an_unknown_id_is_not_found() {
 #[test]
 fn f7_where_ids_are_a_template_there_is_no_check() {
     let mut bench = Bench::new();
-    bench.settings.fynn.as_mut().unwrap().media = Arc::new(Media::Template("/files/{id}".into()));
+    bench.settings.fynn.as_mut().unwrap().media = known(Media::Template("/files/{id}".into()));
     let answer = bench.post("/media/%C3%BC%20x/download-token", "");
     assert_eq!(status(&answer), 201);
     let body = body(&answer);

@@ -27,9 +27,13 @@ mod leaks;
 mod no_cache;
 
 // Issuer and keys.
+mod fynn;
+mod fynn_invoice;
+mod fynn_media;
 mod issuer;
 mod keys;
 mod landing;
+mod native_schemes;
 mod nexudus_bearer;
 mod nexudus_files;
 mod nexudus_issuer;

@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use self::dialects::{Parts, published, query_parameter};
+use self::dialects::{Parts, published};
 use super::keys::Keys;
-use super::routes::{Routes, jwt_rules};
+use super::routes::{Built as RouteBuilt, Routes, jwt_rules};
 use super::server::{Served, public_base};
 use super::{Place, cors, raw};
 use crate::config::policy::RouteKeys;
 use crate::config::problems::Problems;
 use crate::issuer::mint::Rule;
-use crate::issuer::{DialectName, Settings};
+use crate::issuer::{DialectName, NativeScheme, Settings};
 use crate::media::Media;
+use crate::origin::Origin;
 use crate::token::scheme::jwt::{Jwt, KidHeader, Minter};
 
 mod accounts;
 mod dialects;
+mod fynn;
 mod rule;
 
 /// What this file builds.
@@ -25,11 +27,18 @@ pub(super) struct Issuer {
     pub(super) callers: Vec<RouteKeys>,
 }
 
+/// What media ids mean, and which origins are asked for them, by the names of the catalogues.
+#[derive(Clone, Copy)]
+pub(super) struct Inventories<'b> {
+    pub(super) media: &'b BTreeMap<String, Option<Arc<Media>>>,
+    pub(super) asked: &'b BTreeMap<String, Origin>,
+}
+
 pub(super) fn build(
     file: &raw::File,
     served: &Served,
     keys: &Keys,
-    media: &BTreeMap<String, Option<Arc<Media>>>,
+    media: Inventories<'_>,
     routes: &Routes,
     place: &Place,
     problems: &mut Problems,
@@ -52,6 +61,7 @@ pub(super) fn build(
     let parts = Parts { keys, media, routes };
     let native = parts.native(raw, problems);
     let fynn = parts.fynn(raw, problems);
+    let fynn_invoice = parts.fynn_invoice(raw, problems);
     let nexudus_media = parts.nexudus_media(raw, problems);
     let nexudus_token = parts.nexudus_token(raw, problems);
     let bearers = parts.bearers(raw, &callers, problems);
@@ -92,12 +102,17 @@ pub(super) fn build(
         // What is not configured is left out; what is wrong stops everything.
         let native = native.map_or(Some(None), |native| native.map(Some))?;
         let fynn = fynn.map_or(Some(None), |fynn| fynn.map(Some))?;
+        let fynn_invoice = fynn_invoice.map_or(Some(None), |invoice| invoice.map(Some))?;
         let nexudus_media = nexudus_media.map_or(Some(None), |media| media.map(Some))?;
         let bearers = bearers.map_or(Some(None), |bearers| bearers.map(Some))?;
-        let link_parameter = native.as_ref().and_then(|minter| query_parameter(minter, routes));
-        let minters = native
-            .iter()
+        let signed = native.iter().flat_map(|native| &native.schemes);
+        let minters = signed
+            .filter_map(|scheme| match scheme {
+                NativeScheme::Jwt { minter, .. } => Some(minter),
+                NativeScheme::Opaque { .. } => None,
+            })
             .chain(fynn.iter().map(|fynn| &fynn.minter))
+            .chain(fynn_invoice.iter().map(|invoice| &invoice.minter))
             .chain(nexudus_media.iter().map(|media| &media.minter))
             .chain(bearers.iter().map(|bearers| &bearers.minter));
         Some(Settings {
@@ -110,10 +125,10 @@ pub(super) fn build(
                 raw.listen?
             )
             .into(),
-            link_parameter,
             published: published(minters),
             native,
             fynn,
+            fynn_invoice,
             nexudus_media,
             nexudus_token,
             nexudus_bearer,
@@ -145,11 +160,11 @@ pub(super) fn minter(
     routes: &Routes,
     problems: &mut Problems,
 ) -> Option<Minter> {
-    let parts = Parts {
-        keys,
+    let media = Inventories {
         media: &BTreeMap::new(),
-        routes,
+        asked: &BTreeMap::new(),
     };
+    let parts = Parts { keys, media, routes };
     parts.minter(at, (set, issuer, audience), kid, problems)
 }
 

@@ -71,6 +71,9 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
         );
         keys.extend(issuer.native.as_ref().and_then(|native| native.keys.as_deref()));
         keys.extend(issuer.fynn.as_ref().and_then(|fynn| fynn.keys.as_deref()));
+        let invoices = issuer.fynn_invoice.as_ref();
+        keys.extend(invoices.and_then(|invoices| invoices.keys.as_deref()));
+        media.extend(invoices.and_then(|invoices| invoices.media.as_deref()));
         let media_tokens = issuer.nexudus_media.as_ref();
         keys.extend(media_tokens.and_then(|media| media.keys.as_deref()));
         let bearers = issuer.bearers.as_ref();
@@ -81,6 +84,7 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
         .route
         .iter()
         .filter_map(|route| route.origin.as_deref())
+        .chain(file.media.values().filter_map(|media| media.origin.as_deref()))
         .collect();
     for (table, names, used) in [
         ("keys", file.keys.keys().collect::<Vec<_>>(), keys),

@@ -12,6 +12,7 @@ use super::{KeyFiles, Loaded, Policy, demo, raw};
 use crate::app::Snapshot;
 use crate::gate::route::{Route, Router};
 use crate::issuer::Issuer;
+use crate::issuer::mint::SchemeName;
 use crate::origin::Origin;
 use crate::store::StoreSetup;
 
@@ -23,6 +24,7 @@ mod keys;
 mod landing;
 mod links;
 mod mapping;
+mod media;
 mod origins;
 mod proxy_protocol;
 mod routes;
@@ -127,7 +129,8 @@ fn parts(
     let tls = tls::build(file, place, problems);
     let keys = keys::build(file, place, problems);
     let origins = origins::origins(file, place, problems);
-    let media = origins::media(file, place, problems);
+    let media = media::catalogues(file, place, problems);
+    let asked = media::asked(file, &origins, problems);
     let mut numbers = place
         .kept
         .as_ref()
@@ -142,7 +145,11 @@ fn parts(
         &mut numbers,
         problems,
     );
-    let issuer = issuer::build(file, &served, &keys, &media, &routes, place, problems);
+    let inventories = issuer::Inventories {
+        media: &media,
+        asked: &asked,
+    };
+    let issuer = issuer::build(file, &served, &keys, inventories, &routes, place, problems);
     let lasting = place
         .kept
         .as_ref()
@@ -243,7 +250,15 @@ fn parts(
 /// Whether some requests can't be answered without the store. Tokens that may be used once count where a route says
 /// something of them.
 fn needs_store(file: &raw::File) -> bool {
-    let issues = |issuer: &raw::Issuer| issuer.nexudus_token.is_some() || issuer.bearers.is_some();
+    let remembers = |native: &raw::NativeDialect| {
+        let mut schemes = native.schemes.iter().flatten();
+        schemes.any(|scheme| scheme.value == SchemeName::Opaque)
+    };
+    let issues = |issuer: &raw::Issuer| {
+        issuer.nexudus_token.is_some()
+            || issuer.bearers.is_some()
+            || issuer.native.as_ref().is_some_and(remembers)
+    };
     file.landing.is_some()
         || file.issuer.as_ref().is_some_and(issues)
         || file.route.iter().any(|route| {

@@ -1,13 +1,12 @@
-//! `[origin.NAME]` and `[media.NAME]`.
+//! `[origin.NAME]`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
 use super::{Digest, Place, in_range, raw, seconds};
 use crate::config::problems::Problems;
-use crate::media::{Media, MediaId, Medium};
 use crate::origin::connect::Address;
 use crate::origin::{Folder, HttpOrigin, HttpSettings, Origin};
 use crate::target::Target;
@@ -193,118 +192,4 @@ fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Buil
         hosts,
         place,
     })
-}
-
-/// All media catalogues; `None` for one that is wrong and was reported.
-pub(super) fn media(
-    file: &raw::File,
-    place: &Place,
-    problems: &mut Problems,
-) -> BTreeMap<String, Option<Arc<Media>>> {
-    let mut one = |media: &raw::Media| match (&media.file, &media.template) {
-        (Some(path), None) => catalogue(
-            &format!("{}.file", media.at),
-            &place.resolve(path),
-            place,
-            problems,
-        ),
-        (None, Some(template)) => template_media(&format!("{}.template", media.at), template, problems),
-        (Some(_), Some(_)) => {
-            problems.error(&media.at, "has both `file` and `template`", "keep one of them");
-            None
-        }
-        (None, None) => {
-            if !problems.has(&format!("{}.file", media.at))
-                && !problems.has(&format!("{}.template", media.at))
-            {
-                problems.error(
-                    &media.at,
-                    "has neither `file` nor `template`",
-                    "add `template = \"/files/{id}\"`, or a catalogue",
-                );
-            }
-            None
-        }
-    };
-    file.media
-        .iter()
-        .map(|(name, media)| (name.clone(), one(media).map(Arc::new)))
-        .collect()
-}
-
-fn template_media(at: &str, template: &str, problems: &mut Problems) -> Option<Media> {
-    let filled = template.replace("{id}", "0");
-    if template.matches("{id}").count() != 1 || filled.contains(['{', '}', '?', '#']) {
-        problems.error(
-            at,
-            "does not name `{id}` exactly once, or holds more than a path",
-            "write \"/files/{id}\"",
-        );
-        return None;
-    }
-    if let Err(error) = Target::parse(&filled, None) {
-        problems.error(at, error.to_string(), "write \"/files/{id}\"");
-        return None;
-    }
-    Some(Media::Template(template.into()))
-}
-
-fn catalogue(at: &str, path: &std::path::Path, place: &Place, problems: &mut Problems) -> Option<Media> {
-    place.note(path);
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => {
-            problems.error(
-                at,
-                format!("{} can't be read: {error}", path.display()),
-                "relative paths count from the configuration file's folder",
-            );
-            return None;
-        }
-    };
-    let json = path.extension().is_some_and(|ending| ending == "json");
-    let parsed: Result<HashMap<Box<str>, Medium>, (Option<usize>, String)> = if json {
-        serde_json::from_str(&text).map_err(|error| (Some(error.line()), error.to_string()))
-    } else {
-        toml::from_str(&text).map_err(|error| {
-            let line = error
-                .span()
-                .map(|span| text[..span.start].matches('\n').count() + 1);
-            (line, error.message().trim().replace('\n', ", "))
-        })
-    };
-    let all = match parsed {
-        Ok(all) => all,
-        Err((line, what)) => {
-            let line = line.map_or_else(String::new, |line| format!(":{line}"));
-            problems.error(
-                at,
-                format!("{}{line}: {what}", path.display()),
-                "each id is a table with file, name, folder, owner",
-            );
-            return None;
-        }
-    };
-    let mut good = true;
-    for (id, medium) in &all {
-        let file = &*medium.file;
-        let wrong = if MediaId::parse(id).is_err() {
-            Some("is no media id: one path segment of at most 128 bytes".to_owned())
-        } else if !file.starts_with('/') {
-            Some(format!("file {file:?} does not start with a slash"))
-        } else if file
-            .split('/')
-            .skip(1)
-            .any(|segment| crate::target::encode_segment(segment).is_err())
-        {
-            Some(format!("file {file:?} is no path to a file"))
-        } else {
-            None
-        };
-        if let Some(wrong) = wrong {
-            good = false;
-            problems.error(at, format!("{}: {id:?}: {wrong}", path.display()), "");
-        }
-    }
-    good.then_some(Media::Catalogue(all))
 }

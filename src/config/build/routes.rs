@@ -444,6 +444,7 @@ fn mounts(raw: &raw::Route, parts: &Parts<'_>, problems: &mut Problems) -> Vec<D
         let there = parts.issuer.is_some_and(|issuer| match mount.value {
             DialectName::Native => issuer.native.is_some(),
             DialectName::Fynn => issuer.fynn.is_some(),
+            DialectName::FynnInvoice => issuer.fynn_invoice.is_some(),
             DialectName::NexudusMedia => issuer.nexudus_media.is_some(),
             DialectName::NexudusToken => issuer.nexudus_token.is_some(),
             DialectName::NexudusBearer => issuer.nexudus_bearer.is_some(),

@@ -232,6 +232,7 @@ fn a_catalogue_names_the_file_and_unknown_ids_are_not_found() {
         name: None,
         folder: None,
         owner: None,
+        media_type: None,
     };
     let media = Media::Catalogue([("1".into(), medium)].into());
     let route = Route {

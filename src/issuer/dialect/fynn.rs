@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
 
 use super::{object, problem, response};
-use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths};
+use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths, SchemeName};
 use crate::issuer::refusal::IssueRefusal;
 use crate::media::MediaId;
 use crate::target::{Target, encode_segment};
@@ -17,6 +17,9 @@ use crate::token::{Methods, Opens, Uses};
 
 /// What a caller's bearer must carry, as the interface says.
 pub(super) const PERMISSION: &str = "media:read";
+
+/// Where media are downloaded.
+const PATH: &str = "/media/{id}/download/{token}";
 
 /// The id in a path of this dialect, as it stands there.
 pub(super) fn raw_id(path: &str) -> Option<&str> {
@@ -28,14 +31,20 @@ pub(super) fn raw_id(path: &str) -> Option<&str> {
 /// Reads a request.
 pub(super) fn parse(request: &Request<Bytes>, ttl: Duration) -> Result<IssueRequest, IssueRefusal> {
     let raw = raw_id(request.uri().path()).unwrap_or_default();
-    let id = media_id(raw).ok_or(IssueRefusal::BadRequest("The media id is malformed."))?;
-    if !request.body().is_empty() {
-        object(request.body())?;
+    wish(raw, request.body(), Lifetime::AtMost(ttl))
+}
+
+/// To read one medium. The body says nothing, but has to be one.
+pub(super) fn wish(raw_id: &str, body: &[u8], lifetime: Lifetime) -> Result<IssueRequest, IssueRefusal> {
+    let id = media_id(raw_id).ok_or(IssueRefusal::BadRequest("The id in the path is malformed."))?;
+    if !body.is_empty() {
+        object(body)?;
     }
     Ok(IssueRequest {
+        scheme: SchemeName::Jwt,
         paths: Paths::Asked(Vec::new()),
         media: Some(id),
-        lifetime: Lifetime::AtMost(ttl),
+        lifetime,
         not_before: None,
         subject: None,
         methods: Some(Methods::READ),
@@ -61,12 +70,8 @@ struct Page<'p> {
 
 /// Writes the answer.
 pub(super) fn render(issued: &Issued, public_base: &str, headers: &HeaderMap) -> Response<Bytes> {
-    let id = match &*issued.scope.0 {
-        [Opens::MediaId(id)] => encode_segment(id).unwrap_or_default(),
-        _ => "".into(),
-    };
     let token = &*issued.token.text;
-    let url = format!("{public_base}/media/{id}/download/{token}");
+    let url = link(issued, public_base, PATH);
     if prefers_html(headers)
         && let Ok(page) = (Page { url: &url, token }).render()
     {
@@ -85,6 +90,17 @@ pub(super) fn render(issued: &Issued, public_base: &str, headers: &HeaderMap) ->
         "application/json",
         body.to_string(),
     ))
+}
+
+/// The address of the one medium that a token opens; `path` holds `{id}` and `{token}`.
+pub(super) fn link(issued: &Issued, public_base: &str, path: &str) -> String {
+    let id = match &*issued.scope.0 {
+        [Opens::MediaId(id)] => encode_segment(id).unwrap_or_default(),
+        _ => "".into(),
+    };
+    // The token has no brace, an id may have some.
+    let path = path.replace("{token}", &issued.token.text).replace("{id}", &id);
+    format!("{public_base}{path}")
 }
 
 fn vary_by_accept(mut response: Response<Bytes>) -> Response<Bytes> {

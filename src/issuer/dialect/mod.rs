@@ -6,16 +6,22 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
 
+use super::caller::Caller;
 use super::grant::Granted;
-use super::mint::{IssueRequest, Issued};
+use super::inventory::Inventory;
+use super::mint::{self, IssueRequest, Issued, Offer, Rule};
 use super::refusal::IssueRefusal;
-use super::{Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit, Settings};
-use crate::media::Media;
+use super::{
+    Fynn, FynnInvoice, Native, NativeScheme, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken,
+    OverLimit, Settings,
+};
+use crate::store::Purposes;
 use crate::token::Uses;
 use crate::token::json::Object;
 use crate::token::scheme::jwt::Minter;
 
 mod fynn;
+mod fynn_invoice;
 mod grants;
 mod native;
 mod nexudus;
@@ -27,6 +33,8 @@ pub enum DialectName {
     Native,
     /// `POST /media/{id}/download-token`.
     Fynn,
+    /// `PUT /invoices/{id}/download-link`.
+    FynnInvoice,
     /// `GET /api/auth/media/customer`.
     NexudusMedia,
     /// `POST /api/sys/users/token/refresh`.
@@ -42,6 +50,7 @@ impl DialectName {
     pub const ALL: &[Self] = &[
         Self::Native,
         Self::Fynn,
+        Self::FynnInvoice,
         Self::NexudusMedia,
         Self::NexudusToken,
         Self::NexudusBearer,
@@ -53,6 +62,7 @@ impl DialectName {
         match self {
             Self::Native => "native",
             Self::Fynn => "fynn",
+            Self::FynnInvoice => "fynn_invoice",
             Self::NexudusMedia => "nexudus_media",
             Self::NexudusToken => "nexudus_token",
             Self::NexudusBearer => "nexudus_bearer",
@@ -70,6 +80,7 @@ impl DialectName {
             nexudus::TOKEN_PATH => Some(Self::NexudusToken),
             grants::BEARER_PATH => Some(Self::NexudusBearer),
             grants::EXCHANGE_PATH => Some(Self::NexudusExchange),
+            _ if fynn_invoice::raw_id(path).is_some() => Some(Self::FynnInvoice),
             _ => fynn::raw_id(path).map(|_| Self::Fynn),
         }
     }
@@ -86,6 +97,7 @@ impl DialectName {
         match self {
             Self::Native => native::refuse(refusal),
             Self::Fynn => fynn::refuse(refusal),
+            Self::FynnInvoice => fynn_invoice::refuse(refusal),
             Self::NexudusMedia => nexudus::refuse_media(refusal),
             Self::NexudusToken => nexudus::refuse_token(refusal),
             Self::NexudusBearer | Self::NexudusExchange => grants::refuse(refusal),
@@ -129,28 +141,42 @@ impl GrantDialect<'_> {
 /// A mounted dialect that makes tokens for callers, with what it needs.
 #[derive(Clone, Copy)]
 pub(super) enum Dialect<'i> {
-    Native(&'i Arc<Minter>),
+    Native(&'i Native),
     Fynn(&'i Fynn),
+    FynnInvoice(&'i FynnInvoice),
     NexudusMedia(&'i NexudusMedia),
     NexudusToken(&'i NexudusToken),
 }
 
-/// How tokens of a dialect are made.
+/// How a token is made.
 pub(super) enum Maker<'i> {
     /// Signed.
     Signed(&'i Arc<Minter>),
-    /// Remembered by the store.
-    Remembered,
+    /// Random, and remembered for these purposes.
+    Remembered(Purposes),
 }
 
 impl<'i> Dialect<'i> {
-    /// What its tokens are made with.
-    pub(super) fn maker(self) -> Maker<'i> {
+    /// How what is asked for is made.
+    ///
+    /// # Errors
+    /// `NotAllowed` where it would be good for nothing.
+    pub(super) fn maker(
+        self,
+        rule: &Rule,
+        caller: &Caller,
+        wish: &IssueRequest,
+    ) -> Result<Maker<'i>, IssueRefusal> {
         match self {
-            Self::Native(minter) => Maker::Signed(minter),
-            Self::Fynn(fynn) => Maker::Signed(&fynn.minter),
-            Self::NexudusMedia(media) => Maker::Signed(&media.minter),
-            Self::NexudusToken(_) => Maker::Remembered,
+            Self::Native(native) => match native.scheme(wish.scheme) {
+                Some(NativeScheme::Jwt { minter, .. }) => Ok(Maker::Signed(minter)),
+                Some(NativeScheme::Opaque { .. }) => mint::file_purpose(rule).map(Maker::Remembered),
+                None => Err(native::no_such_scheme()),
+            },
+            Self::Fynn(fynn) => Ok(Maker::Signed(&fynn.minter)),
+            Self::FynnInvoice(invoice) => Ok(Maker::Signed(&invoice.minter)),
+            Self::NexudusMedia(media) => Ok(Maker::Signed(&media.minter)),
+            Self::NexudusToken(_) => mint::one_time_purposes(rule, caller).map(Maker::Remembered),
         }
     }
 
@@ -158,6 +184,7 @@ impl<'i> Dialect<'i> {
     pub(super) fn methods(self) -> &'static str {
         match self {
             Self::Native(_) | Self::Fynn(_) => "POST",
+            Self::FynnInvoice(_) => "PUT",
             Self::NexudusMedia(_) => "GET, HEAD",
             Self::NexudusToken(token) if token.allow_get => "GET, POST",
             Self::NexudusToken(_) => "POST",
@@ -167,25 +194,41 @@ impl<'i> Dialect<'i> {
     /// How it answers who is over a limit.
     pub(super) fn over_limit(self) -> OverLimit {
         match self {
-            Self::Native(_) | Self::Fynn(_) => OverLimit::TooMany,
+            Self::Native(_) | Self::Fynn(_) | Self::FynnInvoice(_) => OverLimit::TooMany,
             Self::NexudusMedia(media) => media.over_limit,
             Self::NexudusToken(token) => token.over_limit,
         }
     }
 
-    /// The media that it knows, where it has its own.
-    pub(super) fn media(self) -> Option<&'i Media> {
+    /// The media that its ids mean.
+    pub(super) fn inventory(self, settings: &'i Settings) -> Option<&'i Inventory> {
         match self {
             Self::Fynn(fynn) => Some(&fynn.media),
-            Self::Native(_) | Self::NexudusMedia(_) | Self::NexudusToken(_) => None,
+            Self::FynnInvoice(invoice) => Some(&invoice.media),
+            Self::Native(_) => settings.fynn.as_ref().map(|fynn| &fynn.media),
+            Self::NexudusMedia(_) | Self::NexudusToken(_) => None,
         }
     }
 
-    /// The permission that its interface names, beyond what the rules demand.
-    pub(super) fn demands(self) -> Option<&'static str> {
+    /// Which of them it may hand out to a caller, as its interface says.
+    pub(super) fn offer(self, inventory: Option<&'i Inventory>, caller: &Caller) -> Offer<'i> {
+        let (folder, own_only) = match self {
+            Self::FynnInvoice(invoice) => (invoice.folder.as_deref(), !caller.may(fynn_invoice::ALL)),
+            Self::Native(_) | Self::Fynn(_) | Self::NexudusMedia(_) | Self::NexudusToken(_) => (None, false),
+        };
+        Offer {
+            media: inventory.map(|inventory| &*inventory.media),
+            folder,
+            own_only,
+        }
+    }
+
+    /// The permissions of which its interface demands one, beyond what the rules demand.
+    pub(super) fn demands(self) -> &'static [&'static str] {
         match self {
-            Self::Fynn(_) => Some(fynn::PERMISSION),
-            Self::Native(_) | Self::NexudusMedia(_) | Self::NexudusToken(_) => None,
+            Self::Fynn(_) => &[fynn::PERMISSION],
+            Self::FynnInvoice(_) => &[fynn_invoice::ALL, fynn_invoice::OWN],
+            Self::Native(_) | Self::NexudusMedia(_) | Self::NexudusToken(_) => &[],
         }
     }
 
@@ -197,8 +240,9 @@ impl<'i> Dialect<'i> {
     /// What a request asks for.
     pub(super) fn parse(self, request: &Request<Bytes>) -> Result<IssueRequest, IssueRefusal> {
         match self {
-            Self::Native(_) => native::parse(request),
+            Self::Native(native) => native::parse(request, native),
             Self::Fynn(fynn) => fynn::parse(request, fynn.ttl),
+            Self::FynnInvoice(invoice) => fynn_invoice::parse(request, invoice.max_seconds),
             Self::NexudusMedia(media) => Ok(nexudus::wish(media.ttl, Uses::UntilExpiry)),
             Self::NexudusToken(token) => Ok(nexudus::wish(token.ttl, Uses::Once)),
         }
@@ -211,9 +255,11 @@ impl<'i> Dialect<'i> {
 
     /// The answer that carries a token.
     pub(super) fn render(self, issued: &Issued, settings: &Settings, headers: &HeaderMap) -> Response<Bytes> {
+        let base = &settings.public_base;
         match self {
-            Self::Native(_) => native::render(issued, settings),
-            Self::Fynn(_) => fynn::render(issued, &settings.public_base, headers),
+            Self::Native(native) => native::render(issued, native, base),
+            Self::Fynn(_) => fynn::render(issued, base, headers),
+            Self::FynnInvoice(invoice) => fynn_invoice::render(issued, invoice, base),
             Self::NexudusMedia(_) => nexudus::media(issued),
             Self::NexudusToken(_) => nexudus::token(issued),
         }

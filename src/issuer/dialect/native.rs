@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::{object, problem, response, single};
 use crate::clock::UnixTime;
-use crate::issuer::Settings;
-use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths};
+use crate::issuer::Native;
+use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths, SchemeName};
 use crate::issuer::refusal::{IssueRefusal, Violation};
 use crate::media::MediaId;
 use crate::target::{Target, encode_segment};
@@ -22,7 +22,26 @@ const MAX_ADDRESSES: usize = 64;
 /// The most forced parameters in one token.
 const MAX_PARAMETERS: usize = 32;
 
-const UNKNOWN: &str = "A member is unknown; known are paths, media, expires_in, not_before, sub, methods, ips, filename, args, uses.";
+const UNKNOWN: &str = "A member is unknown; known are scheme, paths, media, expires_in, not_before, sub, methods, ips, filename, args, uses.";
+
+/// The member that names the scheme.
+const SCHEME: &str = "scheme";
+const NO_SUCH_SCHEME: &str = "No tokens of this scheme are made here.";
+
+/// Members that the gate does not enforce yet.
+const UNENFORCED: [&str; 2] = ["rate", "streams"];
+
+/// The members that a scheme has no words for.
+const fn unsayable(scheme: SchemeName) -> &'static [&'static str] {
+    match scheme {
+        SchemeName::Jwt | SchemeName::Opaque => &[],
+    }
+}
+
+/// What a request for tokens that are not made here is told.
+pub(super) fn no_such_scheme() -> IssueRefusal {
+    IssueRefusal::violation(SCHEME, NO_SUCH_SCHEME)
+}
 
 /// Whether a path is this dialect's.
 pub(super) fn is_path(path: &str) -> bool {
@@ -30,7 +49,7 @@ pub(super) fn is_path(path: &str) -> bool {
 }
 
 /// Reads a request.
-pub(super) fn parse(request: &Request<Bytes>) -> Result<IssueRequest, IssueRefusal> {
+pub(super) fn parse(request: &Request<Bytes>, native: &Native) -> Result<IssueRequest, IssueRefusal> {
     let media_type = single(request.headers(), &header::CONTENT_TYPE);
     let media_type = media_type.map_err(|()| IssueRefusal::UnsupportedMediaType)?;
     if media_type.is_some_and(|media_type| !is_json(media_type)) {
@@ -41,7 +60,9 @@ pub(super) fn parse(request: &Request<Bytes>) -> Result<IssueRequest, IssueRefus
         body: &body,
         violations: Vec::new(),
     };
+    let scheme = reader.scheme(native);
     let read = IssueRequest {
+        scheme,
         paths: Paths::Asked(reader.paths()),
         media: reader.media(),
         lifetime: reader.lifetime(),
@@ -53,7 +74,7 @@ pub(super) fn parse(request: &Request<Bytes>) -> Result<IssueRequest, IssueRefus
         parameters: reader.parameters(),
         uses: reader.uses(),
     };
-    reader.others();
+    reader.others(scheme);
     if reader.violations.is_empty() {
         Ok(read)
     } else {
@@ -77,6 +98,18 @@ struct Reader<'b> {
 impl Reader<'_> {
     fn refuse(&mut self, property: &'static str, message: &'static str) {
         self.violations.push(Violation::new(property, message));
+    }
+
+    fn scheme(&mut self, native: &Native) -> SchemeName {
+        let name = match self.body.get("scheme") {
+            None => Some(SchemeName::Jwt),
+            Some(member) => member.text().and_then(SchemeName::parse),
+        };
+        let name = name.filter(|name| native.scheme(*name).is_some());
+        name.unwrap_or_else(|| {
+            self.refuse(SCHEME, NO_SUCH_SCHEME);
+            SchemeName::Jwt
+        })
     }
 
     fn paths(&mut self) -> Vec<Opens> {
@@ -218,9 +251,10 @@ impl Reader<'_> {
         }
     }
 
-    /// Members that are not read: what the gate can't enforce yet, and what is unknown.
-    fn others(&mut self) {
-        const READ: [&str; 10] = [
+    /// Members that are not read: what the scheme has no words for, what the gate can't enforce yet, and what is unknown.
+    fn others(&mut self, scheme: SchemeName) {
+        const READ: [&str; 11] = [
+            "scheme",
             "paths",
             "media",
             "expires_in",
@@ -232,12 +266,17 @@ impl Reader<'_> {
             "args",
             "uses",
         ];
-        for name in ["rate", "streams"] {
+        for name in UNENFORCED {
             if self.body.get(name).is_some() {
                 self.refuse(name, "Not enforced yet, so no token can carry it.");
             }
         }
-        let known = |name: &str| READ.contains(&name) || matches!(name, "rate" | "streams");
+        for name in unsayable(scheme) {
+            if self.body.get(name).is_some() {
+                self.refuse(name, "Tokens of this scheme can't say it.");
+            }
+        }
+        let known = |name: &str| READ.contains(&name) || UNENFORCED.contains(&name);
         if self.body.iter().any(|(name, _)| !known(name)) {
             self.refuse("", UNKNOWN);
         }
@@ -269,17 +308,18 @@ fn parameter((name, value): (&str, &Json<'_>)) -> Option<(Box<str>, Box<str>)> {
 }
 
 /// Writes the answer.
-pub(super) fn render(issued: &Issued, settings: &Settings) -> Response<Bytes> {
+pub(super) fn render(issued: &Issued, native: &Native, public_base: &str) -> Response<Bytes> {
     let mut body = json!({
         "token": issued.token.text,
         "token_id": issued.token.id.to_string(),
         "expires_at": issued.expires.rfc3339().to_string(),
     });
-    if let Some(parameter) = &settings.link_parameter
+    let scheme = native.scheme(issued.scheme);
+    if let Some(parameter) = scheme.and_then(|scheme| scheme.link())
         && let [Opens::Exact(path)] = &*issued.scope.0
         && let Some(path) = encoded(path)
     {
-        body["url"] = format!("{}{path}?{parameter}={}", settings.public_base, issued.token.text).into();
+        body["url"] = format!("{public_base}{path}?{parameter}={}", issued.token.text).into();
     }
     response(StatusCode::CREATED, "application/json", body.to_string())
 }

@@ -8,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use super::response;
-use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths};
+use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths, SchemeName};
 use crate::issuer::refusal::IssueRefusal;
 use crate::token::Uses;
 
@@ -19,7 +19,12 @@ pub(super) const TOKEN_PATH: &str = "/api/sys/users/token/refresh";
 
 /// What a request for either token asks for: all that the rule allows, for the dialect's own time.
 pub(super) fn wish(ttl: Duration, uses: Uses) -> IssueRequest {
+    let scheme = match uses {
+        Uses::UntilExpiry => SchemeName::Jwt,
+        Uses::Once => SchemeName::Opaque,
+    };
     IssueRequest {
+        scheme,
         paths: Paths::OfRule,
         media: None,
         lifetime: Lifetime::AtMost(ttl),

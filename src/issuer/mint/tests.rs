@@ -1,7 +1,8 @@
 //! What rules allow and refuse.
 
 use super::*;
-use crate::issuer::tests::{Bench, NOW, any_rule, body, part, status};
+use crate::issuer::tests::{Bench, NOW, any_rule, body, known, part, status};
+use crate::media::Media;
 
 fn caller(subject: &str, scope: &str) -> Caller {
     let named = Box::new([("scope".into(), scope.into())]);
@@ -40,13 +41,13 @@ fn the_first_rule_that_is_for_the_caller_and_whose_permission_it_carries_decides
         ("44", "", None),
         ("42", "A", None),
     ] {
-        let found = rule_for(&rules, &caller(subject, scope), None).ok();
+        let found = rule_for(&rules, &caller(subject, scope), &[]).ok();
         let at = found.map(|found| rules.iter().position(|rule| std::ptr::eq(rule, found)).unwrap());
         assert_eq!(at, expected, "{subject} {scope}");
     }
-    assert!(rule_for(&[], &caller("42", "a"), None).is_err());
+    assert!(rule_for(&[], &caller("42", "a"), &[]).is_err());
     assert!(
-        rule_for(&[rule(None, "")], &caller("42", ""), None).is_err(),
+        rule_for(&[rule(None, "")], &caller("42", ""), &[]).is_err(),
         "a rule without a permission is nobody's"
     );
 }
@@ -214,8 +215,7 @@ fn what_can_not_be_checked_is_not_handed_out() {
     ] {
         let mut bench = Bench::new();
         bench.settings.rules = vec![restricted];
-        bench.settings.fynn.as_mut().unwrap().media =
-            std::sync::Arc::new(Media::Template("/files/{id}".into()));
+        bench.settings.fynn.as_mut().unwrap().media = known(Media::Template("/files/{id}".into()));
         assert_eq!(status(&bench.post("/media/01F9/download-token", "")), 403);
     }
     let mut bench = Bench::new();
@@ -232,9 +232,10 @@ fn a_catalogued_name_that_is_none_is_left_out() {
             name: Some(name.into()),
             folder: None,
             owner: None,
+            media_type: None,
         };
         let all = std::collections::HashMap::from([("1".into(), medium)]);
-        bench.settings.fynn.as_mut().unwrap().media = std::sync::Arc::new(Media::Catalogue(all));
+        bench.settings.fynn.as_mut().unwrap().media = known(Media::Catalogue(all));
         let answer = bench.post("/media/1/download-token", "");
         let payload = part(body(&answer)["token"].as_str().unwrap(), 1);
         assert_eq!(payload.get("filename").is_some(), expected, "{name:?}");

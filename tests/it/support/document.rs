@@ -1,11 +1,16 @@
-//! The blocks of `docs/DEPLOY.md`: what the document shows is what the tests run.
+//! The blocks of the documents: what they show is what the tests run.
 
 use std::path::Path;
 
-/// The block of this language below this heading.
+/// The block of this language below this heading of `docs/DEPLOY.md`.
 pub(crate) fn block(heading: &str, language: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/DEPLOY.md");
-    let page = std::fs::read_to_string(path).expect("docs/DEPLOY.md");
+    block_of("docs/DEPLOY.md", heading, language)
+}
+
+/// The block of this language below this heading of a page.
+pub(crate) fn block_of(page: &str, heading: &str, language: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let page = std::fs::read_to_string(path).expect(page);
     let section = page
         .split_once(&format!("\n## {heading}\n"))
         .unwrap_or_else(|| panic!("no heading {heading:?}"))

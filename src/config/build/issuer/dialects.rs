@@ -1,15 +1,17 @@
 //! The issuer's dialects: what they sign with, for how long, and whether what they sign opens anything.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Inventories;
 use crate::config::build::keys::Keys;
-use crate::config::build::routes::Routes;
-use crate::config::build::{DAY, in_range, links, raw, seconds};
+use crate::config::build::routes::{Built as RouteBuilt, Routes};
+use crate::config::build::{DAY, in_range, raw, seconds};
 use crate::config::policy::RouteKeys;
 use crate::config::problems::Problems;
-use crate::issuer::{Bearers, Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit};
-use crate::media::Media;
+use crate::issuer::mint::SchemeName;
+use crate::issuer::{
+    Bearers, Native, NativeScheme, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit,
+};
 use crate::store::Purposes;
 use crate::token::carrier::Carrier;
 use crate::token::keys::KeyRing;
@@ -19,7 +21,7 @@ use crate::token::scheme::jwt::{Jwt, KidHeader, Minter};
 /// What the dialects refer to.
 pub(super) struct Parts<'b> {
     pub(super) keys: &'b Keys,
-    pub(super) media: &'b BTreeMap<String, Option<Arc<Media>>>,
+    pub(super) media: Inventories<'b>,
     pub(super) routes: &'b Routes,
 }
 
@@ -27,34 +29,65 @@ pub(super) struct Parts<'b> {
 pub(super) type Built<T> = Option<Option<T>>;
 
 impl Parts<'_> {
-    pub(super) fn native(&self, raw: &raw::Issuer, problems: &mut Problems) -> Built<Arc<Minter>> {
+    pub(super) fn native(&self, raw: &raw::Issuer, problems: &mut Problems) -> Built<Native> {
         let native = raw.native.as_ref()?;
         let named = (&native.keys, &native.issuer, &native.audience);
-        Some(
-            self.minter(&native.at, named, KidHeader::Named, problems)
-                .map(Arc::new),
-        )
+        let minter = self
+            .minter(&native.at, named, KidHeader::Named, problems)
+            .map(Arc::new);
+        let chosen = self.schemes(native, problems);
+        Some(minter.map(|minter| {
+            let made = chosen.into_iter().map(|name| match name {
+                SchemeName::Jwt => NativeScheme::Jwt {
+                    minter: Arc::clone(&minter),
+                    link: self.query_parameter(|built| believes(built, &minter)),
+                },
+                SchemeName::Opaque => NativeScheme::Opaque {
+                    link: self.query_parameter(takes_opaque),
+                },
+            });
+            Native {
+                schemes: made.collect(),
+            }
+        }))
     }
 
-    pub(super) fn fynn(&self, raw: &raw::Issuer, problems: &mut Problems) -> Built<Fynn> {
-        let fynn = raw.fynn.as_ref()?;
-        let at = format!("{}.media", fynn.at);
-        let catalogue = fynn.media.as_ref().and_then(|name| {
-            if !self.media.contains_key(name) && !problems.has(&format!("media.{name}")) {
-                links::unknown(&at, "media catalogue", "media", name, problems);
+    /// The schemes of `[issuer.native]`, each once.
+    fn schemes(&self, native: &raw::NativeDialect, problems: &mut Problems) -> Vec<SchemeName> {
+        let at = format!("{}.schemes", native.at);
+        let opaque = self.routes.built.iter().any(takes_opaque);
+        let Some(list) = &native.schemes else {
+            let usual = [(SchemeName::Jwt, true), (SchemeName::Opaque, opaque)];
+            return usual
+                .iter()
+                .filter(|(_, there)| *there)
+                .map(|(name, _)| *name)
+                .collect();
+        };
+        if list.is_empty() && !problems.has(&format!("{at}[0]")) {
+            problems.error(&at, "is empty, so that no token can be made", "write [\"jwt\"]");
+        }
+        let mut all = Vec::new();
+        for scheme in list {
+            if all.contains(&scheme.value) {
+                problems.error(&scheme.at, "is here twice", "take one of them out");
+            } else if scheme.value == SchemeName::Opaque && !opaque {
+                warn_of_opaque(&scheme.at, problems);
             }
-            self.media.get(name)?.clone()
-        });
-        let ttl = in_range(format!("{}.ttl", fynn.at), fynn.ttl, seconds(1), DAY, problems);
-        let named = (&fynn.keys, &fynn.issuer, &fynn.audience);
-        let minter = self
-            .minter(&fynn.at, named, KidHeader::Unnamed, problems)
-            .map(Arc::new);
-        Some(
-            minter
-                .zip(catalogue)
-                .map(|(minter, media)| Fynn { minter, media, ttl }),
-        )
+            all.push(scheme.value);
+        }
+        all
+    }
+
+    /// The query parameter in which the first of these routes that has one finds its tokens.
+    fn query_parameter(&self, is_one: impl Fn(&RouteBuilt) -> bool) -> Option<Box<str>> {
+        let routes = self.routes.built.iter().filter(|built| is_one(built));
+        routes
+            .flat_map(|built| built.route.carriers.iter())
+            .find_map(|carrier| match carrier {
+                Carrier::Query { names } => names.first().cloned(),
+                _ => None,
+            })
     }
 
     pub(super) fn nexudus_media(&self, raw: &raw::Issuer, problems: &mut Problems) -> Built<NexudusMedia> {
@@ -74,17 +107,8 @@ impl Parts<'_> {
 
     pub(super) fn nexudus_token(&self, raw: &raw::Issuer, problems: &mut Problems) -> Option<NexudusToken> {
         let token = raw.nexudus_token.as_ref()?;
-        let mut schemes = self
-            .routes
-            .built
-            .iter()
-            .flat_map(|built| built.route.schemes.iter());
-        if !schemes.any(|scheme| matches!(scheme, Scheme::Opaque(_))) {
-            problems.warn(
-                &token.at,
-                "no route accepts its tokens as links to files",
-                "add [route.scheme.opaque] to a route",
-            );
+        if !self.routes.built.iter().any(takes_opaque) {
+            warn_of_opaque(&token.at, problems);
         }
         Some(NexudusToken {
             ttl: in_range(format!("{}.ttl", token.at), token.ttl, seconds(1), DAY, problems),
@@ -229,12 +253,7 @@ impl Parts<'_> {
         problems: &mut Problems,
     ) -> Option<Minter> {
         let minter = self.signer(at, named, kid, problems)?;
-        let mut verifiers = self
-            .routes
-            .built
-            .iter()
-            .filter_map(|built| built.policy.keys.as_ref());
-        if !verifiers.any(|keys| accepts(keys, &minter)) {
+        if !self.routes.built.iter().any(|built| believes(built, &minter)) {
             problems.warn(
                 at,
                 "no route accepts its tokens",
@@ -246,7 +265,7 @@ impl Parts<'_> {
 }
 
 /// Key set, issuer and audience, as they stand in a table.
-type Named<'r> = (&'r Option<String>, &'r Option<String>, &'r Option<String>);
+pub(super) type Named<'r> = (&'r Option<String>, &'r Option<String>, &'r Option<String>);
 
 /// Whoever hands out bearers needs to know how.
 fn needs_bearers(at: &str, raw: &raw::Issuer, problems: &mut Problems) {
@@ -282,20 +301,25 @@ pub(super) fn accepts(verifier: &RouteKeys, minter: &Minter) -> bool {
         && verifier.audiences.iter().any(|text| **text == *minter.audience)
 }
 
-/// Where a link carries the minter's tokens: the query parameter of the first route that believes them and has one.
-pub(super) fn query_parameter(minter: &Minter, routes: &Routes) -> Option<Box<str>> {
-    routes
-        .built
-        .iter()
-        .filter(|built| {
-            let keys = built.policy.keys.as_ref();
-            keys.is_some_and(|keys| accepts(keys, minter))
-        })
-        .flat_map(|built| built.route.carriers.iter())
-        .find_map(|carrier| match carrier {
-            Carrier::Query { names } => names.first().cloned(),
-            _ => None,
-        })
+/// Whether a route believes what is signed so.
+pub(super) fn believes(built: &RouteBuilt, minter: &Minter) -> bool {
+    let keys = built.policy.keys.as_ref();
+    keys.is_some_and(|keys| accepts(keys, minter))
+}
+
+/// Whether a route asks the store.
+fn takes_opaque(built: &RouteBuilt) -> bool {
+    let mut schemes = built.route.schemes.iter();
+    schemes.any(|scheme| matches!(scheme, Scheme::Opaque(_)))
+}
+
+/// Tokens in the store that open no file.
+fn warn_of_opaque(at: &str, problems: &mut Problems) {
+    problems.warn(
+        at,
+        "no route accepts its tokens as links to files",
+        "add [route.scheme.opaque] to a route",
+    );
 }
 
 /// The key sets of these minters, each once.

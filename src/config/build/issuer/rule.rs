@@ -31,7 +31,8 @@ pub(super) fn rule(
         .iter()
         .map(|path| template(&path.at, &path.value, named, problems))
         .collect();
-    if raw.paths.is_empty() && issuer.fynn.is_none() && !problems.has(&at("paths")) {
+    let media = issuer.fynn.is_some() || issuer.fynn_invoice.is_some();
+    if raw.paths.is_empty() && !media && !problems.has(&at("paths")) {
         problems.error(
             at("paths"),
             "is missing, so that the rule allows nothing",
@@ -65,7 +66,7 @@ pub(super) fn rule(
             "1 or more, or take it out for no limit",
         );
     }
-    if issuer.fynn.is_none() && (raw.folders.is_some() || raw.own_media_only) {
+    if !media && (raw.folders.is_some() || raw.own_media_only) {
         let key = if raw.folders.is_some() {
             "folders"
         } else {
@@ -73,7 +74,7 @@ pub(super) fn rule(
         };
         problems.warn(
             at(key),
-            "limits media ids, which only [issuer.fynn] hands out",
+            "limits media ids, which only [issuer.fynn] and [issuer.fynn_invoice] hand out",
             "`paths` limits the others",
         );
     }

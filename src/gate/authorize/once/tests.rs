@@ -70,6 +70,7 @@ fn once() -> Once {
         origin_target: "/a".into(),
         identity: Vec::new(),
         filename: None,
+        media_type: None,
         claims: Arc::new(claims),
         once: true,
     };
