@@ -252,6 +252,7 @@ impl Issuer {
             .media()
             .or(self.settings.fynn.as_ref().map(|fynn| &*fynn.media));
         let claims = mint::judge(rule, caller, wish, media, now)?;
+        dialect.maker().can_say(&claims)?;
         if let Some(per_minute) = rule.per_minute {
             let counted = self.lasting.tokens.take(caller.subject(), per_minute, now);
             counted.map_err(IssueRefusal::LimitReached)?;

@@ -13,6 +13,7 @@ use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths};
 use crate::issuer::refusal::IssueRefusal;
 use crate::media::MediaId;
 use crate::target::{Target, encode_segment};
+use crate::token::claims::Limits;
 use crate::token::{Methods, Opens, Uses};
 
 /// What a caller's bearer must carry, as the interface says.
@@ -43,6 +44,7 @@ pub(super) fn parse(request: &Request<Bytes>, ttl: Duration) -> Result<IssueRequ
         filename: None,
         parameters: Box::default(),
         uses: Uses::UntilExpiry,
+        limits: Limits::default(),
     })
 }
 

@@ -11,9 +11,9 @@ use super::mint::{IssueRequest, Issued};
 use super::refusal::IssueRefusal;
 use super::{Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit, Settings};
 use crate::media::Media;
-use crate::token::Uses;
 use crate::token::json::Object;
 use crate::token::scheme::jwt::Minter;
+use crate::token::{Claims, Uses};
 
 mod fynn;
 mod grants;
@@ -141,6 +141,24 @@ pub(super) enum Maker<'i> {
     Signed(&'i Arc<Minter>),
     /// Remembered by the store.
     Remembered,
+}
+
+impl Maker<'_> {
+    /// Whether its tokens can carry the limits that these claims have: a limit that got lost would be none.
+    ///
+    /// # Errors
+    /// `NotAllowed`.
+    pub(super) fn can_say(&self, claims: &Claims) -> Result<(), IssueRefusal> {
+        let carries_limits = match self {
+            Self::Signed(_) | Self::Remembered => true,
+        };
+        if carries_limits || claims.limits.is_empty() {
+            return Ok(());
+        }
+        Err(IssueRefusal::NotAllowed(
+            "This caller's rule limits its tokens, and tokens of this kind can't carry limits.",
+        ))
+    }
 }
 
 impl<'i> Dialect<'i> {

@@ -13,6 +13,7 @@ use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths};
 use crate::issuer::refusal::{IssueRefusal, Violation};
 use crate::media::MediaId;
 use crate::target::{Target, encode_segment};
+use crate::token::claims::Limits;
 use crate::token::json::{Json, Object};
 use crate::token::scope::MAX_PATTERNS;
 use crate::token::{Methods, Opens, Uses};
@@ -22,7 +23,7 @@ const MAX_ADDRESSES: usize = 64;
 /// The most forced parameters in one token.
 const MAX_PARAMETERS: usize = 32;
 
-const UNKNOWN: &str = "A member is unknown; known are paths, media, expires_in, not_before, sub, methods, ips, filename, args, uses.";
+const UNKNOWN: &str = "A member is unknown; known are paths, media, expires_in, not_before, sub, methods, ips, filename, args, uses, rate, streams.";
 
 /// Whether a path is this dialect's.
 pub(super) fn is_path(path: &str) -> bool {
@@ -52,6 +53,7 @@ pub(super) fn parse(request: &Request<Bytes>) -> Result<IssueRequest, IssueRefus
         filename: reader.text("filename"),
         parameters: reader.parameters(),
         uses: reader.uses(),
+        limits: reader.limits(),
     };
     reader.others();
     if reader.violations.is_empty() {
@@ -218,9 +220,30 @@ impl Reader<'_> {
         }
     }
 
-    /// Members that are not read: what the gate can't enforce yet, and what is unknown.
+    fn limits(&mut self) -> Limits {
+        let read = |member: &Json<'_>| whole(member).and_then(|number| u64::try_from(number).ok());
+        let rate = self.body.get("rate").map(read);
+        let rate = rate.map(|rate| rate.filter(|rate| Limits::RATES.contains(rate)));
+        if rate == Some(None) {
+            self.refuse("rate", "Bytes per second: a whole number from 1024 to 1 TiB.");
+        }
+        let streams = self.body.get("streams").map(read);
+        let streams = streams.map(|streams| {
+            let streams = u32::try_from(streams?).ok()?;
+            Limits::STREAMS.contains(&streams).then_some(streams)
+        });
+        if streams == Some(None) {
+            self.refuse("streams", "A whole number from 1 to 1024.");
+        }
+        Limits {
+            rate: rate.flatten(),
+            streams: streams.flatten(),
+        }
+    }
+
+    /// Members that are not read: what is unknown.
     fn others(&mut self) {
-        const READ: [&str; 10] = [
+        const READ: [&str; 12] = [
             "paths",
             "media",
             "expires_in",
@@ -231,14 +254,10 @@ impl Reader<'_> {
             "filename",
             "args",
             "uses",
+            "rate",
+            "streams",
         ];
-        for name in ["rate", "streams"] {
-            if self.body.get(name).is_some() {
-                self.refuse(name, "Not enforced yet, so no token can carry it.");
-            }
-        }
-        let known = |name: &str| READ.contains(&name) || matches!(name, "rate" | "streams");
-        if self.body.iter().any(|(name, _)| !known(name)) {
+        if self.body.iter().any(|(name, _)| !READ.contains(&name)) {
             self.refuse("", UNKNOWN);
         }
     }
