@@ -11,19 +11,20 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mediagate::clock::Clock;
-use mediagate::config::{self, KeyFiles};
+use mediagate::config;
 use mediagate::store::{Embedded, Issued, Purposes, Store};
 use mediagate::token::keys::LogKey;
 use mediagate::token::scheme::opaque::Handle;
 use mediagate::token::{Claims, Opens, Scope, Uses};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+mod support;
+
+use support::{Kept, Served, at, free, is_trial, load, micros};
 
 const HELP: &str =
     "cargo bench --bench landing -- [--links N] [--connections N] [--workers N] [--alg HS256|ES256|EdDSA]
@@ -43,11 +44,7 @@ struct Options {
 fn options() -> Option<Options> {
     let mut options = Options {
         // `cargo test` runs it without this word, to see that it works.
-        links: if std::env::args().any(|word| word == "--bench") {
-            200_000
-        } else {
-            500
-        },
+        links: if is_trial() { 500 } else { 200_000 },
         connections: 64,
         workers: 1,
         algorithm: "HS256".into(),
@@ -75,7 +72,7 @@ fn main() {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let dir = tempfile::tempdir_in(target).unwrap();
     let file = configure(dir.path(), &options);
-    let loaded = config::load(&file, KeyFiles::Make).unwrap_or_else(|errors| panic!("{errors}"));
+    let loaded = load(&file);
     let filling = Instant::now();
     let links = fill(&loaded, options.links);
     println!(
@@ -83,44 +80,36 @@ fn main() {
         links.len(),
         filling.elapsed().as_secs_f64()
     );
-    let served = Served::start(&file, &loaded);
+    let (address, admin) = (loaded.listeners.gate[0], loaded.listeners.admin);
+    let served = Served::start(&file, address);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     let before = served.cpu();
     let start = Instant::now();
-    let mut waits = runtime.block_on(redeem(served.address, Arc::new(links), options.connections));
+    let mut waits = runtime.block_on(redeem(address, Arc::new(links), options.connections));
     let time = start.elapsed().as_secs_f64();
     waits.sort_unstable();
-    let at = |share: f64| waits[((waits.len() - 1) as f64 * share) as usize] as f64 / 1000.0;
     println!(
         "{} redemptions in {time:.2} s over {} connections: {:.0} a second; p50 {:.2} ms, p99 {:.2} ms, longest {:.1} ms",
         waits.len(),
         options.connections,
         waits.len() as f64 / time,
-        at(0.5),
-        at(0.99),
-        at(1.0)
+        at(&waits, 0.5),
+        at(&waits, 0.99),
+        at(&waits, 1.0)
     );
-    if let (Some(before), Some(after)) = (before, served.cpu()) {
-        println!(
-            "the server used {:.0} µs of CPU for each",
-            (after - before) * 1e6 / waits.len() as f64
-        );
-    }
-    served.report();
+    println!(
+        "the server used {:.0} µs of CPU for each",
+        (served.cpu() - before) * 1e6 / waits.len() as f64
+    );
+    report(admin);
 }
 
 /// A configuration whose listeners are on ports that are free now.
 fn configure(dir: &Path, options: &Options) -> PathBuf {
     std::fs::create_dir(dir.join("files")).unwrap();
-    let free = || {
-        std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-    };
     let (gate, admin) = (free(), free());
     let text = format!(
         "[server]\nlisten = [\"{gate}\"]\nworkers = {}\npublic_url = \"http://{gate}\"\ndrain_delay = \"0s\"\n\
@@ -192,76 +181,26 @@ async fn fill_some(store: Arc<Store>, clock: Clock, names: Arc<LogKey>, count: u
     links
 }
 
-/// The server that is measured.
-struct Served {
-    address: SocketAddr,
-    admin: SocketAddr,
-    process: Child,
-}
-
-impl Served {
-    fn start(file: &Path, loaded: &config::Loaded) -> Self {
-        let (address, admin) = (loaded.listeners.gate[0], loaded.listeners.admin);
-        let process = Command::new(env!("CARGO_BIN_EXE_mediagate"))
-            .arg("serve")
-            .arg("--config")
-            .arg(file)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while std::net::TcpStream::connect(address).is_err() {
-            assert!(Instant::now() < deadline, "mediagate does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Self {
-            address,
-            admin,
-            process,
-        }
-    }
-
-    /// Seconds of CPU that its process has used.
-    fn cpu(&self) -> Option<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
-        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
-        // utime and stime, in hundredths (proc(5)).
-        Some(
-            fields
-                .get(11..13)?
-                .iter()
-                .filter_map(|field| field.parse::<f64>().ok())
-                .sum::<f64>()
-                / 100.0,
-        )
-    }
-
-    /// What the store has counted, by the server's metrics.
-    fn report(mut self) {
-        let mut admin = std::net::TcpStream::connect(self.admin).unwrap();
-        let request = format!(
-            "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.admin
-        );
-        std::io::Write::write_all(&mut admin, request.as_bytes()).unwrap();
-        let metrics = std::io::read_to_string(admin).unwrap();
-        let sample = |name: &str| -> f64 {
-            let line = metrics
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            line.and_then(|value| value.parse().ok()).unwrap_or(f64::NAN)
-        };
-        let (commits, operations) = (
-            sample("mediagate_store_commits_total"),
-            sample("mediagate_store_operations_total"),
-        );
-        println!(
-            "{commits} commits of the store, {:.1} operations in each on average",
-            operations / commits
-        );
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
+/// What the store has counted, by the server's metrics.
+fn report(admin: SocketAddr) {
+    let mut stream = std::net::TcpStream::connect(admin).unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    let metrics = std::io::read_to_string(stream).unwrap();
+    let sample = |name: &str| -> f64 {
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).unwrap_or(f64::NAN)
+    };
+    let (commits, operations) = (
+        sample("mediagate_store_commits_total"),
+        sample("mediagate_store_operations_total"),
+    );
+    println!(
+        "{commits} commits of the store, {:.1} operations in each on average",
+        operations / commits
+    );
 }
 
 /// Redeems all links; answers how long each took, in microseconds.
@@ -278,10 +217,8 @@ async fn redeem(address: SocketAddr, links: Arc<Vec<String>>, connections: usize
 }
 
 async fn visitor(address: SocketAddr, links: Arc<Vec<String>>, next: Arc<AtomicUsize>) -> Vec<u32> {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.set_nodelay(true).unwrap();
+    let mut kept = Kept::connect(address).await;
     let mut waits = Vec::new();
-    let mut buffer = vec![0; 4096];
     let mut request = String::new();
     while let Some(link) = links.get(next.fetch_add(1, Ordering::Relaxed)) {
         request.clear();
@@ -291,20 +228,8 @@ async fn visitor(address: SocketAddr, links: Arc<Vec<String>>, next: Arc<AtomicU
              Host: {address}\r\nUser-Agent: bench\r\nAccept: text/html\r\n\r\n"
         );
         let start = Instant::now();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut got = 0;
-        // The answer has no body.
-        while !buffer[..got].ends_with(b"\r\n\r\n") {
-            let count = stream.read(&mut buffer[got..]).await.unwrap();
-            assert!(count > 0, "the connection was closed");
-            got += count;
-        }
-        assert!(
-            buffer.starts_with(b"HTTP/1.1 303 "),
-            "{}",
-            String::from_utf8_lossy(&buffer[..got])
-        );
-        waits.push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
+        assert_eq!(kept.ask(request.as_bytes()).await, 303);
+        waits.push(micros(start.elapsed()));
     }
     waits
 }

@@ -37,6 +37,15 @@ impl From<String> for Body {
     }
 }
 
+impl Body {
+    /// Reads no more than so many bytes of an origin at once from now on: for bodies that take their time.
+    pub fn read_at_most(&mut self, bytes: usize) {
+        if let Self::Origin(body) = self {
+            body.read_at_most(bytes);
+        }
+    }
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;

@@ -34,6 +34,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "gate",
         &[
+            "alarm",
             "body",
             "clock",
             "gate",

@@ -257,7 +257,7 @@ fn a_minted_link_opens_what_it_names_and_nothing_else() {
     assert_eq!(allowed["scheme"], "jwt");
     assert_eq!(
         allowed["unchecked"],
-        serde_json::json!(["uses", "revocation", "binding"])
+        serde_json::json!(["uses", "revocation", "binding", "limits"])
     );
     let expires = allowed["expires"].as_i64().unwrap();
 
@@ -806,7 +806,7 @@ fn tokens_for_one_use_and_opaque_ones_are_minted_without_a_server() {
     assert_eq!(explained["scheme"], "opaque");
     assert_eq!(
         explained["unchecked"],
-        serde_json::json!(["uses", "revocation", "binding"])
+        serde_json::json!(["uses", "revocation", "binding", "limits"])
     );
     let elsewhere = Place::shipped().run(&[
         "token",
@@ -846,5 +846,40 @@ fn tokens_for_one_use_and_opaque_ones_are_minted_without_a_server() {
     ] {
         let ran = place.run(arguments);
         assert_eq!(ran.code, 64, "{arguments:?}: {} {}", ran.out, ran.err);
+    }
+}
+
+#[test]
+fn limits_are_minted_and_explained_and_kept_in_their_bounds() {
+    let place = Place::shipped();
+    let mint = |more: &[&str]| {
+        let mut arguments = vec!["token", "mint", "--path", "/clip.mp4"];
+        arguments.extend(more);
+        place.run(&arguments)
+    };
+    let link = mint(&["--rate", "2MiB", "--streams", "4"]);
+    assert_eq!(link.code, 0, "{}", link.err);
+    let (_, token) = link.out.trim().split_once("?t=").unwrap();
+    let claims = opened(token).1;
+    assert_eq!(
+        (&claims["rate"], &claims["streams"]),
+        (&(2 << 20).into(), &4.into())
+    );
+    let explained = place.explain(link.out.trim(), &[]);
+    assert_eq!(explained["decision"], "allow", "{explained}");
+    assert!(
+        explained["unchecked"]
+            .as_array()
+            .unwrap()
+            .contains(&"limits".into())
+    );
+    for bad in [
+        ["--rate", "1023B"],
+        ["--rate", "1025GiB"],
+        ["--rate", "2048"],
+        ["--streams", "0"],
+        ["--streams", "1025"],
+    ] {
+        assert_eq!(mint(&bad).code, 64, "{bad:?}");
     }
 }

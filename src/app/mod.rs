@@ -18,6 +18,7 @@ use crate::body::Body;
 use crate::clock::{Clock, Stopwatch, UnixTime};
 use crate::gate::admit::admit;
 use crate::gate::landing::Landing;
+use crate::gate::limits::Subjects;
 use crate::gate::record::{Recorded, Recorder};
 use crate::gate::route::Router;
 use crate::gate::verify::TokenCache;
@@ -77,6 +78,8 @@ pub struct Services {
     pub store: Arc<ArcSwapOption<Store>>,
     /// Who showed how many unknown tokens.
     pub unknown: Arc<Throttle>,
+    /// What tokens with limits are at.
+    pub limited: Arc<Subjects>,
 }
 
 /// The whole program behind the listeners.
@@ -156,6 +159,7 @@ impl Worker {
     /// Lets go of what grew old. To be called now and then.
     pub fn tend(&self) {
         self.pools.tend();
+        self.app.services.limited.tend();
     }
 
     /// A request at the gate's listener. It is judged by the snapshot before this returns, and lives on what that gave it.
@@ -192,6 +196,7 @@ impl Worker {
             clock: &services.clock,
             names: &snapshot.names,
             unknown: &services.unknown,
+            limited: &services.limited,
         };
         Handling::Gate(gate::handle(&gate, client, head, body))
     }

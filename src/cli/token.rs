@@ -8,13 +8,14 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Failed, store};
 use crate::clock::Clock;
-use crate::config::{Loaded, Policy, parse_duration};
+use crate::config::{Loaded, Policy, parse_bytes, parse_duration};
 use crate::gate::route::Mapping;
 use crate::media::{Known, MediaId};
 use crate::server::control::orders::{Order, Purpose};
 use crate::server::control::wire::{Command, Message};
 use crate::target::{Target, encode_segment};
 use crate::token::carrier::Carrier;
+use crate::token::claims::Limits;
 use crate::token::scheme::Scheme;
 use crate::token::{Claims, Methods, MintToken, Minted, Opens, Scope, TokenId, Uses};
 
@@ -53,6 +54,12 @@ pub(super) struct MintFlags {
     /// How often it may be used: 1 is the one number that there is. Without it, until it expires.
     #[arg(long, value_name = "1", value_parser = clap::value_parser!(u8).range(1..=1))]
     uses: Option<u8>,
+    /// Bytes per second for all downloads of its subject together: 500KB, 2MiB. Without a subject, for those of the token.
+    #[arg(long, value_name = "SIZE", value_parser = rate)]
+    rate: Option<u64>,
+    /// Downloads of its subject at the same time, 1 to 1024.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    streams: Option<u32>,
     /// How it is made: jwt, a signed token; opaque, 32 random digits for a route with [route.scheme.opaque], or for the
     /// landing. What those say is put into the store, by the running server where there is one.
     #[arg(long, default_value = "jwt")]
@@ -120,6 +127,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|(what, hint)| format!("{what} ({hint})"))
 }
 
+fn rate(text: &str) -> Result<u64, String> {
+    let bytes = parse_bytes(text).map_err(|(what, hint)| format!("{what} ({hint})"))?;
+    let sound = Limits::RATES.contains(&bytes);
+    sound
+        .then_some(bytes)
+        .ok_or_else(|| "a rate is from 1KiB to 1024GiB per second".to_owned())
+}
+
 fn network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
@@ -150,6 +165,10 @@ pub(super) fn mint(loaded: &Loaded, flags: &MintFlags) -> Result<(), Failed> {
     if flags.uses.is_some() {
         claims.uses = Uses::Once;
     }
+    claims.limits = Limits {
+        rate: flags.rate,
+        streams: flags.streams,
+    };
     let link: &dyn Fn(&str) -> Result<String, Failed> = match flags.purposes().first() {
         Some(PurposeName::Login) => &|token| login_link(loaded, policy, &path, token),
         Some(PurposeName::File) | None => &|token| link(policy, flags.carrier, &path, token),

@@ -28,7 +28,7 @@ pub use demo::Demo;
 pub use policy::{Policy, RouteKeys};
 pub use problems::{ConfigErrors, Problem, Warning, in_file};
 pub use reload::{Attempt, Files, Fixed, Kept};
-pub use values::{algorithm_name, parse_algorithm, parse_duration, show_duration, show_size};
+pub use values::{algorithm_name, parse_algorithm, parse_bytes, parse_duration, show_duration, show_size};
 
 /// What happens to a key file that is configured with `generate` and does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

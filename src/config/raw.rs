@@ -524,6 +524,10 @@ table! {
         default("false") any_subject: bool,
         /// 1: its tokens may be used once; any number of times where absent.
         optional uses: u32,
+        /// Bytes per second of each of its tokens; no limit where absent.
+        optional rate: Size,
+        /// Downloads at the same time of each of its tokens; no limit where absent.
+        optional streams: u32,
         /// What its one-time tokens are good for: `login`, `file`, `exchange`.
         default("['login', 'file']") purposes: Vec<At<Purposes>>,
         /// The longest life of a bearer that a one-time token is exchanged for.

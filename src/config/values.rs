@@ -263,6 +263,14 @@ fn parse_size(text: &str) -> Result<Size, Wrong> {
     number.checked_mul(bytes).map(Size).ok_or_else(bad)
 }
 
+/// A number of bytes as the configuration writes it.
+///
+/// # Errors
+/// A sentence and a hint.
+pub fn parse_bytes(text: &str) -> Result<u64, (String, String)> {
+    parse_size(text).map(|size| size.0)
+}
+
 /// A duration as the configuration writes it: the largest unit that leaves no rest.
 pub fn show_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();

@@ -102,7 +102,7 @@ pub struct Asked<'r> {
 /// store. The time of a token that may be used once is judged with its use: a session outlives its token.
 ///
 /// # Errors
-/// `token_revoked`, `token_expired`, `token_not_yet_valid`, `token_invalid` for restrictions that can't be enforced,
+/// `token_revoked`, `token_expired`, `token_not_yet_valid`, `token_invalid` for claims that can't be a header,
 /// `method_denied`, `address_denied`, `scope_denied`, `not_found` for a media id that is not there.
 pub fn authorize(
     route: &Route,
@@ -119,12 +119,6 @@ pub fn authorize(
         return Err(Stop::refused(
             Code::MethodDenied,
             "a token that may be used once reads",
-        ));
-    }
-    if !claims.limits.is_empty() {
-        return Err(Stop::refused(
-            Code::TokenInvalid,
-            "limits (`rate`, `streams`) can't be enforced yet",
         ));
     }
     if claims

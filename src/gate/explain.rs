@@ -16,7 +16,7 @@ use super::{Bench, Client, Judged, judge};
 use crate::clock::UnixTime;
 
 /// What needs a store or the client's past, so that nobody takes `allow` for more than it is.
-pub const UNCHECKED: [&str; 3] = ["uses", "revocation", "binding"];
+pub const UNCHECKED: [&str; 4] = ["uses", "revocation", "binding", "limits"];
 
 /// What the gate would say.
 #[derive(Clone, Debug, PartialEq, Eq)]

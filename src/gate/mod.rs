@@ -21,6 +21,7 @@ pub mod exchange;
 pub mod explain;
 pub mod forward;
 pub mod landing;
+pub mod limits;
 pub mod locate;
 mod location;
 pub mod record;
@@ -37,6 +38,7 @@ mod withdrawal;
 use authorize::{Asked, Authorized, Grant};
 use exchange::{CrossOrigin, Exchange};
 use landing::Landing;
+use limits::Subjects;
 use record::{Outcome, Recorded, Recorder, Running};
 use redeem::{Delivery, Held, Pending, Redeemed, Till};
 use refusal::{Code, Stop};
@@ -71,6 +73,8 @@ pub struct Gate<'g> {
     pub names: &'g Arc<LogKey>,
     /// Who showed how many unknown tokens.
     pub unknown: &'g Arc<Throttle>,
+    /// What tokens with limits are at.
+    pub limited: &'g Arc<Subjects>,
 }
 
 impl Gate<'_> {
@@ -82,6 +86,7 @@ impl Gate<'_> {
             pools: self.pools.clone(),
             names: Arc::clone(self.names),
             unknown: Arc::clone(self.unknown),
+            limited: Arc::clone(self.limited),
         }
     }
 }
@@ -164,13 +169,14 @@ impl Future for Handling {
             Self::Waiting { answer, rest } => {
                 let answer = ready!(Pin::new(answer).poll(cx));
                 // Taken once: a future that has ended is not asked again.
-                let Some((granted, mut running)) = rest.take() else {
+                let Some((mut granted, mut running)) = rest.take() else {
                     return Poll::Pending;
                 };
                 let result = match answer {
                     Ok(answer) => reply::deliver(running.exchange(), &granted, answer),
                     Err(error) => Err(error.into()),
                 };
+                running.limit(granted.share.take());
                 Poll::Ready(conclude(running, result))
             }
             Self::Redeeming { answer, running } => {
@@ -184,12 +190,13 @@ impl Future for Handling {
                     Delivery::Interstitial => Ok(reply::interstitial(running.exchange())),
                     Delivery::Landed(response) => Ok(response),
                     Delivery::File {
-                        granted,
+                        mut granted,
                         answer,
                         counting,
                     } => {
                         let response = reply::deliver(running.exchange(), &granted, answer)?;
                         running.count(counting);
+                        running.limit(granted.share.take());
                         Ok(response)
                     }
                 });
@@ -223,7 +230,8 @@ fn begin(
     match judge(&gate.bench, client, &head, exchange)? {
         Judged::Preflight(route) => Ok(Begun::Answered(reply::preflight(exchange, &route))),
         Judged::Granted { route, grant, prefix } => {
-            let granted = Granted::new(&route, &grant, prefix, gate.bench.now);
+            let share = gate.limited.share(grant.claims(), &head.method)?;
+            let granted = Granted::new(&route, &grant, prefix, share, gate.bench.now);
             let answer = forward::forward(
                 &granted.route,
                 gate.pools,

@@ -13,6 +13,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::counting::Counting;
 use super::exchange::Exchange;
+use super::limits::{READ, Share};
 use super::refusal::{Code, Stop};
 use super::withdrawal::Watch;
 use crate::body::{Body, BodyError};
@@ -58,6 +59,14 @@ impl Recorded {
             record: None,
         }
     }
+
+    /// The next piece, at its time.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.record.as_mut().and_then(|record| record.share.as_mut()) {
+            None => Pin::new(&mut self.body).poll_frame(cx),
+            Some(share) => share.poll_frame(&mut self.body, cx),
+        }
+    }
 }
 
 struct Record {
@@ -72,6 +81,8 @@ struct Record {
     counting: Option<Counting>,
     /// Of a body that ends with its token.
     watch: Option<Box<Watch>>,
+    /// Of a body whose token has limits; given back with its last byte.
+    share: Option<Box<Share>>,
 }
 
 impl Record {
@@ -80,6 +91,11 @@ impl Record {
             (Some(watch), Some(claims)) => watch.finds(claims),
             _ => false,
         }
+    }
+
+    /// Bytes that were read and wait for their time.
+    fn unshared(&self) -> u64 {
+        self.share.as_ref().map_or(0, |share| share.left())
     }
 }
 
@@ -108,6 +124,7 @@ impl Running {
                 end: End::CutByClient,
                 counting: None,
                 watch: None,
+                share: None,
             })),
         }
     }
@@ -125,6 +142,13 @@ impl Running {
     pub(super) fn count(&mut self, counting: Option<Counting>) {
         if let Some(record) = &mut self.record {
             record.counting = counting;
+        }
+    }
+
+    /// Counts the body, and paces it, as its token's limits say.
+    pub(super) fn limit(&mut self, share: Option<Box<Share>>) {
+        if let Some(record) = &mut self.record {
+            record.share = share;
         }
     }
 
@@ -149,12 +173,18 @@ impl Running {
         if outcome.code.is_some() {
             // What says that a token is withdrawn does not end with it.
             record.watch = None;
+            record.share = None;
         }
         record.status = response.status().as_u16();
-        response.map(|body| {
+        response.map(|mut body| {
             // Until its end was seen, a body counts as cut by the client: that is what a drop without more means.
             let bodyless = record.exchange.method == http::Method::HEAD || body.is_end_stream();
             record.end = if bodyless { End::Complete } else { End::CutByClient };
+            if bodyless {
+                record.share = None;
+            } else if record.share.is_some() {
+                body.read_at_most(READ);
+            }
             Recorded {
                 body,
                 // The head.
@@ -196,7 +226,7 @@ impl HttpBody for Recorded {
         }
         let mut polled = match this.record.as_mut().is_some_and(|record| record.is_withdrawn()) {
             true => Poll::Ready(Some(Err(BodyError::Withdrawn))),
-            false => Pin::new(&mut this.body).poll_frame(cx),
+            false => this.next(cx),
         };
         let unwritten = std::mem::replace(&mut this.unwritten, matches!(polled, Poll::Ready(Some(Ok(_)))));
         let Some(record) = &mut this.record else {
@@ -207,9 +237,11 @@ impl HttpBody for Recorded {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 record.bytes += length;
                 // hyper does not poll again after the last byte of a known length.
-                let whole = this.body.is_end_stream();
+                let whole = this.body.is_end_stream() && record.unshared() == 0;
                 if whole {
                     record.end = End::Complete;
+                    // A client that has read it all may come for the next at once.
+                    record.share = None;
                 }
                 if let Some(counting) = &mut record.counting {
                     counting.piece(length);
@@ -232,7 +264,10 @@ impl HttpBody for Recorded {
                     "a body was cut"
                 );
             }
-            Poll::Ready(None) => record.end = End::Complete,
+            Poll::Ready(None) => {
+                record.end = End::Complete;
+                record.share = None;
+            }
             Poll::Pending => {
                 if let Some(watch) = &mut record.watch {
                     watch.wait(cx);
@@ -250,11 +285,18 @@ impl HttpBody for Recorded {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.broken.is_none() && self.body.is_end_stream()
+        let left = self.record.as_ref().map_or(0, |record| record.unshared());
+        self.broken.is_none() && left == 0 && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        let left = self.record.as_ref().map_or(0, |record| record.unshared());
+        match hint.exact() {
+            Some(exact) => hint.set_exact(exact + left),
+            None => hint.set_lower(hint.lower() + left),
+        }
+        hint
     }
 }
 

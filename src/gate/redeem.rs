@@ -17,6 +17,7 @@ use super::authorize::once::{LEASE_SLACK, Lease, Once, Tried};
 use super::authorize::{Asked, Authorized, Grant, authorize, not_withdrawn};
 use super::counting::Counting;
 use super::forward;
+use super::limits::Subjects;
 use super::refusal::{Code, Failure, Stop};
 use super::reply::Granted;
 use super::route::Route;
@@ -52,6 +53,8 @@ pub struct Till {
     pub names: Arc<LogKey>,
     /// Who showed how many unknown handles.
     pub unknown: Arc<Throttle>,
+    /// What tokens with limits are at.
+    pub limited: Arc<Subjects>,
 }
 
 /// A request that was judged as far as that goes without the store.
@@ -162,7 +165,8 @@ async fn pass(
                 Authorized::Once(once) => once,
                 Authorized::Granted(_) if *asked.method != head.method => return Err(not_here(&route)),
                 Authorized::Granted(grant) => {
-                    let granted = Granted::new(&route, &grant, prefix, till.clock.now());
+                    let share = till.limited.share(grant.claims(), &head.method)?;
+                    let granted = Granted::new(&route, &grant, prefix, share, till.clock.now());
                     let answer = forward::forward(&route, &till.pools, grant, head, body, client)?.await?;
                     return Ok(Delivery::File {
                         granted,
@@ -284,7 +288,8 @@ impl Redemption {
 
     /// The origin's answer as it is.
     async fn deliver(self, grant: Grant, head: Parts, body: Option<Incoming>) -> Result<Delivery, Stop> {
-        let granted = Granted::new(&self.route, &grant, self.prefix, self.till.clock.now());
+        let share = self.till.limited.share(grant.claims(), &head.method)?;
+        let granted = Granted::new(&self.route, &grant, self.prefix, share, self.till.clock.now());
         let answer = forward::forward(&self.route, &self.till.pools, grant, head, body, self.client)?.await?;
         Ok(Delivery::File {
             granted,

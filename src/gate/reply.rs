@@ -14,6 +14,7 @@ use super::authorize::Grant;
 use super::cache_control;
 use super::exchange::{CrossOrigin, Door, Exchange, Reader};
 use super::landing::page::one_page_for_all;
+use super::limits::Share;
 use super::location;
 use super::refusal::{Code, Stop, status};
 use super::route::{ActiveContent, Disposition, Route};
@@ -68,11 +69,19 @@ pub struct Granted {
     pub once: bool,
     /// The cookie of the session that the answer opens.
     pub cookie: Option<HeaderValue>,
+    /// What the answer's body takes of its subject's limits, where its token has some.
+    pub share: Option<Box<Share>>,
 }
 
 impl Granted {
     /// Of a grant that is about to be forwarded.
-    pub fn new(route: &Arc<Route>, grant: &Grant, prefix: Option<Box<str>>, now: UnixTime) -> Self {
+    pub fn new(
+        route: &Arc<Route>,
+        grant: &Grant,
+        prefix: Option<Box<str>>,
+        share: Option<Box<Share>>,
+        now: UnixTime,
+    ) -> Self {
         Self {
             route: Arc::clone(route),
             filename: grant.filename().map(Box::from),
@@ -82,6 +91,7 @@ impl Granted {
             prefix,
             once: grant.is_once(),
             cookie: None,
+            share,
         }
     }
 }

@@ -10,6 +10,7 @@ use super::refusal::{IssueRefusal, Violation};
 use crate::clock::UnixTime;
 use crate::media::MediaId;
 use crate::store::Purposes;
+use crate::token::claims::Limits;
 use crate::token::scope::{MAX_PATTERNS, ScopeTemplate};
 use crate::token::{Claims, Methods, Minted, Opens, Scope, TokenId, Uses};
 
@@ -50,6 +51,8 @@ pub struct Rule {
     pub any_subject: bool,
     /// How often its tokens may be used at most.
     pub uses: Uses,
+    /// What is put on each of its tokens; a caller may ask for less.
+    pub limits: Limits,
     /// What its tokens that are looked up are good for.
     pub purposes: Purposes,
     /// The longest life of a bearer that one of them is exchanged for, in seconds.
@@ -128,6 +131,8 @@ pub struct IssueRequest {
     pub parameters: Box<[(Box<str>, Box<str>)]>,
     /// How often it may be used.
     pub uses: Uses,
+    /// Its limits; the rule's where absent.
+    pub limits: Limits,
 }
 
 /// A token that was made, and what it grants.
@@ -219,6 +224,7 @@ pub fn judge(
         ));
     }
     check(&request, &opens)?;
+    let limits = limits(rule.limits, request.limits)?;
     let ttl = lifetime(rule, request.lifetime)?;
     let expires = UnixTime::from_secs(now.secs().saturating_add(ttl));
     if request.not_before.is_some_and(|start| start >= expires) {
@@ -260,6 +266,7 @@ pub fn judge(
         addresses: request.addresses,
         filename: request.filename.or(medium_name),
         parameters: request.parameters,
+        limits,
         uses: if once { Uses::Once } else { Uses::UntilExpiry },
         ..Claims::empty(TokenId([0; 16]))
     })
@@ -280,6 +287,35 @@ fn lifetime(rule: &Rule, asked: Lifetime) -> Result<i64, IssueRefusal> {
         }
     };
     Ok(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// The limits of a token: those that were asked for, which may be stricter than the rule's and no looser.
+fn limits(most: Limits, asked: Limits) -> Result<Limits, IssueRefusal> {
+    let mut violations = Vec::new();
+    let mut stricter = |property: &'static str, most: Option<u64>, asked: Option<u64>| {
+        if let (Some(most), Some(asked)) = (most, asked)
+            && asked > most
+        {
+            violations.push(Violation {
+                property: property.into(),
+                message: format!("At most {most}.").into(),
+            });
+        }
+        asked.or(most)
+    };
+    let rate = stricter("rate", most.rate, asked.rate);
+    let streams = stricter(
+        "streams",
+        most.streams.map(u64::from),
+        asked.streams.map(u64::from),
+    );
+    if !violations.is_empty() {
+        return Err(IssueRefusal::Unprocessable(violations));
+    }
+    Ok(Limits {
+        rate,
+        streams: streams.and_then(|streams| u32::try_from(streams).ok()),
+    })
 }
 
 /// What no rule can allow.

@@ -275,6 +275,7 @@ impl Issuer {
         let (scheme, medium) = (wish.scheme, wish.media.clone());
         let inventory = dialect.inventory(&self.settings);
         let claims = mint::judge(rule, caller, wish, dialect.offer(inventory, caller), now)?;
+        maker.can_say(&claims)?;
         if let Some(per_minute) = rule.per_minute {
             let counted = self.lasting.tokens.take(caller.subject(), per_minute, now);
             counted.map_err(IssueRefusal::LimitReached)?;

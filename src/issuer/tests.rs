@@ -12,6 +12,7 @@ use super::*;
 use crate::media::{Media, Medium};
 use crate::secret::Secret;
 use crate::store::Purposes;
+use crate::token::claims::Limits;
 use crate::token::keys::{KeyRing, KeySet, LogKey, SetSource};
 use crate::token::scheme::jwt::{Jwt, KidHeader, Rules};
 use crate::token::scope::ScopeTemplate;
@@ -56,6 +57,7 @@ pub(super) fn any_rule() -> mint::Rule {
         own_media_only: false,
         any_subject: false,
         uses: Uses::UntilExpiry,
+        limits: Limits::default(),
         purposes: Purposes::FILE,
         exchange_secs: 3600,
     }

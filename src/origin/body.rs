@@ -61,6 +61,18 @@ impl HttpBody for OriginBody {
     }
 }
 
+impl OriginBody {
+    /// Reads no more than so many bytes at once from now on.
+    pub fn read_at_most(&mut self, bytes: usize) {
+        match self {
+            Self::Empty => {}
+            Self::Upstream(body) => body.read_at_most(bytes),
+            Self::File(body) => body.read_at_most(bytes),
+            Self::Ranges(body) => body.read_at_most(bytes),
+        }
+    }
+}
+
 /// The body of a request to an origin.
 #[derive(Default)]
 pub enum Upload {

@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::Instant;
 
@@ -196,16 +196,22 @@ impl Connection {
         }
     }
 
-    /// The next bytes of a body of which `left` are still to come, where that is known; none at its end.
-    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>, left: Option<u64>) -> Poll<io::Result<Bytes>> {
-        let size = left.map_or(self.read.next, |left| {
-            usize::try_from(left).unwrap_or(usize::MAX).min(self.read.next)
-        });
+    /// The next bytes of a body of which `left` are still to come, where that is known, `most` at once; none at its end.
+    pub(super) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        left: Option<u64>,
+        most: usize,
+    ) -> Poll<io::Result<Bytes>> {
+        let next = self.read.next.min(most);
+        let size = left.map_or(next, |left| usize::try_from(left).unwrap_or(usize::MAX).min(next));
         if self.body.capacity() < size {
             self.body.reserve(size);
         }
-        let asked = self.body.capacity();
-        let count = ready!(pin!(self.stream.read_buf(&mut self.body)).poll(cx))?;
+        // What is left of an earlier body's buffer may be larger.
+        let asked = self.body.capacity().min(most);
+        let mut room = (&mut self.body).limit(asked);
+        let count = ready!(pin!(self.stream.read_buf(&mut room)).poll(cx))?;
         self.read.learn(count, asked);
         Poll::Ready(Ok(self.body.split().freeze()))
     }

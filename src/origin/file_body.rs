@@ -50,6 +50,7 @@ pub struct FileBody {
     /// Bytes still to be sent.
     left: u64,
     next_read: usize,
+    largest_read: usize,
     stamp: Stamp,
 }
 
@@ -76,6 +77,7 @@ impl FileBody {
             offset: slice.start,
             left: slice.length,
             next_read: FIRST_READ,
+            largest_read: LARGEST_READ,
             stamp,
         };
         if slice.length <= FIRST_READ as u64 {
@@ -93,6 +95,12 @@ impl FileBody {
             self.ready = bytes;
             self.source = Source::Closed;
         }
+    }
+
+    /// Reads no more than so many bytes at once from now on.
+    pub(super) fn read_at_most(&mut self, bytes: usize) {
+        self.largest_read = bytes.max(1);
+        self.next_read = self.next_read.min(self.largest_read);
     }
 
     /// Continues with another slice of the same file.
@@ -122,7 +130,7 @@ impl FileBody {
             Ok(bytes) => {
                 self.offset += bytes.len() as u64;
                 self.left -= bytes.len() as u64;
-                self.next_read = (self.next_read * 2).min(LARGEST_READ);
+                self.next_read = (self.next_read * 2).min(self.largest_read);
                 self.check_end(bytes)
             }
             Err(error) => self.fail(error),
@@ -214,6 +222,7 @@ impl RangesBody {
             offset: 0,
             left: 0,
             next_read: FIRST_READ,
+            largest_read: LARGEST_READ,
             stamp,
         };
         Self {
@@ -222,6 +231,11 @@ impl RangesBody {
             tail,
             left,
         }
+    }
+
+    /// Reads no more than so many bytes at once from now on.
+    pub(super) fn read_at_most(&mut self, bytes: usize) {
+        self.file.read_at_most(bytes);
     }
 
     /// Bytes still to be sent, the text between the slices included.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::body::Step;
 use super::chunks::Chunks;
+use super::connection::READ_MAX;
 use super::pool::{Lease, Rest};
 use super::truth::Length;
 use super::{HttpFault, OriginError, Phase};
@@ -25,6 +26,8 @@ pub struct Upstream {
     coding: Coding,
     /// Whether the connection may be used again.
     persistent: bool,
+    /// The most that is read at once.
+    most: usize,
     /// How long the next bytes may take, and since when they are waited for.
     gap: Duration,
     since: Option<Instant>,
@@ -53,9 +56,15 @@ impl Upstream {
             left,
             coding,
             persistent,
+            most: READ_MAX,
             gap,
             since: None,
         }
+    }
+
+    /// Reads no more than so many bytes at once from now on.
+    pub(super) fn read_at_most(&mut self, bytes: usize) {
+        self.most = bytes.max(1);
     }
 
     /// Bytes still to come, where that is known.
@@ -82,7 +91,7 @@ impl Upstream {
                 Coding::Plain => self.left,
                 Coding::Close | Coding::Chunked(_) => None,
             };
-            match lease.connection.poll_body(cx, left) {
+            match lease.connection.poll_body(cx, left, self.most) {
                 Poll::Ready(Ok(bytes)) if bytes.is_empty() => {
                     if matches!(self.coding, Coding::Close) {
                         self.lease = None;

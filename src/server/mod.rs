@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::app::{App, Services, Snapshot, Worker};
 use crate::clock::{Clock, Stopwatch};
+use crate::gate::limits::Subjects;
 use crate::gate::refusal::Code;
 use crate::keysource::JwksSource;
 use crate::origin::OriginStats;
@@ -204,6 +205,9 @@ impl Server {
         let _ = key_lists.send(key_sources);
         let store_now: Arc<ArcSwapOption<Store>> = Arc::default();
         connect_store(&metrics, &store_now);
+        let limited = Arc::<Subjects>::default();
+        let counted = Arc::clone(&limited);
+        metrics.read_limited(Box::new(move || counted.len()));
         let health = Arc::new(Health::new(&metrics, key_ages.clone(), &store_now, workers + 1));
         health.needs_store.store(snapshot.needs_store, Ordering::Release);
         let services = Services {
@@ -215,6 +219,7 @@ impl Server {
             token_cache: settings.token_cache,
             store: store_now,
             unknown: Arc::default(),
+            limited,
         };
         let app = App::new(snapshot, services);
         let (stage, stages) = watch::channel(Stage::Serving);

@@ -1,5 +1,5 @@
 //! Counters, one set per worker so that no two cores share a line of cache, added up when they are read.
-//! Sixteen series, described for those on call in `docs/OPERATIONS.md`. Labels are enums and configured names, never
+//! Seventeen series, described for those on call in `docs/OPERATIONS.md`. Labels are enums and configured names, never
 //! anything of a request.
 
 use std::collections::BTreeMap;
@@ -225,6 +225,8 @@ pub struct StoreFigures {
 
 type StoreReading = Box<dyn Fn() -> Option<StoreFigures> + Send + Sync>;
 
+type CountReading = Box<dyn Fn() -> usize + Send + Sync>;
+
 /// All counters of the process.
 pub struct Metrics {
     /// The names of all routes there ever were, by number.
@@ -239,6 +241,7 @@ pub struct Metrics {
     key_ages: OnceReading,
     dropped: OnceReading,
     store: OnceLock<StoreReading>,
+    limited: OnceLock<CountReading>,
 }
 
 type OnceReading = OnceLock<Reading>;
@@ -265,6 +268,7 @@ impl Metrics {
             key_ages: OnceReading::new(),
             dropped: OnceReading::new(),
             store: OnceLock::new(),
+            limited: OnceLock::new(),
         })
     }
 
@@ -297,6 +301,11 @@ impl Metrics {
     /// Where the memory of tokens is counted; it may be closed.
     pub fn read_store(&self, reading: StoreReading) {
         let _ = self.store.set(reading);
+    }
+
+    /// Where the subjects of tokens with limits are counted.
+    pub fn read_limited(&self, reading: CountReading) {
+        let _ = self.limited.set(reading);
     }
 
     /// The counters of a new worker.
@@ -505,6 +514,15 @@ impl Collector for Reader {
             ConstCounter::new(*count).encode(family.encode_family(&[("code", *code)])?)?;
         }
 
+        let limited = metrics.limited.get().map_or(0, |read| read());
+        let family = encoder.encode_descriptor(
+            "mediagate_limited_subjects",
+            "Subjects whose downloads under limits (rate, streams) are counted",
+            None,
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(i64::try_from(limited).unwrap_or(i64::MAX)).encode(family)?;
+
         let store = metrics.store.get().and_then(|read| read()).unwrap_or_default();
         for (name, help, kind, figure) in [
             (
@@ -589,7 +607,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_are_added_up_and_the_series_are_sixteen() {
+    fn workers_are_added_up_and_the_series_are_seventeen() {
         let metrics = Metrics::new(vec!["files".into()], vec!["token_missing", "token_invalid"]);
         let (one, two) = (metrics.worker(), metrics.worker());
         one.request(Some(0), 0, 100, End::Complete, Duration::from_micros(700));
@@ -608,8 +626,10 @@ mod tests {
                 ..StoreFigures::default()
             })
         }));
+        metrics.read_limited(Box::new(|| 4));
         let text = metrics.render();
         for line in [
+            "mediagate_limited_subjects 4",
             "mediagate_store_entries 7",
             "mediagate_store_commits_total 5",
             "mediagate_store_failures_total 0",
@@ -628,7 +648,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), 16);
+        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), 17);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
@@ -20,16 +21,30 @@ pub enum Uses {
     Once,
 }
 
-/// Limits that a token carries for its subject.
+/// Limits that a token carries for its subject. They count over all downloads whose tokens have the same issuer and subject and
+/// carry limits, too; where a token names no subject, over its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Limits {
-    /// Bytes per second, over all connections.
+    /// Bytes per second, over all connections; within `RATES`.
     pub rate: Option<u64>,
-    /// Downloads at the same time.
+    /// Downloads at the same time; within `STREAMS`.
     pub streams: Option<u32>,
 }
 
 impl Limits {
+    /// What `rate` may be: from 1 KiB, below which a player or an origin gives up, to 1 TiB.
+    pub const RATES: RangeInclusive<u64> = 1024..=1 << 40;
+    /// What `streams` may be.
+    pub const STREAMS: RangeInclusive<u32> = 1..=1024;
+
+    /// Whether they are within their bounds.
+    pub fn are_sound(&self) -> bool {
+        self.rate.is_none_or(|rate| Self::RATES.contains(&rate))
+            && self
+                .streams
+                .is_none_or(|streams| Self::STREAMS.contains(&streams))
+    }
+
     /// Whether nothing is limited.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -113,6 +113,8 @@ fn issue(state: &Path, purpose: Purpose) -> String {
         methods: None,
         addresses: None,
         filename: None,
+        rate: None,
+        streams: None,
     };
     wire.send(&Message::Command(Command::Issue(order)), &[]).unwrap();
     match wire.receive().unwrap().0 {

@@ -14,6 +14,7 @@ mod path_token;
 mod preflight;
 mod query_token;
 mod refusals;
+mod token_limits;
 mod vectors;
 
 // Attacks.

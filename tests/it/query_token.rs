@@ -425,7 +425,13 @@ fn parameters_in_the_token_are_forced_on_the_origin() {
 #[test]
 fn a_restriction_that_is_not_enforced_refuses_the_token() {
     let (origin, gate) = gate();
-    for (name, value) in [("uses", 2), ("uses", 0), ("rate", 1000), ("streams", 1)] {
+    for (name, value) in [
+        ("uses", 2),
+        ("uses", 0),
+        ("rate", 1000),
+        ("streams", 0),
+        ("streams", 1025),
+    ] {
         let answer = gate.get(&Token::whole().claim(name, value).at("/a"), &[]);
         assert!(
             (400..=503).contains(&answer.status) && answer.status != 404,

@@ -336,6 +336,8 @@ fn order() -> Order {
         methods: None,
         addresses: None,
         filename: None,
+        rate: None,
+        streams: None,
     }
 }
 

@@ -45,6 +45,7 @@ impl Bench {
                 pools: Pools::new(Arc::new(OriginStats::default())),
                 names,
                 unknown: Arc::default(),
+                limited: Arc::default(),
             },
             store,
             route: Arc::new(Route { origin, ..plain }),

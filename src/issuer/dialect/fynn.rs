@@ -13,6 +13,7 @@ use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths, SchemeName};
 use crate::issuer::refusal::IssueRefusal;
 use crate::media::MediaId;
 use crate::target::{Target, encode_segment};
+use crate::token::claims::Limits;
 use crate::token::{Methods, Opens, Uses};
 
 /// What a caller's bearer must carry, as the interface says.
@@ -52,6 +53,7 @@ pub(super) fn wish(raw_id: &str, body: &[u8], lifetime: Lifetime) -> Result<Issu
         filename: None,
         parameters: Box::default(),
         uses: Uses::UntilExpiry,
+        limits: Limits::default(),
     })
 }
 

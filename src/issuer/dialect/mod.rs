@@ -16,9 +16,9 @@ use super::{
     OverLimit, Settings,
 };
 use crate::store::Purposes;
-use crate::token::Uses;
 use crate::token::json::Object;
 use crate::token::scheme::jwt::Minter;
+use crate::token::{Claims, Uses};
 
 mod fynn;
 mod fynn_invoice;
@@ -154,6 +154,24 @@ pub(super) enum Maker<'i> {
     Signed(&'i Arc<Minter>),
     /// Random, and remembered for these purposes.
     Remembered(Purposes),
+}
+
+impl Maker<'_> {
+    /// Whether its tokens can carry the limits that these claims have: a limit that got lost would be none.
+    ///
+    /// # Errors
+    /// `NotAllowed`.
+    pub(super) fn can_say(&self, claims: &Claims) -> Result<(), IssueRefusal> {
+        let carries_limits = match self {
+            Self::Signed(_) | Self::Remembered(_) => true,
+        };
+        if carries_limits || claims.limits.is_empty() {
+            return Ok(());
+        }
+        Err(IssueRefusal::NotAllowed(
+            "This caller's rule limits its tokens, and tokens of this kind can't carry limits.",
+        ))
+    }
 }
 
 impl<'i> Dialect<'i> {

@@ -13,6 +13,7 @@ use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths, SchemeName};
 use crate::issuer::refusal::{IssueRefusal, Violation};
 use crate::media::MediaId;
 use crate::target::{Target, encode_segment};
+use crate::token::claims::Limits;
 use crate::token::json::{Json, Object};
 use crate::token::scope::MAX_PATTERNS;
 use crate::token::{Methods, Opens, Uses};
@@ -22,14 +23,11 @@ const MAX_ADDRESSES: usize = 64;
 /// The most forced parameters in one token.
 const MAX_PARAMETERS: usize = 32;
 
-const UNKNOWN: &str = "A member is unknown; known are scheme, paths, media, expires_in, not_before, sub, methods, ips, filename, args, uses.";
+const UNKNOWN: &str = "A member is unknown; known are scheme, paths, media, expires_in, not_before, sub, methods, ips, filename, args, uses, rate, streams.";
 
 /// The member that names the scheme.
 const SCHEME: &str = "scheme";
 const NO_SUCH_SCHEME: &str = "No tokens of this scheme are made here.";
-
-/// Members that the gate does not enforce yet.
-const UNENFORCED: [&str; 2] = ["rate", "streams"];
 
 /// The members that a scheme has no words for.
 const fn unsayable(scheme: SchemeName) -> &'static [&'static str] {
@@ -73,6 +71,7 @@ pub(super) fn parse(request: &Request<Bytes>, native: &Native) -> Result<IssueRe
         filename: reader.text("filename"),
         parameters: reader.parameters(),
         uses: reader.uses(),
+        limits: reader.limits(),
     };
     reader.others(scheme);
     if reader.violations.is_empty() {
@@ -251,9 +250,30 @@ impl Reader<'_> {
         }
     }
 
-    /// Members that are not read: what the scheme has no words for, what the gate can't enforce yet, and what is unknown.
+    fn limits(&mut self) -> Limits {
+        let read = |member: &Json<'_>| whole(member).and_then(|number| u64::try_from(number).ok());
+        let rate = self.body.get("rate").map(read);
+        let rate = rate.map(|rate| rate.filter(|rate| Limits::RATES.contains(rate)));
+        if rate == Some(None) {
+            self.refuse("rate", "Bytes per second: a whole number from 1024 to 1 TiB.");
+        }
+        let streams = self.body.get("streams").map(read);
+        let streams = streams.map(|streams| {
+            let streams = u32::try_from(streams?).ok()?;
+            Limits::STREAMS.contains(&streams).then_some(streams)
+        });
+        if streams == Some(None) {
+            self.refuse("streams", "A whole number from 1 to 1024.");
+        }
+        Limits {
+            rate: rate.flatten(),
+            streams: streams.flatten(),
+        }
+    }
+
+    /// Members that are not read: what the scheme has no words for, and what is unknown.
     fn others(&mut self, scheme: SchemeName) {
-        const READ: [&str; 11] = [
+        const READ: [&str; 13] = [
             "scheme",
             "paths",
             "media",
@@ -265,19 +285,15 @@ impl Reader<'_> {
             "filename",
             "args",
             "uses",
+            "rate",
+            "streams",
         ];
-        for name in UNENFORCED {
-            if self.body.get(name).is_some() {
-                self.refuse(name, "Not enforced yet, so no token can carry it.");
-            }
-        }
         for name in unsayable(scheme) {
             if self.body.get(name).is_some() {
                 self.refuse(name, "Tokens of this scheme can't say it.");
             }
         }
-        let known = |name: &str| READ.contains(&name) || UNENFORCED.contains(&name);
-        if self.body.iter().any(|(name, _)| !known(name)) {
+        if self.body.iter().any(|(name, _)| !READ.contains(&name)) {
             self.refuse("", UNKNOWN);
         }
     }

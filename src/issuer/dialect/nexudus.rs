@@ -11,6 +11,7 @@ use super::response;
 use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths, SchemeName};
 use crate::issuer::refusal::IssueRefusal;
 use crate::token::Uses;
+use crate::token::claims::Limits;
 
 /// Where media tokens are.
 pub(super) const MEDIA_PATH: &str = "/api/auth/media/customer";
@@ -35,6 +36,7 @@ pub(super) fn wish(ttl: Duration, uses: Uses) -> IssueRequest {
         filename: None,
         parameters: Box::default(),
         uses,
+        limits: Limits::default(),
     }
 }
 

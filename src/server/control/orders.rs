@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixTime;
 use crate::store::{Issued, Purposes, Revocation};
+use crate::token::claims::Limits;
 use crate::token::keys::MAX_KID_BYTES;
 use crate::token::scheme::jwt::is_filename;
 use crate::token::scope::{MAX_PATTERN_BYTES, MAX_PATTERNS};
@@ -137,6 +138,12 @@ pub struct Order {
     /// The name to save the file under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filename: Option<String>,
+    /// Bytes per second of its subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
+    /// Downloads of its subject at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<u32>,
 }
 
 impl Order {
@@ -170,6 +177,8 @@ impl Order {
                 .map(|methods| methods.names().map(str::to_owned).collect()),
             addresses: claims.addresses.as_deref().map(texts),
             filename: claims.filename.as_deref().map(str::to_owned),
+            rate: claims.limits.rate,
+            streams: claims.limits.streams,
         })
     }
 
@@ -193,6 +202,13 @@ impl Order {
         }
         if self.filename.as_deref().is_some_and(|name| !is_filename(name)) {
             return Err("the file name is not one");
+        }
+        let limits = Limits {
+            rate: self.rate,
+            streams: self.streams,
+        };
+        if !limits.are_sound() {
+            return Err("a limit is out of its bounds");
         }
         let methods = match &self.methods {
             None => None,
@@ -220,6 +236,7 @@ impl Order {
                 methods,
                 addresses,
                 filename: self.filename.as_deref().map(Into::into),
+                limits,
                 ..Claims::empty(id)
             }),
             purposes,
@@ -264,6 +281,10 @@ mod tests {
             methods: Some(Methods::READ),
             addresses: Some(Box::new(["192.0.2.0/24".parse().unwrap()])),
             filename: Some("a.pdf".into()),
+            limits: Limits {
+                rate: Some(1 << 20),
+                streams: Some(4),
+            },
             ..Claims::empty(TokenId([0; 16]))
         };
         Order::of(&claims, &[Purpose::File, Purpose::Login]).unwrap()
@@ -296,6 +317,8 @@ mod tests {
             ("address", |order| order.addresses = Some(vec!["nowhere".into()])),
             ("file name", |order| order.filename = Some("../a".into())),
             ("subject", |order| order.subject = Some("s".repeat(1025))),
+            ("rate", |order| order.rate = Some(1023)),
+            ("streams", |order| order.streams = Some(0)),
         ] {
             let mut order = order();
             assert_eq!(now(&order), Ok(()));
@@ -303,7 +326,7 @@ mod tests {
             assert!(now(&order).is_err(), "{what}");
         }
         for unknown in [
-            r#"{"purposes":["file"],"expires":1,"once":true,"rate":5}"#,
+            r#"{"purposes":["file"],"expires":1,"once":true,"speed":5}"#,
             r#"{"purposes":["exchange"],"expires":1,"once":true}"#,
         ] {
             assert!(serde_json::from_str::<Order>(unknown).is_err());

@@ -141,6 +141,8 @@ fn order() -> Order {
         methods: None,
         addresses: None,
         filename: None,
+        rate: None,
+        streams: None,
     }
 }
 

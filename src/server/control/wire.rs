@@ -345,6 +345,8 @@ mod tests {
             methods: Some(vec!["GET".into()]),
             addresses: Some(vec!["192.0.2.0/24".into()]),
             filename: Some("a.pdf".into()),
+            rate: None,
+            streams: None,
         };
         assert_eq!(
             text(Message::Command(Command::Issue(order))),

@@ -32,6 +32,26 @@ impl Deadline {
     }
 }
 
+/// A moment that has passed.
+#[derive(Clone, Copy)]
+pub(crate) struct Since(Instant);
+
+impl Since {
+    /// Now.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "tests measure real waits here and nowhere else"
+    )]
+    pub(crate) fn now() -> Self {
+        Self(Instant::now())
+    }
+
+    /// How long ago it was.
+    pub(crate) fn passed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// How long `work` took, with its result.
 #[allow(
     clippy::disallowed_methods,

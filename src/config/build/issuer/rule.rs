@@ -6,6 +6,7 @@ use crate::config::problems::Problems;
 use crate::issuer::mint::Rule;
 use crate::store::Purposes;
 use crate::token::Uses;
+use crate::token::claims::Limits;
 
 /// The life of a token for which neither the rule nor the caller names one.
 const DEFAULT_TTL: std::time::Duration = seconds(5 * 60);
@@ -89,6 +90,7 @@ pub(super) fn rule(
     if raw.uses.is_some_and(|uses| uses != 1) {
         problems.error(at("uses"), "is not 1", "1, or take it out for any number of uses");
     }
+    let limits = limits(raw, problems);
     let purposes = raw
         .purposes
         .iter()
@@ -120,9 +122,36 @@ pub(super) fn rule(
             Some(_) => Uses::Once,
             None => Uses::UntilExpiry,
         },
+        limits,
         purposes,
         exchange_secs: u32::try_from(exchange.as_secs()).unwrap_or(u32::MAX),
     })
+}
+
+/// What is put on every token.
+fn limits(raw: &raw::Rule, problems: &mut Problems) -> Limits {
+    let limits = Limits {
+        rate: raw.rate.map(|rate| rate.0),
+        streams: raw.streams,
+    };
+    if limits.rate.is_some_and(|rate| !Limits::RATES.contains(&rate)) {
+        problems.error(
+            format!("{}.rate", raw.at),
+            "is out of its bounds",
+            "bytes per second, from \"1KiB\" to \"1024GiB\"",
+        );
+    }
+    if limits
+        .streams
+        .is_some_and(|streams| !Limits::STREAMS.contains(&streams))
+    {
+        problems.error(
+            format!("{}.streams", raw.at),
+            "is out of its bounds",
+            "a whole number from 1 to 1024",
+        );
+    }
+    limits
 }
 
 /// What concerns the dialects that hand out all that a rule allows.

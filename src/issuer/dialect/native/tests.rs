@@ -120,8 +120,15 @@ fn each_bad_member_is_named() {
         ("uses", "2"),
         ("uses", "true"),
         ("uses", "1.5"),
-        ("rate", "1000"),
-        ("streams", "1"),
+        ("rate", "1023"),
+        ("rate", "1099511627777"),
+        ("rate", "-2048"),
+        ("rate", "2048.5"),
+        ("rate", r#""2048""#),
+        ("streams", "0"),
+        ("streams", "1025"),
+        ("streams", "4294967297"),
+        ("streams", "null"),
         ("", "1"),
     ] {
         let name = match member.split('[').next().unwrap() {

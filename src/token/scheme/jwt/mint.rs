@@ -131,8 +131,8 @@ impl<'c> Payload<'c> {
         if claims.filename.as_deref().is_some_and(|name| !is_filename(name)) {
             return refuse("the file name is not one");
         }
-        if claims.limits.rate == Some(0) || claims.limits.streams == Some(0) {
-            return refuse("a limit of nothing");
+        if !claims.limits.are_sound() {
+            return refuse("a limit is out of its bounds");
         }
         if !is_distinct(claims.parameters.iter().map(|(name, _)| &**name)) {
             return refuse("a parameter stands twice");

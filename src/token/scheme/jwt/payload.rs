@@ -51,14 +51,7 @@ pub(super) fn read(json: &[u8], rules: &Rules) -> Result<Claims, TokenError> {
         scope: members.scope()?,
         methods: members.methods()?,
         addresses: members.addresses()?,
-        limits: Limits {
-            rate: members.positive("rate")?,
-            streams: members
-                .positive("streams")?
-                .map(u32::try_from)
-                .transpose()
-                .map_err(|_| wrong("streams"))?,
-        },
+        limits: members.limits()?,
         filename: members.filename()?,
         parameters: members.parameters()?,
         named: named
@@ -99,8 +92,8 @@ fn wrong(claim: &'static str) -> TokenError {
         "uses" => "uses is not 1",
         "filename" => "filename is not a file name",
         "args" => "args is not an object of texts, numbers and truth values",
-        "rate" => "rate is not a positive integer",
-        _ => "streams is not a positive integer",
+        "rate" => "rate is not a whole number from 1024 to 1 TiB",
+        _ => "streams is not a whole number from 1 to 1024",
     })
 }
 
@@ -159,6 +152,18 @@ impl Payload<'_> {
             Some(1) => Uses::Once,
             Some(_) => return Err(wrong("uses")),
         })
+    }
+
+    fn limits(&self) -> Result<Limits, TokenError> {
+        let streams = self.positive("streams")?.map(u32::try_from).transpose();
+        let limits = Limits {
+            rate: self.positive("rate")?,
+            streams: streams.map_err(|_| wrong("streams"))?,
+        };
+        if limits.rate.is_some_and(|rate| !Limits::RATES.contains(&rate)) {
+            return Err(wrong("rate"));
+        }
+        limits.are_sound().then_some(limits).ok_or(wrong("streams"))
     }
 
     fn scope(&self) -> Result<Option<Scope>, TokenError> {
