@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::pool::Pool;
 use crate::store::{Store, StoreError};
-use crate::throttle::Throttle;
+use crate::throttle::{Hourly, Throttle};
 
 /// What outlives an issuer and its configuration: what was counted of its callers, and the places where it works.
 pub struct Lasting {
     pub(super) tokens: Throttle,
     pub(super) tries: Tries,
+    pub(super) hours: Hourly,
     /// Where slow keys sign, the sessions of the landing, too.
     pub signing: Arc<Pool>,
     pub(super) hashing: Pool,
@@ -27,6 +28,7 @@ impl Default for Lasting {
         Self {
             tokens: Throttle::new(),
             tries: Tries::default(),
+            hours: Hourly::new(),
             // Apart, so that whoever tries passwords holds up nobody's media token.
             signing: Arc::new(Pool::new(2, 64)),
             hashing: Pool::new(2, 32),

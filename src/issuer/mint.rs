@@ -10,6 +10,7 @@ use super::refusal::{IssueRefusal, Violation};
 use crate::clock::UnixTime;
 use crate::media::{Known, Media, MediaId};
 use crate::store::Purposes;
+use crate::token::claims::Parameters;
 use crate::token::scope::{MAX_PATTERNS, ScopeTemplate};
 use crate::token::{Claims, Methods, Minted, Opens, Scope, TokenId, Uses};
 
@@ -92,7 +93,7 @@ pub struct IssueRequest {
     /// Under which name to save it; the medium's where absent.
     pub filename: Option<Box<str>>,
     /// Parameters that are forced on the origin's query.
-    pub parameters: Box<[(Box<str>, Box<str>)]>,
+    pub parameters: Parameters,
     /// How often it may be used.
     pub uses: Uses,
 }
@@ -281,7 +282,7 @@ fn text_bytes(request: &IssueRequest, paths: &[Opens]) -> usize {
         + request
             .parameters
             .iter()
-            .map(|(name, value)| json(name) + json(value))
+            .map(|(name, value)| json(name) + json(&value.text().unwrap_or_default()))
             .sum::<usize>()
 }
 

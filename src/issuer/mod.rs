@@ -8,10 +8,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use self::caller::Caller;
-use self::dialect::{Dialect, GrantDialect, Maker};
-use self::mint::{Issued, Rule};
+use self::dialect::{Dialect, GrantDialect, Maker, SirvDoor};
+use self::mint::{IssueRequest, Issued, Rule};
 use self::refusal::IssueRefusal;
 use crate::clock::UnixTime;
+use crate::media::Media;
 use crate::store::{self, Purposes};
 use crate::token::scheme::jwt::Minter;
 use crate::token::scheme::opaque::Handle;
@@ -27,11 +28,15 @@ mod lasting;
 pub mod mint;
 pub mod refusal;
 mod settings;
+mod sirv;
 
 pub use dialect::DialectName;
 pub use grant::Bearers;
 pub use lasting::{Lasting, Memory};
-pub use settings::{Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit, Settings};
+pub use settings::{
+    Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit, Settings, Sirv, SirvAccount,
+    SirvBearer,
+};
 
 /// The largest request body, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -55,6 +60,8 @@ enum Door<'i> {
     Dialect(DialectName, Dialect<'i>),
     /// A dialect that makes bearers.
     Grant(DialectName, GrantDialect<'i>),
+    /// Sirv's, whose callers are told how much is left to them.
+    Sirv(DialectName, SirvDoor<'i>),
     /// The public keys.
     Keys,
 }
@@ -70,6 +77,7 @@ impl Door<'_> {
         match self {
             Self::Dialect(_, dialect) => dialect.methods(),
             Self::Grant(_, grant) => grant.methods(),
+            Self::Sirv(..) => "POST",
             Self::Keys => "GET, HEAD",
         }
     }
@@ -79,6 +87,7 @@ impl Door<'_> {
         match self {
             Self::Dialect(name, dialect) => refused(refusal, name, dialect.over_limit()),
             Self::Grant(name, grant) => refused(refusal, name, grant.over_limit()),
+            Self::Sirv(name, _) => refused(refusal, name, OverLimit::TooMany),
             Self::Keys => refused(refusal, DialectName::Native, OverLimit::TooMany),
         }
     }
@@ -121,11 +130,11 @@ impl Issuer {
             let headers = answer.response.headers_mut();
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        self.dress(answer, request.headers())
+        self.dress(answer, request.uri().path(), request.headers())
     }
 
     /// What stands on every answer.
-    fn dress(&self, mut answer: Answer, asked: &HeaderMap) -> Answer {
+    fn dress(&self, mut answer: Answer, path: &str, asked: &HeaderMap) -> Answer {
         let headers = answer.response.headers_mut();
         headers
             .entry(header::CACHE_CONTROL)
@@ -136,13 +145,16 @@ impl Issuer {
         );
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         cors::mark(&mut answer.response, asked, &self.settings.cors_origins);
+        if matches!(self.door(path), Some(Door::Sirv(..))) {
+            cors::mark_sirv(&mut answer.response);
+        }
         answer
     }
 
     /// Refuses a request whose body could not be read, in the shape of the dialect that it is for.
     pub fn refuse(&self, head: &Parts, refusal: &IssueRefusal) -> Answer {
         let door = self.door(head.uri.path()).unwrap_or(Door::Keys);
-        self.dress(door.refuse(refusal), &head.headers)
+        self.dress(door.refuse(refusal), head.uri.path(), &head.headers)
     }
 
     async fn decide(
@@ -160,6 +172,9 @@ impl Issuer {
                 Ok(response) => Answer::new(response, "preflight"),
                 Err(refusal) => door.refuse(&refusal),
             };
+        }
+        if let Door::Sirv(_, sirv) = door {
+            return self.at_sirvs(sirv, client, request, now, memory).await;
         }
         if !door.has(request.method()) {
             return door.refuse(&IssueRefusal::MethodNotAllowed(door.methods()));
@@ -182,7 +197,7 @@ impl Issuer {
                     Err(refusal) => door.refuse(&refusal),
                 };
             }
-            Door::Keys => return self.public_keys(),
+            Door::Sirv(..) | Door::Keys => return self.public_keys(),
         };
         let caller = match caller::prove(&self.settings.callers, client, request, now, memory) {
             Ok(caller) => caller,
@@ -251,12 +266,7 @@ impl Issuer {
         let media = dialect
             .media()
             .or(self.settings.fynn.as_ref().map(|fynn| &*fynn.media));
-        let claims = mint::judge(rule, caller, wish, media, now)?;
-        if let Some(per_minute) = rule.per_minute {
-            let counted = self.lasting.tokens.take(caller.subject(), per_minute, now);
-            counted.map_err(IssueRefusal::LimitReached)?;
-        }
-        let claims = Arc::new(claims);
+        let claims = Arc::new(self.allow(rule, caller, wish, media, now)?);
         let token = match dialect.maker() {
             Maker::Signed(minter) => self.sign(minter, &claims, now).await?,
             Maker::Remembered => self.remember(rule, purposes, &claims, memory).await?,
@@ -266,6 +276,23 @@ impl Issuer {
             scope: claims.scope.clone().unwrap_or_default(),
             expires: claims.expires.unwrap_or(now),
         })
+    }
+
+    /// What the token says, where the rule allows all of it and one more.
+    fn allow(
+        &self,
+        rule: &Rule,
+        caller: &Caller,
+        wish: IssueRequest,
+        media: Option<&Media>,
+        now: UnixTime,
+    ) -> Result<Claims, IssueRefusal> {
+        let claims = mint::judge(rule, caller, wish, media, now)?;
+        if let Some(per_minute) = rule.per_minute {
+            let counted = self.lasting.tokens.take(caller.subject(), per_minute, now);
+            counted.map_err(IssueRefusal::LimitReached)?;
+        }
+        Ok(claims)
     }
 
     /// Signs; what takes long on another thread.
@@ -338,6 +365,14 @@ impl Issuer {
                 let exchange = exchange.map(GrantDialect::NexudusExchange);
                 return exchange.map(|exchange| Door::Grant(name, exchange));
             }
+            DialectName::Sirv => {
+                let sirv = settings.sirv.as_ref().map(SirvDoor::Files);
+                return sirv.map(|sirv| Door::Sirv(name, sirv));
+            }
+            DialectName::SirvBearer => {
+                let bearer = settings.sirv_bearer.as_ref().map(SirvDoor::Bearer);
+                return bearer.map(|bearer| Door::Sirv(name, bearer));
+            }
         };
         dialect.map(|dialect| Door::Dialect(name, dialect))
     }
@@ -384,7 +419,11 @@ fn cannot_sign(error: &TokenError) -> IssueRefusal {
 
 /// A refusal as an answer, with the headers that every dialect has.
 fn refused(refusal: &IssueRefusal, shape: DialectName, over_limit: OverLimit) -> Answer {
-    let mut response = shape.refuse(refusal, over_limit);
+    refused_as(refusal, shape.refuse(refusal, over_limit))
+}
+
+/// The same in a shape that was written already.
+fn refused_as(refusal: &IssueRefusal, mut response: Response<Bytes>) -> Answer {
     let challenged = response.status() == StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
     if challenged {

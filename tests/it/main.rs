@@ -33,6 +33,8 @@ mod landing;
 mod nexudus_bearer;
 mod nexudus_files;
 mod nexudus_issuer;
+mod sirv;
+mod sirv_clients;
 
 // Origins.
 mod origin_folder;

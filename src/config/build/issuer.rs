@@ -18,6 +18,7 @@ use crate::token::scheme::jwt::{Jwt, KidHeader, Minter};
 mod accounts;
 mod dialects;
 mod rule;
+mod sirv;
 
 /// What this file builds.
 pub(super) struct Issuer {
@@ -86,6 +87,8 @@ pub(super) fn build(
         .iter()
         .map(|origin| cors::exact_origin(origin, problems))
         .collect();
+    let sirv = parts.sirv(raw, public.as_ref(), problems);
+    let sirv_bearer = parts.sirv_bearer(raw, problems);
     let (keys_of_callers, verifiers) = callers.into_iter().unzip();
     let settings = || {
         let public = public?;
@@ -94,6 +97,7 @@ pub(super) fn build(
         let fynn = fynn.map_or(Some(None), |fynn| fynn.map(Some))?;
         let nexudus_media = nexudus_media.map_or(Some(None), |media| media.map(Some))?;
         let bearers = bearers.map_or(Some(None), |bearers| bearers.map(Some))?;
+        let sirv = sirv.map_or(Some(None), |sirv| sirv.map(Some))?;
         let link_parameter = native.as_ref().and_then(|minter| query_parameter(minter, routes));
         let minters = native
             .iter()
@@ -112,6 +116,8 @@ pub(super) fn build(
             nexudus_token,
             nexudus_bearer,
             nexudus_exchange,
+            sirv,
+            sirv_bearer,
             bearers,
             accounts: Arc::new(accounts?),
             cors_origins: cors_origins.into_iter().collect::<Option<_>>()?,

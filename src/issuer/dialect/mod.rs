@@ -9,16 +9,20 @@ use serde_json::json;
 use super::grant::Granted;
 use super::mint::{IssueRequest, Issued};
 use super::refusal::IssueRefusal;
-use super::{Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit, Settings};
+use super::{
+    Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit, Settings, Sirv, SirvBearer,
+};
 use crate::media::Media;
-use crate::token::Uses;
-use crate::token::json::Object;
+use crate::token::claims::Parameters;
+use crate::token::json::{Json, Object};
 use crate::token::scheme::jwt::Minter;
+use crate::token::{Parameter, Uses};
 
 mod fynn;
 mod grants;
 mod native;
 mod nexudus;
+pub(super) mod sirv;
 
 /// A dialect's name in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +39,10 @@ pub enum DialectName {
     NexudusBearer,
     /// `POST /api/sys/users/exchange`.
     NexudusExchange,
+    /// `POST /v2/files/jwt`.
+    Sirv,
+    /// `POST /v2/token`.
+    SirvBearer,
 }
 
 impl DialectName {
@@ -46,6 +54,8 @@ impl DialectName {
         Self::NexudusToken,
         Self::NexudusBearer,
         Self::NexudusExchange,
+        Self::Sirv,
+        Self::SirvBearer,
     ];
 
     /// As the configuration writes it.
@@ -57,6 +67,8 @@ impl DialectName {
             Self::NexudusToken => "nexudus_token",
             Self::NexudusBearer => "nexudus_bearer",
             Self::NexudusExchange => "nexudus_exchange",
+            Self::Sirv => "sirv",
+            Self::SirvBearer => "sirv_bearer",
         }
     }
 
@@ -70,6 +82,8 @@ impl DialectName {
             nexudus::TOKEN_PATH => Some(Self::NexudusToken),
             grants::BEARER_PATH => Some(Self::NexudusBearer),
             grants::EXCHANGE_PATH => Some(Self::NexudusExchange),
+            sirv::FILES_PATH => Some(Self::Sirv),
+            sirv::BEARER_PATH => Some(Self::SirvBearer),
             _ => fynn::raw_id(path).map(|_| Self::Fynn),
         }
     }
@@ -89,6 +103,7 @@ impl DialectName {
             Self::NexudusMedia => nexudus::refuse_media(refusal),
             Self::NexudusToken => nexudus::refuse_token(refusal),
             Self::NexudusBearer | Self::NexudusExchange => grants::refuse(refusal),
+            Self::Sirv | Self::SirvBearer => sirv::refuse(refusal, None),
         }
     }
 }
@@ -124,6 +139,13 @@ impl GrantDialect<'_> {
             Self::NexudusExchange(_) => grants::exchanged(granted),
         }
     }
+}
+
+/// A mounted endpoint of Sirv's, with what it needs.
+#[derive(Clone, Copy)]
+pub(super) enum SirvDoor<'i> {
+    Files(&'i Sirv),
+    Bearer(&'i SirvBearer),
 }
 
 /// A mounted dialect that makes tokens for callers, with what it needs.
@@ -261,6 +283,36 @@ fn problem(refusal: &IssueRefusal, kind: &str, title: &str) -> Response<Bytes> {
 fn object(body: &[u8]) -> Result<Object<'_>, IssueRefusal> {
     Object::parse(body)
         .map_err(|_| IssueRefusal::BadRequest("The body is one JSON object, in which no name stands twice."))
+}
+
+/// Refuses a body that says it is not JSON.
+fn is_json(headers: &HeaderMap) -> Result<(), IssueRefusal> {
+    let media_type = single(headers, &header::CONTENT_TYPE);
+    let media_type = media_type.map_err(|()| IssueRefusal::UnsupportedMediaType)?;
+    let essence = media_type.map(|media_type| media_type.split(';').next().unwrap_or_default().trim());
+    match essence.is_none_or(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        true => Ok(()),
+        false => Err(IssueRefusal::UnsupportedMediaType),
+    }
+}
+
+/// Parameters for a query from an object: at most 32 texts, numbers and truth values, with names, nowhere a control
+/// character.
+fn parameters(member: &Json<'_>) -> Option<Parameters> {
+    const MOST: usize = 32;
+    let Json::Object(members) = member else {
+        return None;
+    };
+    if members.iter().count() > MOST {
+        return None;
+    }
+    let parameter = |(name, value): (&str, &Json<'_>)| {
+        let value = Parameter::read(value)?;
+        let bad =
+            name.is_empty() || name.contains(char::is_control) || value.text()?.contains(char::is_control);
+        (!bad).then(|| (name.into(), value))
+    };
+    members.iter().map(parameter).collect()
 }
 
 /// A header that stands at most once, as text.
