@@ -1084,10 +1084,7 @@ fn nothing_secret_is_in_the_log_and_a_token_has_one_name() {
     sign_in(&gate, &json!({ "clientId": "backend", "clientSecret": SECRET })).expect(200);
     let lines = gate.access(3);
     let of = |door: &str| lines.iter().find(|line| line["door"] == door).expect(door);
-    let made = lines
-        .iter()
-        .find(|line| line["subject"] == "svc")
-        .expect("the maker");
+    let made = lines.iter().find(|line| line["sub"] == "svc").expect("the maker");
     assert_eq!(made["token_id"], of("gate")["token_id"]);
     assert!(made["token_id"].is_string() && made["door"] == "issuer", "{made}");
     let text = gate.access_text() + &crate::support::gate::operational_log();

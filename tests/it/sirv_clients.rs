@@ -79,8 +79,7 @@ impl Stage {
     }
 
     /// What a program prints.
-    fn run(&self, program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> String {
-        let ca = self.authority.file();
+    fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> String {
         let mut command = Command::new(program);
         command.args(arguments);
         for name in [
@@ -92,14 +91,6 @@ impl Stage {
             "ALL_PROXY",
         ] {
             command.env_remove(name);
-        }
-        for name in [
-            "SSL_CERT_FILE",
-            "CURL_CA_BUNDLE",
-            "REQUESTS_CA_BUNDLE",
-            "NODE_EXTRA_CA_CERTS",
-        ] {
-            command.env(name, &ca);
         }
         command.envs(variables.iter().copied());
         let mut running = Running::start(command);
@@ -118,7 +109,10 @@ impl Stage {
             "https.js" => "node",
             _ => "python3",
         };
-        let said = self.run(program, &[file.to_str().expect("UTF-8")], &[]);
+        let ca = self.authority.file();
+        let ca = ca.to_str().expect("UTF-8");
+        let variables = ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"].map(|name| (name, ca));
+        let said = Self::run(program, &[file.to_str().expect("UTF-8")], &variables);
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{name}: {error}: {said}"))
     }
 
@@ -209,7 +203,9 @@ fn the_services_own_client_for_python_signs_in_and_fetches_what_it_asked_for() {
         ("SIRV_KEY", KEY),
         ("PYTHONUTF8", "1"),
     ];
-    let said = stage.run(tool, &[program.to_str().expect("UTF-8"), &base], &variables);
+    let ca = stage.authority.file();
+    let arguments = [&ca, &program].map(|path| path.to_str().expect("UTF-8"));
+    let said = Stage::run(tool, &[arguments[0], arguments[1], &base], &variables);
     let lines: Vec<Value> = said
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {said}")))
