@@ -10,10 +10,18 @@ use crate::throttle::{Hourly, Throttle};
 pub struct Lasting {
     pub(super) tokens: Throttle,
     pub(super) tries: Tries,
-    pub(super) hours: Hourly,
+    pub(super) hours: Hours,
     /// Where slow keys sign, the sessions of the landing, too.
     pub signing: Arc<Pool>,
     pub(super) hashing: Pool,
+}
+
+/// What was asked in an hour of who tells how much is left. Apart, so that nobody without a name takes the place of one who
+/// has one.
+#[derive(Default)]
+pub(super) struct Hours {
+    pub(super) callers: Hourly,
+    pub(super) addresses: Hourly,
 }
 
 /// Tries with passwords.
@@ -28,7 +36,7 @@ impl Default for Lasting {
         Self {
             tokens: Throttle::new(),
             tries: Tries::default(),
-            hours: Hourly::new(),
+            hours: Hours::default(),
             // Apart, so that whoever tries passwords holds up nobody's media token.
             signing: Arc::new(Pool::new(2, 64)),
             hashing: Pool::new(2, 32),

@@ -81,11 +81,11 @@ impl Issuer {
     /// Counts a caller; who has not proven to be one, by the address.
     fn count(&self, subject: Option<&str>, client: IpAddr, now: UnixTime) -> Count {
         let per_hour = self.settings.sirv.as_ref().map_or(PER_HOUR, |sirv| sirv.per_hour);
-        let who = match subject {
-            Some(subject) => format!("caller {subject}"),
-            None => format!("address {}", throttle::site(client)),
-        };
-        self.lasting.hours.take(&who, per_hour, now)
+        let hours = &self.lasting.hours;
+        match subject {
+            Some(subject) => hours.callers.take(subject, per_hour, now),
+            None => hours.addresses.take(&throttle::site(client), per_hour, now),
+        }
     }
 
     /// Rule, parse, judge, count, make.
