@@ -9,6 +9,10 @@ use dashmap::{DashMap, Entry};
 
 use crate::clock::UnixTime;
 
+mod hourly;
+
+pub use hourly::{Count, Hourly};
+
 /// Callers that are remembered at a time. More than that in one minute are refused, not forgotten: who is forgotten starts afresh.
 const MAX_CALLERS: usize = 65_536;
 

@@ -757,6 +757,60 @@ fn revoke_says_in_one_line_what_was_withdrawn_and_names_one_token_the_same_in_ev
     );
 }
 
+#[test]
+fn sirv_tokens_are_minted_shown_explained_and_withdrawn() {
+    let place = Place::shipped();
+    let text = fs::read_to_string(place.path("proxy.toml")).unwrap();
+    let more = "\n[[keys.images.inline]]\nalg = \"HS256\"\nsecret = { file = \"images.key\" }\n\
+        [[route]]\nname = \"images\"\npath = \"/images\"\norigin = \"files\"\ndialect = \"sirv\"\n\
+        carriers = [{ query = \"jwt\" }]\nstrip_prefix = true\nscheme.sirv = { keys = \"images\" }\n";
+    fs::write(place.path("proxy.toml"), text + more).unwrap();
+    fs::write(place.path("images.key"), "0123456789abcdef0123456789abcdef").unwrap();
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(place.path("images.key"), private).unwrap();
+    assert!(
+        place
+            .line(&["check"])
+            .contains("sirv, leeway 5s, keys \"images\"")
+    );
+    let link = place.line(&["token", "mint", "--path", "/images/clip.mp4", "--ttl", "1h"]);
+    let (_, claims) = opened(link.rsplit("?jwt=").next().unwrap());
+    let names: Vec<&String> = claims.as_object().unwrap().keys().collect();
+    assert_eq!(
+        (names.as_slice(), &claims["aud"]),
+        (
+            &[&"aud".to_owned(), &"exp".into(), &"iat".into()][..],
+            &"/images/clip.mp4".into()
+        )
+    );
+    let explained = place.explain(&link, &[]);
+    assert_eq!(
+        (&explained["decision"], &explained["scheme"]),
+        (&"allow".into(), &"sirv".into()),
+        "{explained}"
+    );
+    let other = place.explain(&link.replace("clip.mp4", "report.pdf"), &[]);
+    assert_eq!(
+        (&other["status"], &other["code"]),
+        (&403.into(), &"scope_denied".into()),
+        "{other}"
+    );
+    let withdrawn = place.line(&["revoke", "--token", &link]);
+    assert!(withdrawn.contains("which expires at 20"), "{withdrawn}");
+    for what in [
+        &["--path", "/images/**"][..],
+        &["--path", "/images/a"],
+        &["--path", "/images/a.jpg", "--uses", "1"],
+    ] {
+        let ran = place.run(&[&["token", "mint"], what].concat());
+        assert!(
+            ran.code == 1 && ran.err.contains("Sirv token can't say"),
+            "{what:?}: {}",
+            ran.err
+        );
+    }
+}
+
 /// Header and claims of a JWT.
 fn opened(token: &str) -> (Value, Value) {
     use base64::Engine;

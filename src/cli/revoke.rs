@@ -11,8 +11,9 @@ use crate::clock::{Clock, UnixTime};
 use crate::config::Loaded;
 use crate::server::control::orders::Withdrawal;
 use crate::server::control::wire::{Command, Message};
+use crate::token::scheme::Believed;
 use crate::token::scheme::jwt::{read_unchecked, token_id};
-use crate::token::{Evidence, TokenId, VerifyToken};
+use crate::token::{Evidence, TokenId};
 
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(false).args(["id", "token", "jti", "subject", "key"]))]
@@ -127,11 +128,11 @@ fn true_end(loaded: &Loaded, jwt: &str, id: TokenId) -> Option<UnixTime> {
         source.load_copy();
     }
     let headers = HeaderMap::new();
-    let mut verifiers = loaded
+    let mut schemes = loaded
         .policies
         .iter()
-        .filter_map(|policy| policy.route.schemes.jwt());
-    verifiers.find_map(|verifier| {
+        .flat_map(|policy| policy.route.schemes.iter());
+    schemes.find_map(|scheme| {
         let evidence = Evidence {
             method: &Method::GET,
             public: None,
@@ -141,8 +142,10 @@ fn true_end(loaded: &Loaded, jwt: &str, id: TokenId) -> Option<UnixTime> {
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             parts: [jwt.into()].into_iter().collect(),
         };
-        let claims = verifier.verify(&evidence).ok()?;
-        claims.expires.filter(|_| claims.token_id == id)
+        match scheme.verify(&evidence).ok()? {
+            Believed::Claims(claims) => claims.expires.filter(|_| claims.token_id == id),
+            Believed::Handle(_) => None,
+        }
     })
 }
 

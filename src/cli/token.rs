@@ -1,5 +1,6 @@
 //! `mediagate token mint` and `token caller`: links and bearers from the keys that the configuration names.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -16,7 +17,7 @@ use crate::server::control::wire::{Command, Message};
 use crate::target::{Target, encode_segment};
 use crate::token::carrier::Carrier;
 use crate::token::claims::Limits;
-use crate::token::scheme::Scheme;
+use crate::token::scheme::{Scheme, sirv};
 use crate::token::{Claims, Methods, MintToken, Minted, Opens, Scope, TokenId, Uses};
 
 #[derive(Args)]
@@ -239,6 +240,18 @@ pub(super) fn signed(
     claims: Claims,
     ttl: Duration,
 ) -> Result<Minted, Failed> {
+    let now = Clock::system().now();
+    let claims = Claims {
+        expires: Some(now.after(ttl)),
+        ..claims
+    };
+    if let Some(keys) = &policy.sirv {
+        let minter = sirv::Minter {
+            keys: Arc::clone(keys),
+            log_key: Arc::clone(&loaded.log_key),
+        };
+        return minter.mint(&claims, now).map_err(Failed::other);
+    }
     let keys = policy.keys.as_ref();
     let minter = keys
         .and_then(|keys| keys.minter(&loaded.log_key))
@@ -248,11 +261,6 @@ pub(super) fn signed(
                 policy.route.name
             ))
         })?;
-    let now = Clock::system().now();
-    let claims = Claims {
-        expires: Some(now.after(ttl)),
-        ..claims
-    };
     minter.mint(&claims, now).map_err(Failed::other)
 }
 

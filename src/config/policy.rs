@@ -54,6 +54,8 @@ pub struct Policy {
     pub route: Arc<Route>,
     /// Its keys, where tokens are signed.
     pub keys: Option<RouteKeys>,
+    /// The keys of Sirv's tokens, where it takes those.
+    pub sirv: Option<Arc<KeyRing>>,
     /// Its scope template, as it was written.
     pub template: Option<String>,
     /// Its origin: name, and where it is.
@@ -140,7 +142,14 @@ impl fmt::Display for Policy {
                 write!(f, ", at most {} long", show_duration(life))?;
             }
         }
+        if let Some(keys) = &self.sirv {
+            write!(f, ", keys {:?}", keys.name())?;
+        }
         writeln!(f)?;
+        if self.sirv.is_some() {
+            let what = "\"/a/b\" in a Sirv token opens all that starts so, \"/a/bc\" too; \"/a/b/\" and \"/a/b.jpg\" do not";
+            writeln!(f, "  take care  {what}")?;
+        }
         match &route.scope {
             ScopeRule::Claims => writeln!(f, "  scope      what the token says; without it nothing opens")?,
             ScopeRule::Whole => writeln!(f, "  scope      ANY true token opens the whole route")?,

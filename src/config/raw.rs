@@ -316,7 +316,7 @@ table! {
         optional media: String,
         /// Statuses by code.
         default("{}") status: BTreeMap<String, u16>,
-        /// The dialect whose statuses apply: `native` or `fynn`.
+        /// The dialect whose statuses apply: `native`, `fynn` or `sirv`.
         default("'native'") dialect: DialectStatus,
         /// Dialects of the issuer that are mounted below this route on the gate's listener.
         default("[]") mount: Vec<At<DialectName>>,
@@ -379,12 +379,26 @@ table! {
 }
 
 table! {
-    /// `[route.scheme]`: one or both; their tokens are told apart by their shape.
+    /// `[route.scheme]`: signed ones, opaque ones or both; their tokens are told apart by their shape.
     pub struct Scheme {
         /// Signed JWTs.
         optional jwt: Jwt,
         /// Opaque tokens, which the store knows: `{}`.
         optional opaque: Empty,
+        /// Sirv's JWTs; not beside `jwt`.
+        optional sirv: SirvScheme,
+    }
+}
+
+table! {
+    /// How Sirv's JWTs are checked.
+    pub struct SirvScheme {
+        /// The name of the key set.
+        required keys: String,
+        /// Send the token's `args` to the origin; where not, the client's parameters of their names are taken out all the same.
+        default("true") forward_args: bool,
+        /// The longest `exp - iat`.
+        optional max_lifetime: Duration,
     }
 }
 
@@ -490,6 +504,10 @@ table! {
         optional nexudus_bearer: NexudusBearer,
         /// `POST /api/sys/users/exchange`.
         optional nexudus_exchange: NexudusExchange,
+        /// `POST /v2/files/jwt`.
+        optional sirv: SirvDialect,
+        /// `POST /v2/token`.
+        optional sirv_bearer: SirvBearer,
         /// How the issuer's own bearers are made.
         optional bearers: Bearers,
         /// The file of local users and clients.
@@ -648,5 +666,37 @@ table! {
         default("false") allow_get: bool,
         /// The status for who shows too many unknown tokens: 409, as the original, or 429.
         default("409") limit_status: u16,
+    }
+}
+
+table! {
+    /// `[issuer.sirv]`.
+    pub struct SirvDialect {
+        /// The key set that signs; its first HS256 key where the caller names none.
+        required keys: String,
+        /// How much one caller may ask in an hour, of both Sirv endpoints.
+        default("7000") per_hour: u32,
+        /// Accounts under other names.
+        default("{}") aliases: BTreeMap<String, SirvAlias>,
+    }
+}
+
+table! {
+    /// `[issuer.sirv.aliases.NAME]`.
+    pub struct SirvAlias {
+        /// What its links start with.
+        required url: String,
+        /// The key set that signs; that of `[issuer.sirv]` where absent.
+        optional keys: String,
+    }
+}
+
+table! {
+    /// `[issuer.sirv_bearer]`.
+    pub struct SirvBearer {
+        /// Passwords that are tried for one account in a minute.
+        default("10") tries_per_account: u32,
+        /// Passwords that are tried from one address in a minute.
+        default("30") tries_per_address: u32,
     }
 }

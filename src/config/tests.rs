@@ -267,6 +267,59 @@ fn a_rule_that_is_narrow_for_paths_and_open_for_media_ids_is_a_warning() {
 }
 
 #[test]
+fn what_a_sirv_token_can_never_open_is_a_warning() {
+    let of = |route: &str, paths: &str, more: &str| {
+        let case = Case::new(&format!(
+            "{BASE}\n[[keys.sirv.inline]]\nalg = \"HS256\"\nsecret = {{ file = \"sirv.key\" }}\n\
+             [[keys.other.inline]]\nalg = \"HS256\"\nsecret = {{ file = \"sirv.key\" }}\n\
+             [[route]]\nname = \"images\"\npath = \"/images\"\norigin = \"files\"\n{route}\n\
+             [keys.callers]\njwks = \"http://127.0.0.1:1/\"\n[issuer]\nlisten = \"127.0.0.1:0\"\n\
+             [[issuer.callers]]\nkeys = \"callers\"\nissuer = \"c\"\naudience = \"c\"\n\
+             [[issuer.rule]]\nrequires = \"r\"\nmax_ttl = \"1h\"\npaths = [{paths}]\n\
+             [issuer.sirv]\nkeys = \"sirv\"\n{more}\n"
+        ));
+        let key = case.path("sirv.key");
+        fs::write(&key, "0123456789abcdef0123456789abcdef").unwrap();
+        fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let loaded = case.load().map_err(|errors| errors.to_string()).unwrap();
+        let shown = loaded.policies[1].to_string();
+        assert!(
+            shown.contains("\"/a/bc\" too") == shown.contains("sirv, leeway"),
+            "{shown}"
+        );
+        let found = loaded.warnings.iter();
+        found
+            .map(|warning| format!("{}: {}", warning.path, warning.what))
+            .collect::<Vec<_>>()
+    };
+    let route = "carriers = [{ query = \"jwt\" }]\nscheme.sirv = { keys = \"sirv\" }";
+    let alias = "aliases.b = { url = \"https://b.example\", keys = \"other\" }";
+    let has = |found: &[String], text: &str| found.iter().any(|warning| warning.contains(text));
+    let good = of(route, "\"/images/\", \"/images/**\", \"/a.jpg\"", "");
+    assert!(good.is_empty(), "{good:?}");
+    let start = of(route, "\"/images/\", \"/images/t\"", "");
+    assert!(
+        has(&start, "issuer.rule[0].paths[1]: gets no Sirv token"),
+        "{start:?}"
+    );
+    let others = of(route, "\"/images/\"", alias);
+    assert!(
+        has(&others, "issuer.sirv.aliases.b: no route accepts its tokens"),
+        "{others:?}"
+    );
+    let elsewhere = of(&route.replace("\"jwt\"", "\"t\""), "\"/images/\"", "");
+    assert!(
+        has(
+            &elsewhere,
+            "issuer.sirv: no route that accepts its tokens looks for them in `?jwt=`"
+        ),
+        "{elsewhere:?}"
+    );
+    let whole = of(&format!("{route}\nscope = \"whole\""), "\"/images/\"", "");
+    assert!(has(&whole, "route[1].scope: is not the token's own"), "{whole:?}");
+}
+
+#[test]
 fn what_a_nexudus_dialect_gives_away_or_never_gives_is_a_warning() {
     let of = |rule: &str, tables: &str| {
         warnings(&format!(

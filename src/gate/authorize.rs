@@ -319,8 +319,9 @@ fn with_query(mut path: String, query: Option<&str>, claims: &Claims) -> String 
         }
     }
     for (name, value) in &claims.parameters {
+        let Some(value) = value.text() else { continue };
         let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
-        add(&format!("{}={}", encode(name), encode(value)));
+        add(&format!("{}={}", encode(name), encode(&value)));
     }
     path
 }

@@ -99,6 +99,15 @@ impl Code {
         )
     }
 
+    /// Whether the token was refused, or is not for this: what a dialect that tells no reason tells alike.
+    pub const fn is_no_way_in(self) -> bool {
+        self.is_about_token()
+            || matches!(
+                self,
+                Self::ScopeDenied | Self::MethodDenied | Self::AddressDenied | Self::BindingDenied
+            )
+    }
+
     /// The `error` of `WWW-Authenticate: Bearer` (RFC 6750 §3.1); `None` where no challenge is sent or it has no error.
     pub const fn bearer_error(self) -> Option<&'static str> {
         match self {
@@ -253,8 +262,8 @@ pub fn status(code: Code, route: Option<&Route>) -> StatusCode {
         return *status;
     }
     match route.dialect {
-        DialectStatus::Fynn if code.is_about_token() => StatusCode::FORBIDDEN,
-        DialectStatus::Fynn | DialectStatus::Native => code.status(),
+        DialectStatus::Fynn | DialectStatus::Sirv if code.is_about_token() => StatusCode::FORBIDDEN,
+        DialectStatus::Fynn | DialectStatus::Sirv | DialectStatus::Native => code.status(),
     }
 }
 

@@ -17,7 +17,7 @@ use super::landing::page::one_page_for_all;
 use super::limits::Share;
 use super::location;
 use super::refusal::{Code, Stop, status};
-use super::route::{ActiveContent, Disposition, Route};
+use super::route::{ActiveContent, DialectStatus, Disposition, Route};
 use crate::body::Body;
 use crate::clock::UnixTime;
 use crate::origin::OriginBody;
@@ -376,7 +376,7 @@ pub(super) fn keep_private(headers: &mut HeaderMap) {
 pub fn refuse(exchange: &Exchange, stop: &Stop) -> Response<Body> {
     let code = stop.code();
     let told = match exchange.door {
-        Door::Gate => None,
+        Door::Gate => without_reason(code, exchange.route.as_deref()),
         Door::Landing => one_page_for_all(code),
     };
     let told = told.unwrap_or_else(|| Told {
@@ -446,6 +446,17 @@ pub fn refuse(exchange: &Exchange, stop: &Stop) -> Response<Body> {
         *response.body_mut() = Body::Full(body);
     }
     response
+}
+
+/// What a route of a dialect that tells no reasons tells of a token, whatever is wrong with it.
+fn without_reason(code: Code, route: Option<&Route>) -> Option<Told> {
+    let is_silent = route.is_some_and(|route| route.dialect == DialectStatus::Sirv);
+    (is_silent && code.is_no_way_in()).then(|| Told {
+        status: status(code, route),
+        code: "forbidden",
+        title: "This link does not open this file",
+        advice: "Ask for a new link where you got this one.",
+    })
 }
 
 /// What a client is told of a refusal.

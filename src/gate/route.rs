@@ -85,6 +85,8 @@ pub enum DialectStatus {
     Native,
     /// Fynn: every refused token is 403.
     Fynn,
+    /// Sirv: every refused token is 403, and why is not told.
+    Sirv,
 }
 
 /// One `[[route]]`.

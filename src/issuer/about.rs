@@ -128,6 +128,18 @@ fn endpoint(name: DialectName) -> Endpoint {
             "A bearer for a token that is good once (Nexudus).",
             "curl -sS -X POST \"$ISSUER/api/sys/users/exchange?token=$ONCE&validForInMinutes=60\"",
         ),
+        DialectName::Sirv => (
+            "POST /v2/files/jwt",
+            "A URL with a token for a file or a folder (Sirv).",
+            "curl -sS \"$ISSUER/v2/files/jwt\" -H \"Authorization: Bearer $BEARER\" \\\n  \
+             -H 'Content-Type: application/json' -d '{\"filename\":\"/docs/report 1.pdf\",\"expiresIn\":300}'",
+        ),
+        DialectName::SirvBearer => (
+            "POST /v2/token",
+            "A bearer for a client and its secret (Sirv).",
+            "curl -sS \"$ISSUER/v2/token\" -H 'Content-Type: application/json' \\\n  \
+             -d \"{\\\"clientId\\\":\\\"backend\\\",\\\"clientSecret\\\":\\\"$SECRET\\\"}\"",
+        ),
     };
     Endpoint {
         request,

@@ -94,23 +94,8 @@ impl Issuer {
             "The parameter password has 1 to 1024 bytes.",
         ))?;
         let client_id = client_id(headers)?;
-        // Before the work, so that a try costs the same whatever comes of it.
-        let tries = &self.lasting.tries;
-        tries
-            .addresses
-            .take(&throttle::site(client), door.tries_per_address, now)
-            .map_err(IssueRefusal::TooManyTries)?;
-        tries
-            .accounts
-            .take(&self.bucket(name), door.tries_per_account, now)
-            .map_err(IssueRefusal::TooManyTries)?;
-        let accounts = Arc::clone(&self.settings.accounts);
-        let (owned, password) = (name.to_owned(), Zeroizing::new(password.to_owned()));
-        let checked = self
-            .lasting
-            .hashing
-            .run(move || accounts.check(&owned, password.as_bytes()));
-        let account = checked.await?.ok_or(IssueRefusal::GrantInvalid)?;
+        let tries = (door.tries_per_account, door.tries_per_address);
+        let account = self.account(tries, client, name, password, now).await?;
         let bound = (account.kind == Kind::User).then(|| Bound {
             source: Source::Password {
                 account: account.name.clone(),
@@ -120,6 +105,34 @@ impl Issuer {
         });
         self.grant(&account.subject, &account.scope, bound, now, memory)
             .await
+    }
+
+    /// The account whose name and password these are. `tries` for one account and from one address are allowed in a minute.
+    pub(super) async fn account(
+        &self,
+        (per_account, per_address): (u32, u32),
+        client: IpAddr,
+        name: &str,
+        password: &str,
+        now: UnixTime,
+    ) -> Result<Arc<Account>, IssueRefusal> {
+        // Before the work, so that a try costs the same whatever comes of it.
+        let tries = &self.lasting.tries;
+        tries
+            .addresses
+            .take(&throttle::site(client), per_address, now)
+            .map_err(IssueRefusal::TooManyTries)?;
+        tries
+            .accounts
+            .take(&self.bucket(name), per_account, now)
+            .map_err(IssueRefusal::TooManyTries)?;
+        let accounts = Arc::clone(&self.settings.accounts);
+        let (owned, password) = (name.to_owned(), Zeroizing::new(password.to_owned()));
+        let checked = self
+            .lasting
+            .hashing
+            .run(move || accounts.check(&owned, password.as_bytes()));
+        checked.await?.ok_or(IssueRefusal::GrantInvalid)
     }
 
     async fn by_refresh(
@@ -237,7 +250,7 @@ impl Issuer {
     }
 
     /// Makes a bearer.
-    async fn bearer(
+    pub(super) async fn bearer(
         &self,
         subject: &str,
         scope: &str,

@@ -6,16 +6,25 @@ use super::inventory::Places;
 use crate::origin::Pools;
 use crate::pool::Pool;
 use crate::store::{Store, StoreError};
-use crate::throttle::Throttle;
+use crate::throttle::{Hourly, Throttle};
 
 /// What outlives an issuer and its configuration: what was counted of its callers, and the places where it works.
 pub struct Lasting {
     pub(super) tokens: Throttle,
     pub(super) tries: Tries,
+    pub(super) hours: Hours,
     /// Where slow keys sign, the sessions of the landing, too.
     pub signing: Arc<Pool>,
     pub(super) hashing: Pool,
     pub(super) asking: Places,
+}
+
+/// What was asked in an hour of who tells how much is left. Apart, so that nobody without a name takes the place of one who
+/// has one.
+#[derive(Default)]
+pub(super) struct Hours {
+    pub(super) callers: Hourly,
+    pub(super) addresses: Hourly,
 }
 
 /// Tries with passwords.
@@ -30,6 +39,7 @@ impl Default for Lasting {
         Self {
             tokens: Throttle::new(),
             tries: Tries::default(),
+            hours: Hours::default(),
             // Apart, so that whoever tries passwords holds up nobody's media token.
             signing: Arc::new(Pool::new(2, 64)),
             hashing: Pool::new(2, 32),

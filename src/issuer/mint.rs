@@ -10,7 +10,7 @@ use super::refusal::{IssueRefusal, Violation};
 use crate::clock::UnixTime;
 use crate::media::MediaId;
 use crate::store::Purposes;
-use crate::token::claims::Limits;
+use crate::token::claims::{Limits, Parameters};
 use crate::token::scope::{MAX_PATTERNS, ScopeTemplate};
 use crate::token::{Claims, Methods, Minted, Opens, Scope, TokenId, Uses};
 
@@ -128,7 +128,7 @@ pub struct IssueRequest {
     /// Under which name to save it; the medium's where absent.
     pub filename: Option<Box<str>>,
     /// Parameters that are forced on the origin's query.
-    pub parameters: Box<[(Box<str>, Box<str>)]>,
+    pub parameters: Parameters,
     /// How often it may be used.
     pub uses: Uses,
     /// Its limits; the rule's where absent.
@@ -272,6 +272,19 @@ pub fn judge(
     })
 }
 
+/// For tokens that can't carry limits: a limit that got lost would be none.
+///
+/// # Errors
+/// `NotAllowed` where the rule limits the caller's tokens.
+pub fn without_limits(claims: &Claims) -> Result<(), IssueRefusal> {
+    if claims.limits.is_empty() {
+        return Ok(());
+    }
+    Err(IssueRefusal::NotAllowed(
+        "This caller's rule limits its tokens, and tokens of this kind can't carry limits.",
+    ))
+}
+
 /// The life in seconds.
 fn lifetime(rule: &Rule, asked: Lifetime) -> Result<i64, IssueRefusal> {
     let ttl = match asked {
@@ -384,7 +397,7 @@ fn text_bytes(request: &IssueRequest, paths: &[Opens]) -> usize {
         + request
             .parameters
             .iter()
-            .map(|(name, value)| json(name) + json(value))
+            .map(|(name, value)| json(name) + json(&value.text().unwrap_or_default()))
             .sum::<usize>()
 }
 

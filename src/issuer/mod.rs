@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use self::caller::Caller;
-use self::dialect::{Dialect, GrantDialect, Maker};
+use self::dialect::{Dialect, GrantDialect, Maker, SirvDoor};
 use self::mint::{Issued, Rule};
 use self::refusal::IssueRefusal;
 use crate::clock::UnixTime;
@@ -29,6 +29,7 @@ mod lasting;
 pub mod mint;
 pub mod refusal;
 mod settings;
+mod sirv;
 
 pub use dialect::DialectName;
 pub use grant::Bearers;
@@ -36,7 +37,7 @@ pub use inventory::Inventory;
 pub use lasting::{Lasting, Memory};
 pub use settings::{
     Fynn, FynnInvoice, Native, NativeScheme, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken,
-    OverLimit, Settings,
+    OverLimit, Settings, Sirv, SirvAccount, SirvBearer,
 };
 
 /// The largest request body, in bytes.
@@ -63,6 +64,8 @@ enum Door<'i> {
     Dialect(DialectName, Dialect<'i>),
     /// A dialect that makes bearers.
     Grant(DialectName, GrantDialect<'i>),
+    /// Sirv's, whose callers are told how much is left to them.
+    Sirv(DialectName, SirvDoor<'i>),
     /// What everybody may read.
     Public(Public),
 }
@@ -92,6 +95,7 @@ impl Door<'_> {
         match self {
             Self::Dialect(_, dialect) => dialect.methods(),
             Self::Grant(_, grant) => grant.methods(),
+            Self::Sirv(..) => "POST",
             Self::Public(_) => "GET, HEAD",
         }
     }
@@ -101,6 +105,7 @@ impl Door<'_> {
         match self {
             Self::Dialect(name, dialect) => refused(refusal, name, dialect.over_limit()),
             Self::Grant(name, grant) => refused(refusal, name, grant.over_limit()),
+            Self::Sirv(name, _) => refused(refusal, name, OverLimit::TooMany),
             Self::Public(_) => refused(refusal, DialectName::Native, OverLimit::TooMany),
         }
     }
@@ -150,11 +155,11 @@ impl Issuer {
             let headers = answer.response.headers_mut();
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        self.dress(answer, request.headers())
+        self.dress(answer, request.uri().path(), request.headers())
     }
 
     /// What stands on every answer.
-    fn dress(&self, mut answer: Answer, asked: &HeaderMap) -> Answer {
+    fn dress(&self, mut answer: Answer, path: &str, asked: &HeaderMap) -> Answer {
         let headers = answer.response.headers_mut();
         headers
             .entry(header::CACHE_CONTROL)
@@ -165,13 +170,16 @@ impl Issuer {
         );
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         cors::mark(&mut answer.response, asked, &self.settings.cors_origins);
+        if matches!(self.door(path), Some(Door::Sirv(..))) {
+            cors::mark_sirv(&mut answer.response);
+        }
         answer
     }
 
     /// Refuses a request whose body could not be read, in the shape of the dialect that it is for.
     pub fn refuse(&self, head: &Parts, refusal: &IssueRefusal) -> Answer {
         let door = self.door(head.uri.path()).unwrap_or(Door::PLAIN);
-        self.dress(door.refuse(refusal), &head.headers)
+        self.dress(door.refuse(refusal), head.uri.path(), &head.headers)
     }
 
     async fn decide(
@@ -189,6 +197,9 @@ impl Issuer {
                 Ok(response) => Answer::new(response, "preflight"),
                 Err(refusal) => door.refuse(&refusal),
             };
+        }
+        if let Door::Sirv(_, sirv) = door {
+            return self.at_sirvs(sirv, client, request, now, memory).await;
         }
         if !door.has(request.method()) {
             return door.refuse(&IssueRefusal::MethodNotAllowed(door.methods()));
@@ -211,6 +222,8 @@ impl Issuer {
                     Err(refusal) => door.refuse(&refusal),
                 };
             }
+            // It was answered above.
+            Door::Sirv(..) => return door.refuse(&IssueRefusal::MethodNotAllowed("POST")),
             Door::Public(public) => return self.show(public),
         };
         let caller = match caller::prove(&self.settings.callers, client, request, now, memory) {
@@ -275,11 +288,7 @@ impl Issuer {
         let (scheme, medium) = (wish.scheme, wish.media.clone());
         let inventory = dialect.inventory(&self.settings);
         let claims = mint::judge(rule, caller, wish, dialect.offer(inventory, caller), now)?;
-        maker.can_say(&claims)?;
-        if let Some(per_minute) = rule.per_minute {
-            let counted = self.lasting.tokens.take(caller.subject(), per_minute, now);
-            counted.map_err(IssueRefusal::LimitReached)?;
-        }
+        self.count_token(rule, caller, now)?;
         if let Some((inventory, id)) = inventory.zip(medium.as_ref()) {
             inventory.demand(id, &self.lasting.asking, &memory.pools).await?;
         }
@@ -294,6 +303,15 @@ impl Issuer {
             scope: claims.scope.clone().unwrap_or_default(),
             expires: claims.expires.unwrap_or(now),
         })
+    }
+
+    /// Counts a token against what the rule allows in a minute.
+    fn count_token(&self, rule: &Rule, caller: &Caller, now: UnixTime) -> Result<(), IssueRefusal> {
+        let Some(per_minute) = rule.per_minute else {
+            return Ok(());
+        };
+        let counted = self.lasting.tokens.take(caller.subject(), per_minute, now);
+        counted.map_err(IssueRefusal::LimitReached)
     }
 
     /// Signs; what takes long on another thread.
@@ -373,6 +391,14 @@ impl Issuer {
                 let exchange = exchange.map(GrantDialect::NexudusExchange);
                 return exchange.map(|exchange| Door::Grant(name, exchange));
             }
+            DialectName::Sirv => {
+                let sirv = settings.sirv.as_ref().map(SirvDoor::Files);
+                return sirv.map(|sirv| Door::Sirv(name, sirv));
+            }
+            DialectName::SirvBearer => {
+                let bearer = settings.sirv_bearer.as_ref().map(SirvDoor::Bearer);
+                return bearer.map(|bearer| Door::Sirv(name, bearer));
+            }
         };
         dialect.map(|dialect| Door::Dialect(name, dialect))
     }
@@ -418,7 +444,11 @@ fn cannot_sign(error: &TokenError) -> IssueRefusal {
 
 /// A refusal as an answer, with the headers that every dialect has.
 fn refused(refusal: &IssueRefusal, shape: DialectName, over_limit: OverLimit) -> Answer {
-    let mut response = shape.refuse(refusal, over_limit);
+    refused_as(refusal, shape.refuse(refusal, over_limit))
+}
+
+/// The same in a shape that was written already.
+fn refused_as(refusal: &IssueRefusal, mut response: Response<Bytes>) -> Answer {
     let challenged = response.status() == StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
     if challenged {

@@ -1,5 +1,6 @@
 //! How the issuer is set up: what the configuration builds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::inventory::Inventory;
 use super::mint::{self, SchemeName};
 use crate::token::keys::{KeyRing, LogKey};
 use crate::token::scheme::jwt::{Jwt, Minter};
+use crate::token::scheme::sirv;
 
 /// How the issuer is set up. Everything is checked by the configuration.
 pub struct Settings {
@@ -34,6 +36,10 @@ pub struct Settings {
     pub nexudus_bearer: Option<NexudusBearer>,
     /// `POST /api/sys/users/exchange`, where mounted.
     pub nexudus_exchange: Option<NexudusExchange>,
+    /// `POST /v2/files/jwt`, where mounted.
+    pub sirv: Option<Sirv>,
+    /// `POST /v2/token`, where mounted.
+    pub sirv_bearer: Option<SirvBearer>,
     /// How the issuer's own bearers are made, where it makes some.
     pub bearers: Option<Bearers>,
     /// Local users and clients.
@@ -153,6 +159,32 @@ pub struct NexudusExchange {
     pub allow_get: bool,
     /// How who shows too many unknown tokens is answered.
     pub over_limit: OverLimit,
+}
+
+/// The protected URLs of `POST /v2/files/jwt`.
+pub struct Sirv {
+    /// Where a request names no account.
+    pub account: SirvAccount,
+    /// Other accounts, by the names that requests call them.
+    pub aliases: BTreeMap<Box<str>, SirvAccount>,
+    /// How much a caller may ask in an hour.
+    pub per_hour: u32,
+}
+
+/// Whose files a protected URL is for.
+pub struct SirvAccount {
+    /// `https://media.example.com`: what its links start with.
+    pub public_base: Box<str>,
+    /// Signs them.
+    pub minter: sirv::Minter,
+}
+
+/// The bearers of `POST /v2/token`.
+pub struct SirvBearer {
+    /// Passwords that are tried for one account in a minute.
+    pub tries_per_account: u32,
+    /// Passwords that are tried from one address in a minute.
+    pub tries_per_address: u32,
 }
 
 /// How who is over a limit is answered.

@@ -128,6 +128,8 @@ impl Bench {
             nexudus_token: None,
             nexudus_bearer: None,
             nexudus_exchange: None,
+            sirv: None,
+            sirv_bearer: None,
             bearers: None,
             accounts: Arc::default(),
             published: vec![Arc::clone(&media), download, media],

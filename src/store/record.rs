@@ -10,7 +10,7 @@ use super::wire::{BadRecord, Pen, Reader};
 use super::{Issued, Purposes, Refresh, Session, Use};
 use crate::clock::UnixTime;
 use crate::token::claims::Limits;
-use crate::token::{Claims, Methods, Opens, Scope, TokenId, Uses};
+use crate::token::{Claims, Methods, Opens, Parameter, Scope, TokenId, Uses};
 
 /// Until when a record is kept, whatever its kind.
 ///
@@ -148,12 +148,19 @@ impl Pen {
         self.option(claims.addresses.as_deref(), |pen, nets| pen.list(nets, Self::net));
         self.option(claims.limits.rate, Self::u64);
         self.option(claims.limits.streams, Self::u32);
-        for pairs in [&claims.parameters, &claims.named] {
-            self.list(pairs, |pen, (name, value)| {
-                pen.text(name);
-                pen.text(value);
-            });
-        }
+        // A number and a truth value come back as texts: a query holds nothing else.
+        self.list(&claims.parameters, |pen, (name, value)| {
+            pen.text(name);
+            match value.text() {
+                Some(text) => pen.text(&text),
+                // No issuer says that. A length that no record has: what can't be kept must not be read back as less.
+                None => pen.u32(u32::MAX),
+            }
+        });
+        self.list(&claims.named, |pen, (name, value)| {
+            pen.text(name);
+            pen.text(value);
+        });
     }
 
     fn opens(&mut self, opens: &Opens) {
@@ -162,6 +169,7 @@ impl Pen {
             Opens::Prefix(_) => 2,
             Opens::Glob(_) => 3,
             Opens::MediaId(_) => 4,
+            Opens::StartsWith(_) => 5,
         });
         self.text(&opens.to_string());
     }
@@ -235,9 +243,9 @@ impl Reader<'_> {
             rate: self.option(Self::u64)?,
             streams: self.option(Self::u32)?,
         };
-        for pairs in [&mut claims.parameters, &mut claims.named] {
-            *pairs = self.list(|reader| Ok((reader.text()?, reader.text()?)))?.into();
-        }
+        let text = |reader: &mut Self| Ok((reader.text()?, Parameter::Text(reader.text()?)));
+        claims.parameters = self.list(text)?.into();
+        claims.named = self.list(|reader| Ok((reader.text()?, reader.text()?)))?.into();
         Ok(claims)
     }
 
@@ -251,6 +259,7 @@ impl Reader<'_> {
                 _ => return Err(BadRecord),
             },
             4 => Opens::MediaId(text),
+            5 => Opens::StartsWith(text),
             _ => return Err(BadRecord),
         })
     }

@@ -1,5 +1,6 @@
 //! What a token says, whatever its scheme. Times are judged in one place: `Claims::standing`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -7,7 +8,10 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method};
 use ipnet::IpNet;
+use serde::ser::{Serialize, Serializer};
+use serde_json::Number;
 
+use super::json::Json;
 use super::scope::Scope;
 use crate::clock::UnixTime;
 
@@ -140,6 +144,61 @@ impl fmt::Debug for TokenId {
     }
 }
 
+/// The value of a parameter that is forced on the origin's query. JSON's types are kept, so that a token says what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parameter {
+    /// A text.
+    Text(Box<str>),
+    /// A number.
+    Number(Number),
+    /// A truth value.
+    Truth(bool),
+    /// None: the client's own is taken out, and nothing is put in its place.
+    Withheld,
+}
+
+/// Forced parameters, in order.
+pub type Parameters = Box<[(Box<str>, Parameter)]>;
+
+impl Parameter {
+    /// Reads a JSON value; `None` for those that no query can hold.
+    pub(crate) fn read(value: &Json<'_>) -> Option<Self> {
+        match value {
+            Json::Text(text) => Some(Self::Text(text.as_ref().into())),
+            Json::Number(number) => Some(Self::Number(number.clone())),
+            Json::Bool(truth) => Some(Self::Truth(*truth)),
+            Json::Null | Json::Array(_) | Json::Object(_) => None,
+        }
+    }
+
+    /// As a query holds it.
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Number(number) => Some(number.to_string().into()),
+            Self::Truth(truth) => Some(Cow::Borrowed(if *truth { "true" } else { "false" })),
+            Self::Withheld => None,
+        }
+    }
+}
+
+impl From<&str> for Parameter {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl Serialize for Parameter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Number(number) => number.serialize(serializer),
+            Self::Truth(truth) => serializer.serialize_bool(*truth),
+            Self::Withheld => serializer.serialize_unit(),
+        }
+    }
+}
+
 /// A longer-lived token that a scheme hands back, to be set by `reply`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renewal {
@@ -190,7 +249,7 @@ pub struct Claims {
     /// The file name to save under.
     pub filename: Option<Box<str>>,
     /// Parameters that are forced on the origin's query, in order.
-    pub parameters: Box<[(Box<str>, Box<str>)]>,
+    pub parameters: Parameters,
     /// Other text claims that the configuration asked for by name (templates, identity headers).
     pub named: Box<[(Box<str>, Box<str>)]>,
     /// A renewed token to hand to the client.

@@ -203,6 +203,23 @@ impl KeySet {
             .find(|key| kid.is_none() || key.kid.as_deref() == kid)
     }
 
+    /// The HS256 key that has this secret. Found by a signature, so that the time tells nothing of how near a wrong one is.
+    pub fn signing_with(&self, secret: &Secret) -> Option<&SigningKey> {
+        let offered = Key::hmac(None, Algorithm::HS256, secret.reveal()).ok()?.signing?;
+        let theirs = self
+            .verifying
+            .iter()
+            .filter(|known| key::is_half_of(&offered, known));
+        let theirs: Vec<&VerifyingKey> = theirs.collect();
+        let is_that = |key: &&SigningKey| theirs.iter().any(|known| key::is_half_of(key, known));
+        self.signing.iter().find(is_that)
+    }
+
+    /// The first key of this algorithm that can sign.
+    pub fn signing_by(&self, algorithm: Algorithm) -> Option<&SigningKey> {
+        self.signing.iter().find(|key| key.algorithm == algorithm)
+    }
+
     /// Keys that check signatures.
     pub fn verifying(&self) -> &[VerifyingKey] {
         &self.verifying

@@ -15,7 +15,7 @@ pub mod keys;
 pub mod scheme;
 pub mod scope;
 
-pub use claims::{Claims, Methods, Standing, TokenId, Uses};
+pub use claims::{Claims, Methods, Parameter, Standing, TokenId, Uses};
 pub use scope::{Opens, Scope};
 
 /// The longest token that is looked at, in bytes; longer ones are malformed. RFC 9110 §4.1 recommends 8,000 octets for a whole

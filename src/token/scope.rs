@@ -1,4 +1,5 @@
-//! What a token opens: exact paths, prefixes on a segment boundary, globs, media ids, and templates that a claim fills.
+//! What a token opens: exact paths, prefixes on a segment boundary, globs, media ids, the start of a path, and templates that a
+//! claim fills.
 //! Judges decoded canonical paths (`Target::path`) only. Linear time, whatever the pattern.
 
 use std::fmt;
@@ -26,6 +27,9 @@ pub enum Opens {
     Glob(Glob),
     /// A media id, whatever path it has.
     MediaId(Box<str>),
+    /// Everything whose path starts with this text, wherever a segment ends: `/a/b` opens `/a/b`, `/a/bc` and `/a/bc/d`. What
+    /// a Sirv `aud` means that neither ends with a slash nor names a file; no pattern is read as one.
+    StartsWith(Box<str>),
 }
 
 /// A glob over decoded paths.
@@ -70,6 +74,19 @@ impl Opens {
         })
     }
 
+    /// Reads a path in which `*` is a letter like any other: with a slash at its end a prefix, else exact.
+    ///
+    /// # Errors
+    /// `BadScope` for paths that could never match or are too long.
+    pub fn literal(text: &str) -> Result<Self, BadScope> {
+        check(text)?;
+        Ok(if text.ends_with('/') {
+            Self::Prefix(text.into())
+        } else {
+            Self::Exact(text.into())
+        })
+    }
+
     /// Whether this opens `target`; `media` is the media id that the request names, if it does.
     pub fn opens(&self, target: &Target, media: Option<&str>) -> bool {
         match self {
@@ -84,10 +101,16 @@ impl Opens {
             (Self::MediaId(ours), Self::MediaId(theirs)) => ours == theirs,
             (Self::MediaId(_), _) | (_, Self::MediaId(_)) => false,
             (_, Self::Exact(path)) => self.opens_path(path),
-            (Self::Prefix(_), Self::Prefix(prefix)) => self.opens_path(prefix),
-            (Self::Prefix(_), Self::Glob(glob)) => self.opens_path(glob.literal_start()),
+            (Self::Prefix(_) | Self::StartsWith(_), Self::Prefix(start) | Self::StartsWith(start)) => {
+                self.opens_path(start)
+            }
+            (Self::Prefix(_) | Self::StartsWith(_), Self::Glob(glob)) => {
+                self.opens_path(glob.literal_start())
+            }
             // What ends with `**` and matches a text also matches whatever that text is continued with.
-            (Self::Glob(ours), Self::Prefix(prefix)) => ours.is_open_ended() && ours.matches(prefix),
+            (Self::Glob(ours), Self::Prefix(start) | Self::StartsWith(start)) => {
+                ours.is_open_ended() && ours.matches(start)
+            }
             (Self::Glob(ours), Self::Glob(theirs)) => {
                 ours == theirs || ours.is_open_ended() && ours.matches(theirs.literal_start())
             }
@@ -98,7 +121,7 @@ impl Opens {
     fn opens_path(&self, path: &str) -> bool {
         match self {
             Self::Exact(exact) => **exact == *path,
-            Self::Prefix(prefix) => path.starts_with(&**prefix),
+            Self::Prefix(start) | Self::StartsWith(start) => path.starts_with(&**start),
             Self::Glob(glob) => glob.matches(path),
             Self::MediaId(_) => false,
         }
@@ -136,10 +159,10 @@ fn check(pattern: &str) -> Result<(), BadScope> {
 }
 
 impl fmt::Display for Opens {
-    /// The pattern as `parse` reads it; a media id as it is.
+    /// The pattern as `parse` reads it; a media id and the start of a path as they are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Exact(text) | Self::Prefix(text) | Self::MediaId(text) => text,
+            Self::Exact(text) | Self::Prefix(text) | Self::MediaId(text) | Self::StartsWith(text) => text,
             Self::Glob(glob) => &glob.pattern,
         })
     }

@@ -42,7 +42,7 @@ impl Browser {
         Self::start_with(&[])
     }
 
-    fn start_with(more: &[&str]) -> Self {
+    pub(crate) fn start_with(more: &[&str]) -> Self {
         let profile = TempDir::new().unwrap();
         let downloads = TempDir::new().unwrap();
         let mut command = Command::new("chromedriver");

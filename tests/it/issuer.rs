@@ -275,12 +275,13 @@ fn the_native_dialect_narrows_a_token_as_it_is_asked() {
     let (_origin, gate, bearer) = native(SHARED);
     let asked = json!({
         "paths": ["/shared/**"], "ips": ["192.0.2.0/24"], "methods": ["GET"], "filename": "Rechnung – März.pdf",
-        "args": { "w": "300" },
+        "args": { "w": 300, "t": "300", "f": 1.5, "b": true },
     });
     let answer = ask_native(&gate, &bearer, &asked);
     let claims = issued(&answer).unwrap_or_else(|| panic!("{answer:?}"));
     let token = answer.json()["token"].as_str().unwrap().to_owned();
     assert_eq!(claims["filename"], "Rechnung – März.pdf");
+    assert_eq!(claims["args"], asked["args"], "the types are kept");
     gate.get(&format!("/shared/a?t={token}"), &[])
         .refused(403, "address_denied");
 }

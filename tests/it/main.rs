@@ -38,6 +38,8 @@ mod native_schemes;
 mod nexudus_bearer;
 mod nexudus_files;
 mod nexudus_issuer;
+mod sirv;
+mod sirv_clients;
 
 // Origins.
 mod origin_folder;

@@ -20,6 +20,7 @@ mod accounts;
 mod dialects;
 mod fynn;
 mod rule;
+mod sirv;
 
 /// What this file builds.
 pub(super) struct Issuer {
@@ -96,6 +97,8 @@ pub(super) fn build(
         .iter()
         .map(|origin| cors::exact_origin(origin, problems))
         .collect();
+    let sirv = parts.sirv(raw, public.as_ref(), problems);
+    let sirv_bearer = parts.sirv_bearer(raw, problems);
     let (keys_of_callers, verifiers) = callers.into_iter().unzip();
     let settings = || {
         let public = public?;
@@ -105,6 +108,7 @@ pub(super) fn build(
         let fynn_invoice = fynn_invoice.map_or(Some(None), |invoice| invoice.map(Some))?;
         let nexudus_media = nexudus_media.map_or(Some(None), |media| media.map(Some))?;
         let bearers = bearers.map_or(Some(None), |bearers| bearers.map(Some))?;
+        let sirv = sirv.map_or(Some(None), |sirv| sirv.map(Some))?;
         let signed = native.iter().flat_map(|native| &native.schemes);
         let minters = signed
             .filter_map(|scheme| match scheme {
@@ -133,6 +137,8 @@ pub(super) fn build(
             nexudus_token,
             nexudus_bearer,
             nexudus_exchange,
+            sirv,
+            sirv_bearer,
             bearers,
             accounts: Arc::new(accounts?),
             cors_origins: cors_origins.into_iter().collect::<Option<_>>()?,

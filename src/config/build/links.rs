@@ -54,6 +54,8 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
         if let Some(jwt) = route.scheme.as_ref().and_then(|scheme| scheme.jwt.as_ref()) {
             keys.extend(jwt.keys.as_deref());
         }
+        let sirv = route.scheme.as_ref().and_then(|scheme| scheme.sirv.as_ref());
+        keys.extend(sirv.and_then(|sirv| sirv.keys.as_deref()));
     }
     let mut media: Vec<&str> = file
         .route
@@ -78,6 +80,10 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
         keys.extend(media_tokens.and_then(|media| media.keys.as_deref()));
         let bearers = issuer.bearers.as_ref();
         keys.extend(bearers.and_then(|bearers| bearers.keys.as_deref()));
+        let sirv = issuer.sirv.as_ref();
+        keys.extend(sirv.and_then(|sirv| sirv.keys.as_deref()));
+        let aliases = sirv.iter().flat_map(|sirv| sirv.aliases.values());
+        keys.extend(aliases.filter_map(|alias| alias.keys.as_deref()));
         media.extend(issuer.fynn.as_ref().and_then(|fynn| fynn.media.as_deref()));
     }
     let origins: Vec<&str> = file

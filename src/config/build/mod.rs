@@ -30,6 +30,7 @@ mod proxy_protocol;
 mod routes;
 mod server;
 mod single_use;
+mod sirv;
 mod tls;
 
 /// Where the file is, and what may be done.

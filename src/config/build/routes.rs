@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::keys::Keys;
 use super::server::Served;
-use super::{Numbers, Place, carriers, cors, in_range, links, mapping, origins, raw, seconds};
+use super::{Numbers, Place, carriers, cors, in_range, links, mapping, origins, raw, seconds, sirv};
 use crate::app::Mount;
 use crate::config::policy::{Policy, RouteKeys};
 use crate::config::problems::Problems;
@@ -20,6 +20,7 @@ use crate::token::carrier::{Carrier, Carriers};
 use crate::token::keys::LogKey;
 use crate::token::scheme::jwt::{Jwt, Rules};
 use crate::token::scheme::opaque::Opaque;
+use crate::token::scheme::sirv::Sirv;
 use crate::token::scheme::{Scheme, Schemes};
 use crate::token::scope::ScopeTemplate;
 use crate::token::{Methods, PublicBase};
@@ -224,20 +225,27 @@ fn one(
     }
     let jwt = raw.scheme.as_ref()?.jwt.as_ref();
     let is_opaque = raw.scheme.as_ref()?.opaque.is_some();
-    if jwt.is_none() && !is_opaque && !problems.has_error_below(&at("scheme")) {
+    let sirv_table = raw.scheme.as_ref()?.sirv.as_ref();
+    if jwt.is_none() && !is_opaque && sirv_table.is_none() && !problems.has_error_below(&at("scheme")) {
         problems.error(
             at("scheme"),
             "is empty",
-            "add [route.scheme.jwt] or [route.scheme.opaque]",
+            "add [route.scheme.jwt], [route.scheme.sirv] or [route.scheme.opaque]",
         );
     }
     let rules = jwt.map(|jwt| jwt_rules(jwt, parts.keys, named, problems));
+    let sirv = sirv_table.map(|sirv| sirv::rules(sirv, raw, parts, problems));
 
     let (name, host, prefix, templates, origin) = (name?, host?, prefix?, templates?, origin?);
     let (route_keys, rules) = match rules {
         Some(built) => built.map(|(keys, rules)| (Some(keys), Some(rules)))?,
         None => (None, None),
     };
+    let sirv = match sirv {
+        Some(built) => Some(built?),
+        None => None,
+    };
+    let sirv_keys = sirv.as_ref().map(|rules| Arc::clone(&rules.keys));
     let carriers = carriers?;
     let path_carrier = raw
         .carriers
@@ -249,6 +257,8 @@ fn one(
         });
     let before = parts.before.iter().filter_map(|route| route.schemes.jwt());
     let jwt = rules.map(|rules| Scheme::Jwt(Jwt::succeeding(rules, before)));
+    let before = parts.before.iter().filter_map(|route| route.schemes.sirv());
+    let sirv = sirv.map(|rules| Scheme::Sirv(Sirv::succeeding(rules, before)));
     let opaque = match is_opaque {
         true => Some(Scheme::Opaque(Opaque::new(parts.keys.log_key.clone()?))),
         false => None,
@@ -260,7 +270,7 @@ fn one(
         prefix: prefix.clone(),
         templates,
         carriers: Carriers::new(carriers),
-        schemes: Schemes::new(jwt.into_iter().chain(opaque))?,
+        schemes: Schemes::new(jwt.into_iter().chain(sirv).chain(opaque))?,
         origin: origin.origin.clone(),
         scope: scope?,
         leeway,
@@ -286,6 +296,7 @@ fn one(
     let policy = Policy {
         route: Arc::clone(&route),
         keys: route_keys,
+        sirv: sirv_keys,
         origin: format!("{} ({})", raw.origin.as_deref()?, origin.place),
         mounts: mounts.iter().map(|dialect| dialect.as_str()).collect(),
         path_carrier,
@@ -449,6 +460,8 @@ fn mounts(raw: &raw::Route, parts: &Parts<'_>, problems: &mut Problems) -> Vec<D
             DialectName::NexudusToken => issuer.nexudus_token.is_some(),
             DialectName::NexudusBearer => issuer.nexudus_bearer.is_some(),
             DialectName::NexudusExchange => issuer.nexudus_exchange.is_some(),
+            DialectName::Sirv => issuer.sirv.is_some(),
+            DialectName::SirvBearer => issuer.sirv_bearer.is_some(),
         });
         let name = mount.value.as_str();
         if !there && !problems.has(&format!("issuer.{name}")) {

@@ -13,18 +13,20 @@ use super::mint::{self, IssueRequest, Issued, Offer, Rule};
 use super::refusal::IssueRefusal;
 use super::{
     Fynn, FynnInvoice, Native, NativeScheme, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken,
-    OverLimit, Settings,
+    OverLimit, Settings, Sirv, SirvBearer,
 };
 use crate::store::Purposes;
-use crate::token::json::Object;
+use crate::token::claims::Parameters;
+use crate::token::json::{Json, Object};
 use crate::token::scheme::jwt::Minter;
-use crate::token::{Claims, Uses};
+use crate::token::{Parameter, Uses};
 
 mod fynn;
 mod fynn_invoice;
 mod grants;
 mod native;
 mod nexudus;
+pub(super) mod sirv;
 
 /// A dialect's name in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +45,10 @@ pub enum DialectName {
     NexudusBearer,
     /// `POST /api/sys/users/exchange`.
     NexudusExchange,
+    /// `POST /v2/files/jwt`.
+    Sirv,
+    /// `POST /v2/token`.
+    SirvBearer,
 }
 
 impl DialectName {
@@ -55,6 +61,8 @@ impl DialectName {
         Self::NexudusToken,
         Self::NexudusBearer,
         Self::NexudusExchange,
+        Self::Sirv,
+        Self::SirvBearer,
     ];
 
     /// As the configuration writes it.
@@ -67,6 +75,8 @@ impl DialectName {
             Self::NexudusToken => "nexudus_token",
             Self::NexudusBearer => "nexudus_bearer",
             Self::NexudusExchange => "nexudus_exchange",
+            Self::Sirv => "sirv",
+            Self::SirvBearer => "sirv_bearer",
         }
     }
 
@@ -80,6 +90,8 @@ impl DialectName {
             nexudus::TOKEN_PATH => Some(Self::NexudusToken),
             grants::BEARER_PATH => Some(Self::NexudusBearer),
             grants::EXCHANGE_PATH => Some(Self::NexudusExchange),
+            sirv::FILES_PATH => Some(Self::Sirv),
+            sirv::BEARER_PATH => Some(Self::SirvBearer),
             _ if fynn_invoice::raw_id(path).is_some() => Some(Self::FynnInvoice),
             _ => fynn::raw_id(path).map(|_| Self::Fynn),
         }
@@ -101,6 +113,7 @@ impl DialectName {
             Self::NexudusMedia => nexudus::refuse_media(refusal),
             Self::NexudusToken => nexudus::refuse_token(refusal),
             Self::NexudusBearer | Self::NexudusExchange => grants::refuse(refusal),
+            Self::Sirv | Self::SirvBearer => sirv::refuse(refusal, None),
         }
     }
 }
@@ -138,6 +151,13 @@ impl GrantDialect<'_> {
     }
 }
 
+/// A mounted endpoint of Sirv's, with what it needs.
+#[derive(Clone, Copy)]
+pub(super) enum SirvDoor<'i> {
+    Files(&'i Sirv),
+    Bearer(&'i SirvBearer),
+}
+
 /// A mounted dialect that makes tokens for callers, with what it needs.
 #[derive(Clone, Copy)]
 pub(super) enum Dialect<'i> {
@@ -154,24 +174,6 @@ pub(super) enum Maker<'i> {
     Signed(&'i Arc<Minter>),
     /// Random, and remembered for these purposes.
     Remembered(Purposes),
-}
-
-impl Maker<'_> {
-    /// Whether its tokens can carry the limits that these claims have: a limit that got lost would be none.
-    ///
-    /// # Errors
-    /// `NotAllowed`.
-    pub(super) fn can_say(&self, claims: &Claims) -> Result<(), IssueRefusal> {
-        let carries_limits = match self {
-            Self::Signed(_) | Self::Remembered(_) => true,
-        };
-        if carries_limits || claims.limits.is_empty() {
-            return Ok(());
-        }
-        Err(IssueRefusal::NotAllowed(
-            "This caller's rule limits its tokens, and tokens of this kind can't carry limits.",
-        ))
-    }
 }
 
 impl<'i> Dialect<'i> {
@@ -325,6 +327,36 @@ fn problem(refusal: &IssueRefusal, kind: &str, title: &str) -> Response<Bytes> {
 fn object(body: &[u8]) -> Result<Object<'_>, IssueRefusal> {
     Object::parse(body)
         .map_err(|_| IssueRefusal::BadRequest("The body is one JSON object, in which no name stands twice."))
+}
+
+/// Refuses a body that says it is not JSON.
+fn is_json(headers: &HeaderMap) -> Result<(), IssueRefusal> {
+    let media_type = single(headers, &header::CONTENT_TYPE);
+    let media_type = media_type.map_err(|()| IssueRefusal::UnsupportedMediaType)?;
+    let essence = media_type.map(|media_type| media_type.split(';').next().unwrap_or_default().trim());
+    match essence.is_none_or(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        true => Ok(()),
+        false => Err(IssueRefusal::UnsupportedMediaType),
+    }
+}
+
+/// Parameters for a query from an object: at most 32 texts, numbers and truth values, with names, nowhere a control
+/// character.
+fn parameters(member: &Json<'_>) -> Option<Parameters> {
+    const MOST: usize = 32;
+    let Json::Object(members) = member else {
+        return None;
+    };
+    if members.iter().count() > MOST {
+        return None;
+    }
+    let parameter = |(name, value): (&str, &Json<'_>)| {
+        let value = Parameter::read(value)?;
+        let bad =
+            name.is_empty() || name.contains(char::is_control) || value.text()?.contains(char::is_control);
+        (!bad).then(|| (name.into(), value))
+    };
+    members.iter().map(parameter).collect()
 }
 
 /// A header that stands at most once, as text.

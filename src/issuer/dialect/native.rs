@@ -2,26 +2,24 @@
 //! Unknown and repeated members are refused: a restriction that was misspelt must not be lost.
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode};
 use ipnet::IpNet;
 use serde_json::json;
 
-use super::{object, problem, response, single};
+use super::{is_json, object, parameters, problem, response};
 use crate::clock::UnixTime;
 use crate::issuer::Native;
 use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths, SchemeName};
 use crate::issuer::refusal::{IssueRefusal, Violation};
 use crate::media::MediaId;
 use crate::target::{Target, encode_segment};
-use crate::token::claims::Limits;
+use crate::token::claims::{Limits, Parameters};
 use crate::token::json::{Json, Object};
 use crate::token::scope::MAX_PATTERNS;
 use crate::token::{Methods, Opens, Uses};
 
 /// The most networks in one token.
 const MAX_ADDRESSES: usize = 64;
-/// The most forced parameters in one token.
-const MAX_PARAMETERS: usize = 32;
 
 const UNKNOWN: &str = "A member is unknown; known are scheme, paths, media, expires_in, not_before, sub, methods, ips, filename, args, uses, rate, streams.";
 
@@ -48,11 +46,7 @@ pub(super) fn is_path(path: &str) -> bool {
 
 /// Reads a request.
 pub(super) fn parse(request: &Request<Bytes>, native: &Native) -> Result<IssueRequest, IssueRefusal> {
-    let media_type = single(request.headers(), &header::CONTENT_TYPE);
-    let media_type = media_type.map_err(|()| IssueRefusal::UnsupportedMediaType)?;
-    if media_type.is_some_and(|media_type| !is_json(media_type)) {
-        return Err(IssueRefusal::UnsupportedMediaType);
-    }
+    is_json(request.headers())?;
     let body = object(request.body())?;
     let mut reader = Reader {
         body: &body,
@@ -79,13 +73,6 @@ pub(super) fn parse(request: &Request<Bytes>, native: &Native) -> Result<IssueRe
     } else {
         Err(IssueRefusal::Unprocessable(reader.violations))
     }
-}
-
-fn is_json(media_type: &str) -> bool {
-    media_type
-        .split(';')
-        .next()
-        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// Reads the members and collects what is wrong with each.
@@ -220,17 +207,11 @@ impl Reader<'_> {
         Some(nets.into())
     }
 
-    fn parameters(&mut self) -> Box<[(Box<str>, Box<str>)]> {
+    fn parameters(&mut self) -> Parameters {
         let Some(member) = self.body.get("args") else {
             return Box::default();
         };
-        let parameters = match member {
-            Json::Object(args) if args.iter().count() <= MAX_PARAMETERS => {
-                args.iter().map(parameter).collect::<Option<_>>()
-            }
-            _ => None,
-        };
-        parameters.unwrap_or_else(|| {
+        parameters(member).unwrap_or_else(|| {
             self.refuse(
                 "args",
                 "An object of at most 32 texts, numbers and booleans; names are not empty, nothing has a control character.",
@@ -310,17 +291,6 @@ fn network(text: &str) -> Option<IpNet> {
     text.parse()
         .ok()
         .or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
-}
-
-fn parameter((name, value): (&str, &Json<'_>)) -> Option<(Box<str>, Box<str>)> {
-    let value = match value {
-        Json::Text(text) => text.to_string(),
-        Json::Number(number) => number.to_string(),
-        Json::Bool(flag) => flag.to_string(),
-        Json::Null | Json::Array(_) | Json::Object(_) => return None,
-    };
-    let bad = name.is_empty() || name.contains(char::is_control) || value.contains(char::is_control);
-    (!bad).then(|| (name.into(), value.into()))
 }
 
 /// Writes the answer.

@@ -17,6 +17,7 @@ fn opens() -> impl Strategy<Value = Opens> {
         text().prop_map(Opens::Exact),
         text().prop_map(Opens::Prefix),
         text().prop_map(Opens::MediaId),
+        text().prop_map(Opens::StartsWith),
         "/[a-z]{1,9}/\\*{1,2}(/[a-z*]{1,9})?".prop_map(|glob| Opens::parse(&glob).unwrap()),
     ]
 }
@@ -45,7 +46,7 @@ prop_compose! {
         addresses in proptest::option::of(vec(net(), 0..5)),
         rate in any::<Option<u64>>(),
         streams in any::<Option<u32>>(),
-        parameters in vec((text(), text()), 0..4),
+        parameters in vec((text(), text().prop_map(Parameter::Text)), 0..4),
         named in vec((text(), text()), 0..4),
     ) -> Claims {
         let [subject, own, issuer, key, filename] = texts;
@@ -169,4 +170,25 @@ fn what_is_not_spent_is_not_written_and_what_is_takes_ten_bytes() {
     assert_eq!(spent.len(), 10);
     assert_eq!(read_use(&spent), Ok(Use::Spent));
     damage(&spent, read_use, 3, 9);
+}
+
+#[test]
+fn of_parameters_the_texts_are_kept_and_one_without_a_value_makes_the_record_unreadable() {
+    let issued = |value: Parameter| Issued {
+        claims: Arc::new(Claims {
+            parameters: Box::new([("w".into(), value)]),
+            ..Claims::empty(TokenId([0; 16]))
+        }),
+        purposes: Purposes::default(),
+        exchange_secs: 0,
+    };
+    let read = |value: Parameter| read_issued(&write_issued(&issued(value), UnixTime::default()));
+    for (value, text) in [
+        (Parameter::Number(300.into()), "300"),
+        (Parameter::Truth(true), "true"),
+    ] {
+        let kept = read(value).unwrap();
+        assert_eq!(*kept.claims.parameters, [("w".into(), text.into())]);
+    }
+    assert!(read(Parameter::Withheld).is_err());
 }

@@ -13,8 +13,8 @@ use crate::token::json::{Json, Object};
 use crate::token::keys::{KeyRing, KeySet, LogKey, MAX_KID_BYTES, VerifyingKey};
 use crate::token::{Claims, Evidence, MAX_TOKEN_BYTES, TokenError, TokenId, VerifyToken};
 
-mod mint;
-mod payload;
+pub(super) mod mint;
+pub(super) mod payload;
 mod unchecked;
 
 pub use mint::{KidHeader, Minter};
@@ -50,13 +50,18 @@ pub struct Rules {
     pub log_key: Arc<LogKey>,
 }
 
+/// A number that no other verifier of signed tokens has in this process: what is cached for one is not another's.
+pub(super) fn verifier_number() -> u64 {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Jwt {
     /// A verifier with these rules.
     pub fn new(rules: Rules) -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(1);
         Self {
             rules,
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            number: verifier_number(),
         }
     }
 
@@ -100,56 +105,81 @@ impl Rules {
 
 impl VerifyToken for Jwt {
     fn verify(&self, evidence: &Evidence<'_>) -> Result<Claims, TokenError> {
-        if evidence.parts.len() != 1 {
-            return Err(TokenError::Malformed("a JWT is one text"));
-        }
-        let token = Compact::parse(evidence.reveal())?;
-        let header = Header::parse(&token.header, self.rules.typ.as_deref())?;
-        let generation = self.rules.keys.load().ok_or(TokenError::KeysUnavailable)?;
-        let key = self.check_signature(&token, &header, &generation.keys)?;
-        let claims = payload::read(&token.payload, &self.rules)?;
+        let rules = &self.rules;
+        let signed = open(evidence, rules.typ.as_deref(), None, &rules.keys)?;
+        let claims = payload::read(&signed.payload, rules)?;
         Ok(Claims {
-            key: key.kid.clone(),
+            key: signed.key,
             ..claims
         })
     }
 }
 
-impl Jwt {
-    fn check_signature<'k>(
-        &self,
-        token: &Compact<'_>,
-        header: &Header,
-        keys: &'k KeySet,
-    ) -> Result<&'k VerifyingKey, TokenError> {
-        let fits = |key: &&VerifyingKey| key.algorithm == header.algorithm;
-        let Some(kid) = &header.kid else {
-            let mut tried = keys.verifying().iter().filter(fits).take(MAX_TRIALS).peekable();
-            tried.peek().ok_or(TokenError::UnknownKey)?;
-            for key in tried {
-                if token.is_signed_by(key)? {
-                    return Ok(key);
-                }
+/// What a good signature stands under.
+pub(super) struct Signed {
+    /// The payload, decoded.
+    pub(super) payload: Vec<u8>,
+    /// The name of the key, where it has one.
+    pub(super) key: Option<Box<str>>,
+}
+
+/// Takes the presented token apart and checks its signature with the keys of the ring. `typ` as in `Rules`; `only` is the
+/// one algorithm of the scheme, where it has one.
+pub(super) fn open(
+    evidence: &Evidence<'_>,
+    typ: Option<&str>,
+    only: Option<Algorithm>,
+    ring: &KeyRing,
+) -> Result<Signed, TokenError> {
+    if evidence.parts.len() != 1 {
+        return Err(TokenError::Malformed("a JWT is one text"));
+    }
+    let token = Compact::parse(evidence.reveal())?;
+    let header = Header::parse(&token.header, typ)?;
+    if only.is_some_and(|only| only != header.algorithm) {
+        return Err(TokenError::Invalid("the algorithm is not the scheme's"));
+    }
+    let generation = ring.load().ok_or(TokenError::KeysUnavailable)?;
+    let key = check_signature(&token, &header, &generation.keys, ring)?;
+    Ok(Signed {
+        key: key.kid.clone(),
+        payload: token.payload,
+    })
+}
+
+fn check_signature<'k>(
+    token: &Compact<'_>,
+    header: &Header,
+    keys: &'k KeySet,
+    ring: &KeyRing,
+) -> Result<&'k VerifyingKey, TokenError> {
+    let fits = |key: &&VerifyingKey| key.algorithm == header.algorithm;
+    let Some(kid) = &header.kid else {
+        let mut tried = keys.verifying().iter().filter(fits).take(MAX_TRIALS).peekable();
+        tried.peek().ok_or(TokenError::UnknownKey)?;
+        for key in tried {
+            if token.is_signed_by(key)? {
+                return Ok(key);
             }
-            return Err(TokenError::Invalid("the signature is not of any key"));
-        };
-        let mut named = keys
-            .verifying()
-            .iter()
-            .filter(|key| key.kid.as_deref() == Some(kid))
-            .peekable();
-        if named.peek().is_none() {
-            self.rules.keys.missed();
-            return Err(TokenError::UnknownKey);
         }
-        let key = named
-            .find(fits)
-            .ok_or(TokenError::Invalid("the algorithm is not the key's"))?;
-        if token.is_signed_by(key)? {
-            Ok(key)
-        } else {
-            Err(TokenError::Invalid("the signature is not the key's"))
-        }
+        return Err(TokenError::Invalid("the signature is not of any key"));
+    };
+    let mut named = keys
+        .verifying()
+        .iter()
+        .filter(|key| key.kid.as_deref() == Some(kid))
+        .peekable();
+    if named.peek().is_none() {
+        ring.missed();
+        return Err(TokenError::UnknownKey);
+    }
+    let key = named
+        .find(fits)
+        .ok_or(TokenError::Invalid("the algorithm is not the key's"))?;
+    if token.is_signed_by(key)? {
+        Ok(key)
+    } else {
+        Err(TokenError::Invalid("the signature is not the key's"))
     }
 }
 

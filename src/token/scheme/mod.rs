@@ -4,6 +4,7 @@ use super::{Claims, Evidence, TokenError, TokenId, VerifyToken};
 
 pub mod jwt;
 pub mod opaque;
+pub mod sirv;
 
 /// A way to make and check tokens.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub enum Scheme {
     Jwt(jwt::Jwt),
     /// Random handles, looked up in the store.
     Opaque(opaque::Opaque),
+    /// Signed JWTs as Sirv has them.
+    Sirv(sirv::Sirv),
 }
 
 /// What a scheme makes of a token.
@@ -36,13 +39,14 @@ impl Scheme {
         match self {
             Self::Jwt(jwt) => jwt.verify(evidence).map(Believed::Claims),
             Self::Opaque(opaque) => opaque.id(evidence).map(Believed::Handle),
+            Self::Sirv(sirv) => sirv.verify(evidence).map(Believed::Claims),
         }
     }
 
     /// Whether the presented token looks like one of this scheme: how schemes of one route are told apart.
     fn recognizes(&self, evidence: &Evidence<'_>) -> bool {
         match self {
-            Self::Jwt(_) => evidence.reveal().contains('.'),
+            Self::Jwt(_) | Self::Sirv(_) => evidence.reveal().contains('.'),
             Self::Opaque(opaque) => opaque.recognizes(evidence),
         }
     }
@@ -53,6 +57,7 @@ impl Scheme {
         match self {
             Self::Jwt(jwt) => jwt.cache_stamp(),
             Self::Opaque(_) => None,
+            Self::Sirv(sirv) => sirv.cache_stamp(),
         }
     }
 
@@ -61,6 +66,7 @@ impl Scheme {
         match self {
             Self::Jwt(_) => "jwt",
             Self::Opaque(_) => "opaque",
+            Self::Sirv(_) => "sirv",
         }
     }
 }
@@ -101,7 +107,15 @@ impl Schemes {
     pub fn jwt(&self) -> Option<&jwt::Jwt> {
         self.iter().find_map(|scheme| match scheme {
             Scheme::Jwt(jwt) => Some(jwt),
-            Scheme::Opaque(_) => None,
+            _ => None,
+        })
+    }
+
+    /// The scheme of Sirv's tokens.
+    pub fn sirv(&self) -> Option<&sirv::Sirv> {
+        self.iter().find_map(|scheme| match scheme {
+            Scheme::Sirv(sirv) => Some(sirv),
+            _ => None,
         })
     }
 

@@ -92,6 +92,37 @@ fn a_media_id_opens_by_id_whatever_the_path() {
 }
 
 #[test]
+fn the_start_of_a_path_opens_whatever_goes_on_from_it() {
+    let start = Opens::StartsWith("/path/t".into());
+    for path in ["/path/t", "/path/t1", "/path/to/a", "/path/t1/a"] {
+        assert!(start.opens(&target(path), None), "{path}");
+    }
+    for path in ["/path/", "/path/s", "/Path/to", "/x/path/to"] {
+        assert!(!start.opens(&target(path), None), "{path}");
+    }
+    let covers = |ours: &str, theirs: &Opens| Opens::parse(ours).unwrap().covers(theirs);
+    assert!(covers("/path/", &start) && covers("/path/**", &start) && covers("/**", &start));
+    // A pattern for the one path, or for its segment, opens less than the start does.
+    assert!(!covers("/path/t", &start) && !covers("/path/t/", &start) && !covers("/path/*", &start));
+    assert!(!covers("/path/t/**", &start) && !covers("/*/t", &start));
+    let below = |text: &str| start.covers(&Opens::parse(text).unwrap());
+    assert!(below("/path/to/") && below("/path/t") && below("/path/t*/x"));
+    assert!(!below("/path/") && !below("/path/*t") && !below("/path/s"));
+    assert!(start.covers(&Opens::StartsWith("/path/to".into())));
+    assert!(!start.covers(&Opens::StartsWith("/path/".into())));
+    assert_ne!(Opens::parse(&start.to_string()).as_ref(), Ok(&start));
+}
+
+#[test]
+fn in_a_literal_path_a_star_is_a_letter() {
+    let exact = Opens::literal("/a/*.jpg").unwrap();
+    assert!(exact.opens(&target("/a/*.jpg"), None) && !exact.opens(&target("/a/b.jpg"), None));
+    let below = Opens::literal("/*/").unwrap();
+    assert!(below.opens(&target("/*/b"), None) && !below.opens(&target("/a/b"), None));
+    assert_eq!(Opens::literal("/a//b"), Err(BadScope::NeverMatches));
+}
+
+#[test]
 fn an_empty_scope_opens_nothing() {
     assert!(!Scope::default().opens(&target("/"), Some("1")));
 }
@@ -224,11 +255,13 @@ proptest! {
 
     #[test]
     fn what_is_covered_is_opened(ours in "/[ab/*]{0,6}", theirs in "/[ab/*]{0,6}", path in "/[ab/]{0,8}") {
-        if let (Ok(ours), Ok(theirs)) = (Opens::parse(&ours), Opens::parse(&theirs))
-            && ours.covers(&theirs)
-            && theirs.opens_path(&path)
-        {
-            prop_assert!(ours.opens_path(&path));
+        let readings = |text: &str| [Opens::parse(text).ok(), Some(Opens::StartsWith(text.into()))];
+        for ours in readings(&ours).into_iter().flatten() {
+            for theirs in readings(&theirs).into_iter().flatten() {
+                if ours.covers(&theirs) && theirs.opens_path(&path) {
+                    prop_assert!(ours.opens_path(&path), "{ours:?} {theirs:?}");
+                }
+            }
         }
     }
 

@@ -162,6 +162,11 @@ impl Captured {
         String::from_utf8_lossy(&self.bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
+    /// As text, once the program has ended.
+    pub(crate) fn text_at_end(&self) -> String {
+        String::from_utf8_lossy(&self.all_at_end()).into_owned()
+    }
+
     /// All of it, once the program has ended.
     fn all_at_end(&self) -> Vec<u8> {
         if let Some(reader) = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take() {

@@ -17,11 +17,14 @@ pub(super) fn accounts(
     let Some(path) = &raw.callers_file else {
         return Some(Accounts::default());
     };
-    if raw.nexudus_bearer.is_none() && !problems.has("issuer.nexudus_bearer") {
+    let signs_in = ["issuer.nexudus_bearer", "issuer.sirv_bearer"]
+        .iter()
+        .any(|at| problems.has(at));
+    if !signs_in {
         problems.warn(
             AT,
             "is read, but nobody can sign in with a password",
-            "add [issuer.nexudus_bearer]",
+            "add [issuer.nexudus_bearer] or [issuer.sirv_bearer]",
         );
     }
     let path = place.resolve(path);

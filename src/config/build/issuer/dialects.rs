@@ -158,32 +158,8 @@ impl Parts<'_> {
     pub(super) fn nexudus_bearer(&self, raw: &raw::Issuer, problems: &mut Problems) -> Option<NexudusBearer> {
         let bearer = raw.nexudus_bearer.as_ref()?;
         let at = &bearer.at;
-        needs_bearers(at, raw, problems);
-        if !problems.has("issuer.callers_file") {
-            problems.error(
-                at,
-                "needs `issuer.callers_file`: nobody has a password",
-                "add `callers_file = \"state/callers.toml\"` to [issuer], and see `mediagate callers add`",
-            );
-        }
-        for (key, tries) in [
-            ("tries_per_account", bearer.tries_per_account),
-            ("tries_per_address", bearer.tries_per_address),
-        ] {
-            if tries == 0 {
-                problems.error(
-                    format!("{at}.{key}"),
-                    "is 0, so that nobody can sign in",
-                    "1 or more",
-                );
-            } else if tries > 600 {
-                problems.warn(
-                    format!("{at}.{key}"),
-                    "is so much that passwords can be guessed",
-                    "10",
-                );
-            }
-        }
+        let tries = (bearer.tries_per_account, bearer.tries_per_address);
+        sign_in(at, raw, tries, problems);
         Some(NexudusBearer {
             tries_per_account: bearer.tries_per_account,
             tries_per_address: bearer.tries_per_address,
@@ -266,6 +242,42 @@ impl Parts<'_> {
 
 /// Key set, issuer and audience, as they stand in a table.
 pub(super) type Named<'r> = (&'r Option<String>, &'r Option<String>, &'r Option<String>);
+
+/// Whoever hands out bearers for passwords needs to know how, whose, and how many tries there are for one account and from
+/// one address.
+pub(super) fn sign_in(
+    at: &str,
+    raw: &raw::Issuer,
+    (per_account, per_address): (u32, u32),
+    problems: &mut Problems,
+) {
+    needs_bearers(at, raw, problems);
+    if !problems.has("issuer.callers_file") {
+        problems.error(
+            at,
+            "needs `issuer.callers_file`: nobody has a password",
+            "add `callers_file = \"state/callers.toml\"` to [issuer], and see `mediagate callers add`",
+        );
+    }
+    for (key, tries) in [
+        ("tries_per_account", per_account),
+        ("tries_per_address", per_address),
+    ] {
+        if tries == 0 {
+            problems.error(
+                format!("{at}.{key}"),
+                "is 0, so that nobody can sign in",
+                "1 or more",
+            );
+        } else if tries > 600 {
+            problems.warn(
+                format!("{at}.{key}"),
+                "is so much that passwords can be guessed",
+                "10",
+            );
+        }
+    }
+}
 
 /// Whoever hands out bearers needs to know how.
 fn needs_bearers(at: &str, raw: &raw::Issuer, problems: &mut Problems) {

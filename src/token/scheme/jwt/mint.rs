@@ -15,7 +15,7 @@ use super::token_id;
 use crate::clock::UnixTime;
 use crate::token::keys::{KeyRing, LogKey, SigningKey};
 use crate::token::scope::MAX_PATTERNS;
-use crate::token::{Claims, MAX_TOKEN_BYTES, MintToken, Minted, Opens, TokenError, Uses};
+use crate::token::{Claims, MAX_TOKEN_BYTES, MintToken, Minted, Opens, Parameter, TokenError, Uses};
 
 /// Whether the JWT header names the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,18 +57,8 @@ impl MintToken for Minter {
         let payload =
             serde_json::to_vec(&payload).map_err(|_| TokenError::Invalid("the claims are not JSON"))?;
         let header = self.header(key)?;
-        let mut text = URL_SAFE_NO_PAD.encode(header);
-        text.push('.');
-        URL_SAFE_NO_PAD.encode_string(&payload, &mut text);
-        let signature = crypto::sign(text.as_bytes(), &key.key, key.algorithm)
-            .map_err(|_| TokenError::Invalid("the key does not sign"))?;
-        text.push('.');
-        text.push_str(&signature);
-        if text.len() > MAX_TOKEN_BYTES {
-            return Err(TokenError::Invalid("the token would be longer than 8 KiB"));
-        }
         Ok(Minted {
-            text,
+            text: sign(&header, &payload, key)?,
             id: token_id(&self.log_key, &self.issuer, Some(&id), &payload),
         })
     }
@@ -100,6 +90,25 @@ impl Minter {
         };
         serde_json::to_vec(&header).map_err(|_| TokenError::Invalid("the header is not JSON"))
     }
+}
+
+/// JWS compact serialization (RFC 7515 §7.1), signed.
+pub(in crate::token::scheme) fn sign(
+    header: &[u8],
+    payload: &[u8],
+    key: &SigningKey,
+) -> Result<String, TokenError> {
+    let mut text = URL_SAFE_NO_PAD.encode(header);
+    text.push('.');
+    URL_SAFE_NO_PAD.encode_string(payload, &mut text);
+    let signature = crypto::sign(text.as_bytes(), &key.key, key.algorithm)
+        .map_err(|_| TokenError::Invalid("the key does not sign"))?;
+    text.push('.');
+    text.push_str(&signature);
+    if text.len() > MAX_TOKEN_BYTES {
+        return Err(TokenError::Invalid("the token would be longer than 8 KiB"));
+    }
+    Ok(text)
 }
 
 fn random_id() -> Result<Box<str>, TokenError> {
@@ -134,6 +143,13 @@ impl<'c> Payload<'c> {
         if !claims.limits.are_sound() {
             return refuse("a limit is out of its bounds");
         }
+        if claims
+            .parameters
+            .iter()
+            .any(|(_, value)| *value == Parameter::Withheld)
+        {
+            return refuse("a parameter has no value");
+        }
         if !is_distinct(claims.parameters.iter().map(|(name, _)| &**name)) {
             return refuse("a parameter stands twice");
         }
@@ -155,7 +171,7 @@ impl<'c> Payload<'c> {
     }
 }
 
-fn is_distinct<'n>(names: impl Iterator<Item = &'n str>) -> bool {
+pub(in crate::token::scheme) fn is_distinct<'n>(names: impl Iterator<Item = &'n str>) -> bool {
     let mut seen = HashSet::new();
     names.into_iter().all(|name| seen.insert(name))
 }
@@ -225,7 +241,7 @@ impl Serialize for Payload<'_> {
             map.serialize_entry("filename", name)?;
         }
         if !claims.parameters.is_empty() {
-            map.serialize_entry("args", &Texts(&claims.parameters))?;
+            map.serialize_entry("args", &Pairs(&claims.parameters))?;
         }
         if let Some(rate) = claims.limits.rate {
             map.serialize_entry("rate", &rate)?;
@@ -241,9 +257,9 @@ impl Serialize for Payload<'_> {
 }
 
 /// Pairs as an object, in their order.
-struct Texts<'c>(&'c [(Box<str>, Box<str>)]);
+pub(in crate::token::scheme) struct Pairs<'c>(pub(in crate::token::scheme) &'c [(Box<str>, Parameter)]);
 
-impl Serialize for Texts<'_> {
+impl Serialize for Pairs<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }

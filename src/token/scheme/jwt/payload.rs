@@ -8,10 +8,10 @@ use serde_json::Number;
 
 use super::{Rules, token_id};
 use crate::clock::UnixTime;
-use crate::token::claims::Limits;
+use crate::token::claims::{Limits, Parameters};
 use crate::token::json::{Json, Object};
 use crate::token::scope::{MAX_PATTERN_BYTES, MAX_PATTERNS};
-use crate::token::{Claims, Methods, Opens, Scope, TokenError, Uses};
+use crate::token::{Claims, Methods, Opens, Parameter, Scope, TokenError, Uses};
 
 /// The longest file name, in bytes, as in most file systems.
 const MAX_FILENAME_BYTES: usize = 255;
@@ -53,7 +53,7 @@ pub(super) fn read(json: &[u8], rules: &Rules) -> Result<Claims, TokenError> {
         addresses: members.addresses()?,
         limits: members.limits()?,
         filename: members.filename()?,
-        parameters: members.parameters()?,
+        parameters: parameters(&members.0)?,
         named: named
             .filter_map(|(name, value)| Some((name.into(), value.text()?.into())))
             .collect(),
@@ -68,7 +68,11 @@ pub fn is_filename(name: &str) -> bool {
         && !name.contains(|letter: char| letter.is_control() || matches!(letter, '/' | '\\'))
 }
 
-fn check_lifetime(issued: Option<UnixTime>, expires: UnixTime, longest: Duration) -> Result<(), TokenError> {
+pub(in crate::token::scheme) fn check_lifetime(
+    issued: Option<UnixTime>,
+    expires: UnixTime,
+    longest: Duration,
+) -> Result<(), TokenError> {
     let issued = issued.ok_or(TokenError::Invalid("it has no iat"))?;
     if issued.until(expires) > longest {
         return Err(TokenError::Invalid("it lives too long"));
@@ -96,8 +100,6 @@ fn wrong(claim: &'static str) -> TokenError {
         _ => "streams is not a whole number from 1 to 1024",
     })
 }
-
-type Pairs = Box<[(Box<str>, Box<str>)]>;
 
 struct Payload<'j>(Object<'j>);
 
@@ -214,28 +216,27 @@ impl Payload<'_> {
         }
         Ok(name.map(Box::from))
     }
+}
 
-    fn parameters(&self) -> Result<Pairs, TokenError> {
-        let parameters = match self.0.get("args") {
-            None => return Ok(Box::default()),
-            Some(Json::Object(parameters)) => parameters,
-            Some(_) => return Err(wrong("args")),
-        };
-        let parameter = |(name, value): (&str, &Json<'_>)| {
-            let value = match value {
-                Json::Text(text) => text.as_ref().into(),
-                Json::Number(number) => number.to_string().into(),
-                Json::Bool(truth) => truth.to_string().into(),
-                Json::Null | Json::Array(_) | Json::Object(_) => return Err(wrong("args")),
-            };
-            Ok((name.into(), value))
-        };
-        parameters.iter().map(parameter).collect()
-    }
+/// The claim `args`: parameters that are forced on the origin's query.
+pub(in crate::token::scheme) fn parameters(members: &Object<'_>) -> Result<Parameters, TokenError> {
+    let parameters = match members.get("args") {
+        None => return Ok(Box::default()),
+        Some(Json::Object(parameters)) => parameters,
+        Some(_) => return Err(wrong("args")),
+    };
+    let parameter = |(name, value): (&str, &Json<'_>)| {
+        let value = Parameter::read(value).ok_or(wrong("args"))?;
+        Ok((name.into(), value))
+    };
+    parameters.iter().map(parameter).collect()
 }
 
 /// NumericDate (RFC 7519 §2): a number, maybe with a fraction, kept to the millisecond.
-pub(super) fn time(members: &Object<'_>, name: &'static str) -> Result<Option<UnixTime>, TokenError> {
+pub(in crate::token::scheme) fn time(
+    members: &Object<'_>,
+    name: &'static str,
+) -> Result<Option<UnixTime>, TokenError> {
     match members.get(name) {
         None => Ok(None),
         Some(Json::Number(number)) => millis(number)
