@@ -271,7 +271,6 @@ fn what_a_sirv_token_can_never_open_is_a_warning() {
     let of = |route: &str, paths: &str, more: &str| {
         let case = Case::new(&format!(
             "{BASE}\n[[keys.sirv.inline]]\nalg = \"HS256\"\nsecret = {{ file = \"sirv.key\" }}\n\
-             [[keys.other.inline]]\nalg = \"HS256\"\nsecret = {{ file = \"sirv.key\" }}\n\
              [[route]]\nname = \"images\"\npath = \"/images\"\norigin = \"files\"\n{route}\n\
              [keys.callers]\njwks = \"http://127.0.0.1:1/\"\n[issuer]\nlisten = \"127.0.0.1:0\"\n\
              [[issuer.callers]]\nkeys = \"callers\"\nissuer = \"c\"\naudience = \"c\"\n\
@@ -293,7 +292,8 @@ fn what_a_sirv_token_can_never_open_is_a_warning() {
             .collect::<Vec<_>>()
     };
     let route = "carriers = [{ query = \"jwt\" }]\nscheme.sirv = { keys = \"sirv\" }";
-    let alias = "aliases.b = { url = \"https://b.example\", keys = \"other\" }";
+    let alias = "aliases.b = { url = \"https://b.example\", keys = \"other\" }\n\
+        [[keys.other.inline]]\nalg = \"HS256\"\nsecret = { file = \"sirv.key\" }";
     let has = |found: &[String], text: &str| found.iter().any(|warning| warning.contains(text));
     let good = of(route, "\"/images/\", \"/images/**\", \"/a.jpg\"", "");
     assert!(good.is_empty(), "{good:?}");

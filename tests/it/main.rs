@@ -38,8 +38,10 @@ mod native_schemes;
 mod nexudus_bearer;
 mod nexudus_files;
 mod nexudus_issuer;
-mod sirv;
+mod sirv_bearer;
 mod sirv_clients;
+mod sirv_files;
+mod sirv_issuer;
 
 // Origins.
 mod origin_folder;

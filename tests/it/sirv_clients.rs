@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::browser::Browser;
-use crate::sirv::{KEY, SCHEME, SECRET, secrets, toml};
 use crate::support::program::Running;
+use crate::support::sirv::{KEY, SCHEME, SECRET, secrets, toml};
 use crate::support::tls::Authority;
 use crate::support::{Gate, NOW, Origin, Setup, Token, mint, wait};
 
