@@ -208,7 +208,7 @@ impl Connection {
         if self.body.capacity() < size {
             self.body.reserve(size);
         }
-        // What is left of an earlier body's buffer may be larger.
+        // What is left of an earlier read's buffer may be larger.
         let asked = self.body.capacity().min(most);
         let mut room = (&mut self.body).limit(asked);
         let count = ready!(pin!(self.stream.read_buf(&mut room)).poll(cx))?;

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::body::Step;
 use super::chunks::Chunks;
-use super::connection::READ_MAX;
 use super::pool::{Lease, Rest};
 use super::truth::Length;
 use super::{HttpFault, OriginError, Phase};
@@ -56,7 +55,7 @@ impl Upstream {
             left,
             coding,
             persistent,
-            most: READ_MAX,
+            most: usize::MAX,
             gap,
             since: None,
         }

@@ -255,26 +255,29 @@ fn a_token_for_one_use_is_not_used_by_a_download_that_was_one_too_many_and_its_r
         .refused(410, "token_spent");
 }
 
+/// An opaque token for one download at a time.
+fn order() -> Order {
+    Order {
+        purposes: vec![Purpose::File],
+        expires: (NOW + 60) * 1000,
+        once: false,
+        subject: Some("42".into()),
+        paths: vec!["/**".into()],
+        media: None,
+        methods: None,
+        addresses: None,
+        filename: None,
+        rate: None,
+        streams: Some(1),
+    }
+}
+
 #[test]
 fn opaque_tokens_keep_their_limits_in_the_store() {
     let route = "[[route]]\nname = \"links\"\npath = \"/\"\norigin = \"files\"\ncarriers = [{ query = \"t\" }]\n\
                  [route.scheme.opaque]\n";
     let (_origin, gate, _go_on) = halting(|origin| Setup::new(conf::http(origin.address()) + route));
-    let issue = || {
-        gate.issue(Order {
-            purposes: vec![Purpose::File],
-            expires: (NOW + 60) * 1000,
-            once: false,
-            subject: Some("42".into()),
-            paths: vec!["/**".into()],
-            media: None,
-            methods: None,
-            addresses: None,
-            filename: None,
-            rate: None,
-            streams: Some(1),
-        })
-    };
+    let issue = || gate.issue(order());
     let (one, another) = (issue(), issue());
     let reading = held(&gate, &format!("/half?t={one}"));
     over(gate.get(&format!("/a?t={one}"), &[]));
@@ -282,6 +285,27 @@ fn opaque_tokens_keep_their_limits_in_the_store() {
     drop(reading);
     until_nobody_is_counted(&gate);
     gate.get(&format!("/a?t={another}"), &[]).expect(200);
+}
+
+#[test]
+fn the_session_of_a_login_link_has_the_links_limits() {
+    let session = conf::session_route("") + &conf::landing("");
+    let (_origin, gate, _go_on) = halting(|origin| Setup::new(conf::http(origin.address()) + &session));
+    let link = gate.issue(Order {
+        purposes: vec![Purpose::Login],
+        once: true,
+        ..order()
+    });
+    let target = format!("/login?t={link}&redirectUrl=%2Fa");
+    let landed = gate.connect().allow("set-cookie").get(&target, &[]).expect(303);
+    let cookie = landed.header("set-cookie").unwrap().split(';').next().unwrap();
+    let mut reading = gate.connect();
+    reading.request("GET", "/half", &[("Cookie", cookie)]);
+    reading.read_only_head().expect(200);
+    over(gate.get("/a", &[("Cookie", cookie)]));
+    drop(reading);
+    until_nobody_is_counted(&gate);
+    gate.get("/a", &[("Cookie", cookie)]).expect(200);
 }
 
 // === rate ===
@@ -421,7 +445,7 @@ fn a_paced_body_ends_with_its_token_and_its_client_frees_what_it_held() {
     let gate =
         Setup::new(conf::http(origin.address()) + &conf::route_with("files", "/", "cut_revoked = true"))
             .start();
-    let token = rate("customer-42", KIB).claim("streams", 2);
+    let token = rate("customer-42", 16 * KIB).claim("streams", 2);
     let mut clients: Vec<Client> = (0..2).map(|_| gate.connect()).collect();
     for client in &mut clients {
         client.request("GET", &token.at("/file"), &[]);

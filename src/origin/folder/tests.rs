@@ -338,6 +338,25 @@ async fn a_file_that_is_replaced_under_a_download_is_read_to_its_end() {
     assert!(bytes(response).await == content);
 }
 
+#[tokio::test]
+async fn a_file_that_takes_its_time_is_read_in_small_pieces() {
+    let (directory, folder) = scene();
+    let content = pattern(400_000);
+    fs::write(directory.path().join("root/large.bin"), &content).unwrap();
+    for range in ["bytes=0-", "bytes=0-199999,200000-399999"] {
+        let mut body = get(&folder, "/large.bin", &[("range", range)]).await.into_body();
+        body.read_at_most(1000);
+        let mut received = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            assert!(data.len() <= 1000, "{}", data.len());
+            received.extend_from_slice(&data);
+        }
+        assert!(received.len() >= content.len());
+        assert!(received == content || range.contains(','));
+    }
+}
+
 #[test]
 fn a_root_that_is_no_folder_cannot_be_opened() {
     let (directory, _folder) = scene();

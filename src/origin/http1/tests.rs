@@ -732,6 +732,44 @@ async fn an_origin_is_not_read_ahead_of_its_reader() {
 }
 
 /// The body of a client's upload, as hyper's server hands it over.
+#[tokio::test]
+async fn a_body_that_takes_its_time_is_read_in_small_pieces_whatever_was_read_before_it() {
+    const SIZE: usize = 4 * 1024 * 1024;
+    let scene = Scene::new(|_| ()).await;
+    let mut server = None;
+    for most in [usize::MAX, 64 * 1024, 1000] {
+        let answer = scene.ask(get("/"));
+        let mut origin = match server.take() {
+            Some(origin) => origin,
+            None => scene.accept().await,
+        };
+        let writer = tokio::spawn(async move {
+            origin.head().await;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n");
+            origin.say(&head).await;
+            origin.stream.write_all(&vec![b'x'; SIZE]).await.unwrap();
+            origin
+        });
+        let mut body = answer.await.unwrap().unwrap().into_body();
+        if most < usize::MAX {
+            body.read_at_most(most);
+        }
+        let (mut received, mut largest) = (0, 0);
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            // What came with the head was read before.
+            if received > 0 {
+                largest = largest.max(data.len());
+            }
+            received += data.len();
+        }
+        assert_eq!(received, SIZE);
+        assert!(largest <= most, "{largest} > {most}");
+        server = Some(writer.await.unwrap());
+    }
+    assert_eq!(scene.counts(), (1, 2, 0, 0));
+}
+
 async fn upload(sent: &'static str, limit: u64) -> (Upload, tokio::io::DuplexStream) {
     let (mut client, server) = tokio::io::duplex(1024);
     let (give, body) = tokio::sync::mpsc::unbounded_channel();
