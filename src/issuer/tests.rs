@@ -538,7 +538,6 @@ fn callers_wait_while_their_keys_were_never_loaded() {
 #[test]
 fn what_is_unknown_or_not_mounted_is_not_found_and_other_methods_are_named() {
     for path in [
-        "/",
         "/v1/tokens/",
         "/v1",
         "/media/01F9",

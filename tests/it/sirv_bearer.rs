@@ -119,3 +119,32 @@ fn bearer_too_many_tries_are_429() {
     gate.advance(30);
     sign_in(&gate, &json!({ "clientId": "backend", "clientSecret": SECRET })).expect(200);
 }
+
+#[test]
+fn bearer_s20_clients_that_sign_in_too_often_are_429_and_so_is_an_address_that_fails() {
+    let (_origin, setup) = setup_with(SCHEME, "per_hour = 2\n");
+    let gate = setup.start();
+    let right = json!({ "clientId": "backend", "clientSecret": SECRET });
+    let wrong = json!({ "clientId": "backend", "clientSecret": "wrong" });
+    for remaining in [1, 0] {
+        assert_eq!(left(&sign_in(&gate, &right).expect(200))[1], remaining);
+        assert_eq!(left(&sign_in(&gate, &wrong).expect(401))[1], remaining);
+    }
+    for body in [&right, &wrong] {
+        let answer = sign_in(&gate, body);
+        let told = refused(&answer, 429, "Too Many Requests");
+        assert!(told.get("token").is_none(), "{told}");
+        assert_eq!(answer.header("retry-after"), Some("3600"));
+    }
+}
+
+#[test]
+fn bearer_what_is_not_mounted_is_not_there() {
+    let (_origin, setup) = setup_with(SCHEME, "");
+    let gate = setup.start();
+    gate.edit(", \"sirv_bearer\"]", "]")
+        .edit("[issuer.sirv_bearer]\n", "")
+        .reload();
+    gate.ask("POST", BEARER, &[], b"{}").expect(404);
+    post(&gate, FILES, &[], "{}").expect(401);
+}
