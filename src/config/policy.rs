@@ -9,6 +9,7 @@ use crate::gate::route::{Mapping, Route, ScopeRule};
 use crate::gate::session::{Mode, Rules};
 use crate::token::carrier::Carrier;
 use crate::token::keys::{KeyRing, LogKey};
+use crate::token::Uses;
 use crate::token::scheme::jwt::{KidHeader, Minter};
 
 /// The keys of a verifier and what it demands.
@@ -138,6 +139,23 @@ impl fmt::Display for Policy {
             }
             if let Some(life) = keys.max_lifetime {
                 write!(f, ", at most {} long", show_duration(life))?;
+            }
+        }
+        if let Some(short) = route.schemes.short_media() {
+            let rules = short.rules();
+            write!(
+                f,
+                ", short media tokens by {:?} for requestor {}, {}",
+                rules.keys.name(),
+                rules.requestors.join(" or "),
+                match rules.uses {
+                    Uses::Once => "once",
+                    Uses::UntilExpiry => "any number of times",
+                }
+            )?;
+            for (resource, scope) in rules.resources.iter().flatten() {
+                let opens: Vec<String> = scope.0.iter().map(ToString::to_string).collect();
+                write!(f, "\n  resource   {resource} opens {}", opens.join(", "))?;
             }
         }
         writeln!(f)?;

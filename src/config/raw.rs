@@ -302,7 +302,7 @@ table! {
         optional media: String,
         /// Statuses by code.
         default("{}") status: BTreeMap<String, u16>,
-        /// The dialect whose statuses apply: `native` or `fynn`.
+        /// The dialect whose statuses apply: `native`, `fynn` or `adobe`.
         default("'native'") dialect: DialectStatus,
         /// Dialects of the issuer that are mounted below this route on the gate's listener.
         default("[]") mount: Vec<At<DialectName>>,
@@ -365,12 +365,28 @@ table! {
 }
 
 table! {
-    /// `[route.scheme]`: one or both; their tokens are told apart by their shape.
+    /// `[route.scheme]`: one or more; their tokens are told apart by their shape.
     pub struct Scheme {
         /// Signed JWTs.
         optional jwt: Jwt,
         /// Opaque tokens, which the store knows: `{}`.
         optional opaque: Empty,
+        /// Adobe's short media tokens.
+        optional short_media: ShortMedia,
+    }
+}
+
+table! {
+    /// How short media tokens are checked.
+    pub struct ShortMedia {
+        /// The name of the key set; its RS256 keys count.
+        required keys: String,
+        /// Accepted requestors.
+        required requestors: Vec<At<String>>,
+        /// Whether a token may be used once.
+        default("true") one_time: bool,
+        /// What each resource opens: path patterns.
+        optional resources: BTreeMap<String, At<Vec<At<String>>>>,
     }
 }
 

@@ -141,7 +141,9 @@ texts! {
     tracing::Level, "word", |text| word(text, "level", &[
         ("error", Self::ERROR), ("warn", Self::WARN), ("info", Self::INFO), ("debug", Self::DEBUG),
     ]);
-    DialectStatus, "word", |text| word(text, "dialect", &[("native", Self::Native), ("fynn", Self::Fynn)]);
+    DialectStatus, "word", |text| word(text, "dialect", &[
+        ("native", Self::Native), ("fynn", Self::Fynn), ("adobe", Self::Adobe),
+    ]);
     DialectName, "word", |text| {
         let names: Vec<(&str, Self)> = Self::ALL.iter().map(|name| (name.as_str(), *name)).collect();
         word(text, "dialect", &names)

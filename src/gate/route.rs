@@ -85,6 +85,8 @@ pub enum DialectStatus {
     Native,
     /// Fynn: every refused token is 403.
     Fynn,
+    /// Adobe: every refused token is 403, and problem details say the word of Adobe's verifier.
+    Adobe,
 }
 
 /// One `[[route]]`.

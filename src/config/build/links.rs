@@ -54,6 +54,8 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
         if let Some(jwt) = route.scheme.as_ref().and_then(|scheme| scheme.jwt.as_ref()) {
             keys.extend(jwt.keys.as_deref());
         }
+        let short_media = route.scheme.as_ref().and_then(|scheme| scheme.short_media.as_ref());
+        keys.extend(short_media.and_then(|short| short.keys.as_deref()));
     }
     let mut media: Vec<&str> = file
         .route

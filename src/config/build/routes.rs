@@ -20,6 +20,7 @@ use crate::token::carrier::{Carrier, Carriers};
 use crate::token::keys::LogKey;
 use crate::token::scheme::jwt::{Jwt, Rules};
 use crate::token::scheme::opaque::Opaque;
+use crate::token::scheme::short_media::ShortMedia;
 use crate::token::scheme::{Scheme, Schemes};
 use crate::token::scope::ScopeTemplate;
 use crate::token::{Methods, PublicBase};
@@ -224,13 +225,15 @@ fn one(
     }
     let jwt = raw.scheme.as_ref()?.jwt.as_ref();
     let is_opaque = raw.scheme.as_ref()?.opaque.is_some();
-    if jwt.is_none() && !is_opaque && !problems.has_error_below(&at("scheme")) {
+    let short_media = raw.scheme.as_ref()?.short_media.as_ref();
+    if jwt.is_none() && !is_opaque && short_media.is_none() && !problems.has_error_below(&at("scheme")) {
         problems.error(
             at("scheme"),
             "is empty",
-            "add [route.scheme.jwt] or [route.scheme.opaque]",
+            "add [route.scheme.jwt], [route.scheme.opaque] or [route.scheme.short_media]",
         );
     }
+    let short_media = short_media.map(|short| super::short_media::rules(raw, short, &named, parts.keys, problems));
     let rules = jwt.map(|jwt| jwt_rules(jwt, parts.keys, named, problems));
 
     let (name, host, prefix, templates, origin) = (name?, host?, prefix?, templates?, origin?);
@@ -253,6 +256,13 @@ fn one(
         true => Some(Scheme::Opaque(Opaque::new(parts.keys.log_key.clone()?))),
         false => None,
     };
+    let short_media = match short_media {
+        Some(rules) => {
+            let before = parts.before.iter().filter_map(|route| route.schemes.short_media());
+            Some(Scheme::ShortMedia(ShortMedia::succeeding(rules?, before)))
+        }
+        None => None,
+    };
     let route = Arc::new(Route {
         name: name.into(),
         number,
@@ -260,7 +270,7 @@ fn one(
         prefix: prefix.clone(),
         templates,
         carriers: Carriers::new(carriers),
-        schemes: Schemes::new(jwt.into_iter().chain(opaque))?,
+        schemes: Schemes::new(jwt.into_iter().chain(opaque).chain(short_media))?,
         origin: origin.origin.clone(),
         scope: scope?,
         leeway,

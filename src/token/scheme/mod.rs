@@ -1,9 +1,12 @@
 //! The token schemes: a closed set, one file each. A new scheme is a file here and an arm in the matches below.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::{Claims, Evidence, TokenError, TokenId, VerifyToken};
 
 pub mod jwt;
 pub mod opaque;
+pub mod short_media;
 
 /// A way to make and check tokens.
 #[derive(Debug)]
@@ -12,6 +15,14 @@ pub enum Scheme {
     Jwt(jwt::Jwt),
     /// Random handles, looked up in the store.
     Opaque(opaque::Opaque),
+    /// Adobe's short media tokens.
+    ShortMedia(short_media::ShortMedia),
+}
+
+/// The number of a new verifier, whatever its scheme: no two ever share cached verdicts.
+fn next_number() -> u64 {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
 /// What a scheme makes of a token.
@@ -36,6 +47,7 @@ impl Scheme {
         match self {
             Self::Jwt(jwt) => jwt.verify(evidence).map(Believed::Claims),
             Self::Opaque(opaque) => opaque.id(evidence).map(Believed::Handle),
+            Self::ShortMedia(short) => short.verify(evidence).map(Believed::Claims),
         }
     }
 
@@ -44,6 +56,7 @@ impl Scheme {
         match self {
             Self::Jwt(_) => evidence.reveal().contains('.'),
             Self::Opaque(opaque) => opaque.recognizes(evidence),
+            Self::ShortMedia(short) => short.recognizes(evidence),
         }
     }
 
@@ -53,6 +66,7 @@ impl Scheme {
         match self {
             Self::Jwt(jwt) => jwt.cache_stamp(),
             Self::Opaque(_) => None,
+            Self::ShortMedia(short) => short.cache_stamp(),
         }
     }
 
@@ -61,6 +75,7 @@ impl Scheme {
         match self {
             Self::Jwt(_) => "jwt",
             Self::Opaque(_) => "opaque",
+            Self::ShortMedia(_) => "short_media",
         }
     }
 }
@@ -101,7 +116,15 @@ impl Schemes {
     pub fn jwt(&self) -> Option<&jwt::Jwt> {
         self.iter().find_map(|scheme| match scheme {
             Scheme::Jwt(jwt) => Some(jwt),
-            Scheme::Opaque(_) => None,
+            Scheme::Opaque(_) | Scheme::ShortMedia(_) => None,
+        })
+    }
+
+    /// The scheme of short media tokens.
+    pub fn short_media(&self) -> Option<&short_media::ShortMedia> {
+        self.iter().find_map(|scheme| match scheme {
+            Scheme::ShortMedia(short) => Some(short),
+            Scheme::Jwt(_) | Scheme::Opaque(_) => None,
         })
     }
 
