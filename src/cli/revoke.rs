@@ -1,18 +1,17 @@
 //! `mediagate revoke`: withdraws tokens, in force at once where a server runs.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use clap::Args;
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 
-use super::found::{Found, find, read_argument};
+use super::found::{Found, alone, find, read_argument};
 use super::{Failed, store};
 use crate::clock::{Clock, UnixTime};
 use crate::config::Loaded;
 use crate::server::control::orders::Withdrawal;
 use crate::server::control::wire::{Command, Message};
 use crate::token::scheme::jwt::{read_unchecked, token_id};
-use crate::token::{Evidence, TokenId, VerifyToken};
+use crate::token::scheme::short_media::Token;
+use crate::token::{TokenId, VerifyToken};
 
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(false).args(["id", "token", "jti", "subject", "key"]))]
@@ -106,6 +105,12 @@ fn withdrawal(loaded: &Loaded, flags: &Flags) -> Result<Withdrawal, Failed> {
     let text = read_argument(token.as_deref().unwrap_or_default())?;
     match find(&text)? {
         Found::Handle(handle) => Ok(one(handle.id(&loaded.log_key), None)),
+        Found::ShortMedia(text) => {
+            let wrong = |what| Failed::Other(format!("the token can't be read: {what}"));
+            let token = Token::parse(&text).map_err(wrong)?;
+            // Its name is of all that it says, its end too.
+            Ok(one(token.id(&loaded.log_key), Some(token.fields.expires())))
+        }
         Found::Jwt(jwt) => {
             let wrong = |error| Failed::Other(format!("the token can't be read: {error}"));
             let unchecked = read_unchecked(jwt, &loaded.log_key).map_err(wrong)?;
@@ -132,16 +137,7 @@ fn true_end(loaded: &Loaded, jwt: &str, id: TokenId) -> Option<UnixTime> {
         .iter()
         .filter_map(|policy| policy.route.schemes.jwt());
     verifiers.find_map(|verifier| {
-        let evidence = Evidence {
-            method: &Method::GET,
-            public: None,
-            raw_path: "/",
-            raw_query: None,
-            headers: &headers,
-            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            parts: [jwt.into()].into_iter().collect(),
-        };
-        let claims = verifier.verify(&evidence).ok()?;
+        let claims = verifier.verify(&alone(jwt, &headers)).ok()?;
         claims.expires.filter(|_| claims.token_id == id)
     })
 }

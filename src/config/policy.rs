@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::values::{show_duration, show_size};
 use crate::gate::route::{Mapping, Route, ScopeRule};
 use crate::gate::session::{Mode, Rules};
+use crate::token::Uses;
 use crate::token::carrier::Carrier;
 use crate::token::keys::{KeyRing, LogKey};
-use crate::token::Uses;
 use crate::token::scheme::jwt::{KidHeader, Minter};
 
 /// The keys of a verifier and what it demands.

@@ -11,8 +11,9 @@ use jsonwebtoken::Algorithm;
 
 use super::read::{At, choice, table};
 use super::values::{Encoding, Size, Texts};
+use crate::clock::UnixTime;
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
-use crate::issuer::DialectName;
+use crate::issuer::{DialectName, Format, Mrss};
 use crate::server::settings::AddressHeader;
 use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
@@ -490,6 +491,10 @@ table! {
         optional nexudus_bearer: NexudusBearer,
         /// `POST /api/sys/users/exchange`.
         optional nexudus_exchange: NexudusExchange,
+        /// `GET /api/v1/tokens/media`.
+        optional adobe_media: AdobeMedia,
+        /// `POST /o/client/token`.
+        optional adobe_bearer: AdobeBearer,
         /// How the issuer's own bearers are made.
         optional bearers: Bearers,
         /// The file of local users and clients.
@@ -622,5 +627,63 @@ table! {
         default("false") allow_get: bool,
         /// The status for who shows too many unknown tokens: 409, as the original, or 429.
         default("409") limit_status: u16,
+    }
+}
+
+table! {
+    /// `[issuer.adobe_media]`.
+    pub struct AdobeMedia {
+        /// The key set that signs; its first RS256 key does.
+        required keys: String,
+        /// How long the tokens live; seven minutes in the original.
+        default("'7m'") ttl: Duration,
+        /// `xml` or `json`: the language of answers where the request names none.
+        default("'xml'") default_format: Format,
+        /// `channel_title` or `off`: what a resource that is described by MRSS means.
+        default("'channel_title'") mrss: Mrss,
+        /// Whether devices have to describe themselves.
+        default("true") require_device_info: bool,
+        /// Errors with a code, an action and a trace.
+        default("false") enhanced_errors: bool,
+        /// Where enhanced errors send people for help.
+        optional help_url: String,
+        /// Device ids that need no bearer.
+        default("[]") devices: Vec<At<String>>,
+        /// The permission that those have.
+        optional devices_scope: String,
+        /// Who may watch what.
+        default("[]") entitlement: Vec<Entitlement>,
+    }
+}
+
+table! {
+    /// `[[issuer.adobe_media.entitlement]]`.
+    pub struct Entitlement {
+        /// The programmer's application.
+        required requestor: String,
+        /// What it is for; `*` is any resource.
+        required resources: Vec<At<String>>,
+        /// The provider that vouches for the viewer.
+        required mvpd: String,
+        /// The provider behind whom that one stands.
+        optional proxy_mvpd: String,
+        /// When it ends.
+        optional until: UnixTime,
+        /// The subjects of bearers that it is for; every viewer where absent.
+        optional subjects: Vec<String>,
+        /// Refuses, and says why.
+        optional denied: String,
+    }
+}
+
+table! {
+    /// `[issuer.adobe_bearer]`.
+    pub struct AdobeBearer {
+        /// How long the bearers live at most; six hours in the original.
+        default("'6h'") ttl: Duration,
+        /// Secrets that are tried for one client in a minute.
+        default("10") tries_per_account: u32,
+        /// Secrets that are tried from one address in a minute.
+        default("30") tries_per_address: u32,
     }
 }

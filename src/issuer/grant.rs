@@ -14,7 +14,7 @@ use super::accounts::{Account, Kind, MAX_NAME_BYTES, MAX_PASSWORD_BYTES};
 use super::dialect::single;
 use super::form::Parameters;
 use super::refusal::IssueRefusal;
-use super::{Issuer, MAX_BODY_BYTES, Memory, NexudusBearer, cannot_sign, mint};
+use super::{AdobeBearer, Issuer, MAX_BODY_BYTES, Memory, NexudusBearer, cannot_sign, mint};
 use crate::clock::UnixTime;
 use crate::store::{Purposes, Refresh, Store};
 use crate::throttle;
@@ -47,6 +47,7 @@ pub(super) struct Granted {
     pub(super) lives: Duration,
     pub(super) refresh: Option<Handle>,
     pub(super) subject: Box<str>,
+    pub(super) made: UnixTime,
 }
 
 impl Issuer {
@@ -94,23 +95,8 @@ impl Issuer {
             "The parameter password has 1 to 1024 bytes.",
         ))?;
         let client_id = client_id(headers)?;
-        // Before the work, so that a try costs the same whatever comes of it.
-        let tries = &self.lasting.tries;
-        tries
-            .addresses
-            .take(&throttle::site(client), door.tries_per_address, now)
-            .map_err(IssueRefusal::TooManyTries)?;
-        tries
-            .accounts
-            .take(&self.bucket(name), door.tries_per_account, now)
-            .map_err(IssueRefusal::TooManyTries)?;
-        let accounts = Arc::clone(&self.settings.accounts);
-        let (owned, password) = (name.to_owned(), Zeroizing::new(password.to_owned()));
-        let checked = self
-            .lasting
-            .hashing
-            .run(move || accounts.check(&owned, password.as_bytes()));
-        let account = checked.await?.ok_or(IssueRefusal::GrantInvalid)?;
+        let most = (door.tries_per_account, door.tries_per_address);
+        let account = self.account(most, client, (name, password), now).await?;
         let bound = (account.kind == Kind::User).then(|| Bound {
             source: Source::Password {
                 account: account.name.clone(),
@@ -119,6 +105,65 @@ impl Issuer {
             client: client_id.unwrap_or(name).into(),
         });
         self.grant(&account.subject, &account.scope, bound, now, memory)
+            .await
+    }
+
+    /// The account whose name and password these are. `most` is how many tries it and the address have in a minute.
+    async fn account(
+        &self,
+        (per_account, per_address): (u32, u32),
+        client: IpAddr,
+        (name, password): (&str, &str),
+        now: UnixTime,
+    ) -> Result<Arc<Account>, IssueRefusal> {
+        // Before the work, so that a try costs the same whatever comes of it.
+        let tries = &self.lasting.tries;
+        tries
+            .addresses
+            .take(&throttle::site(client), per_address, now)
+            .map_err(IssueRefusal::TooManyTries)?;
+        tries
+            .accounts
+            .take(&self.bucket(name), per_account, now)
+            .map_err(IssueRefusal::TooManyTries)?;
+        let accounts = Arc::clone(&self.settings.accounts);
+        let (name, password) = (name.to_owned(), Zeroizing::new(password.to_owned()));
+        let checked = self
+            .lasting
+            .hashing
+            .run(move || accounts.check(&name, password.as_bytes()));
+        checked.await?.ok_or(IssueRefusal::GrantInvalid)
+    }
+
+    /// Signs a client in (RFC 6749 §4.4), as Adobe's clients ask for it.
+    pub(super) async fn client_credentials(
+        &self,
+        door: &AdobeBearer,
+        client: IpAddr,
+        request: &Request<Bytes>,
+        now: UnixTime,
+    ) -> Result<Granted, IssueRefusal> {
+        let form = form(request).map_err(|refusal| match refusal {
+            IssueRefusal::GrantUnsupported => IssueRefusal::BadRequest("The body is a form."),
+            other => other,
+        })?;
+        match form.get("grant_type") {
+            Some("client_credentials") => {}
+            Some(_) => return Err(IssueRefusal::GrantUnsupported),
+            None => return Err(IssueRefusal::BadRequest("The parameter grant_type is missing.")),
+        }
+        let text = |name: &str, longest: usize| {
+            let text = form.get(name).filter(|text| text.len() <= longest);
+            text.ok_or(IssueRefusal::BadRequest("A parameter is missing or too long."))
+        };
+        let id = text("client_id", MAX_NAME_BYTES)?;
+        let secret = text("client_secret", MAX_PASSWORD_BYTES)?;
+        let most = (door.tries_per_account, door.tries_per_address);
+        let account = self.account(most, client, (id, secret), now).await?;
+        if account.kind != Kind::Client {
+            return Err(IssueRefusal::NotAllowed("The account is a user's."));
+        }
+        self.bearer(&account.subject, &account.scope, Some(door.ttl), now)
             .await
     }
 
@@ -253,10 +298,13 @@ impl Issuer {
             ..Claims::empty(TokenId([0; 16]))
         };
         Ok(Granted {
-            bearer: self.sign(&bearers.minter, &Arc::new(claims), now).await?,
+            bearer: self
+                .sign(&bearers.minter, bearers.minter.is_slow(), &Arc::new(claims), now)
+                .await?,
             lives,
             refresh: None,
             subject: subject.into(),
+            made: now,
         })
     }
 

@@ -10,6 +10,8 @@ use crate::throttle::Throttle;
 pub struct Lasting {
     pub(super) tokens: Throttle,
     pub(super) tries: Tries,
+    /// Requests at Adobe's doors, by the address of the device.
+    pub(super) devices: Throttle,
     /// Where slow keys sign, the sessions of the landing, too.
     pub signing: Arc<Pool>,
     pub(super) hashing: Pool,
@@ -27,6 +29,7 @@ impl Default for Lasting {
         Self {
             tokens: Throttle::new(),
             tries: Tries::default(),
+            devices: Throttle::new(),
             // Apart, so that whoever tries passwords holds up nobody's media token.
             signing: Arc::new(Pool::new(2, 64)),
             hashing: Pool::new(2, 32),

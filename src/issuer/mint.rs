@@ -70,6 +70,8 @@ pub enum Paths {
     Asked(Vec<Opens>),
     /// All that the rule allows this caller: the dialect has no word for paths.
     OfRule,
+    /// None: the token names a resource, and which paths that opens is for the gate's routes to say.
+    Elsewhere,
 }
 
 /// What a caller asks for.
@@ -137,14 +139,15 @@ pub fn rule_for<'r>(
 pub fn judge(
     rule: &Rule,
     caller: &Caller,
-    mut request: IssueRequest,
+    request: IssueRequest,
     media: Option<&Media>,
     now: UnixTime,
 ) -> Result<Claims, IssueRefusal> {
     let whole = request.paths == Paths::OfRule;
-    let mut opens = match std::mem::replace(&mut request.paths, Paths::OfRule) {
-        Paths::Asked(paths) => paths,
+    let mut opens = match &request.paths {
+        Paths::Asked(paths) => paths.clone(),
         Paths::OfRule => allowed(rule, caller),
+        Paths::Elsewhere => Vec::new(),
     };
     if whole && opens.is_empty() {
         return Err(IssueRefusal::NotAllowed(
@@ -188,7 +191,7 @@ pub fn judge(
         issued: Some(now),
         not_before: request.not_before,
         expires: Some(expires),
-        scope: Some(Scope(opens.into())),
+        scope: (request.paths != Paths::Elsewhere).then(|| Scope(opens.into())),
         methods: Some(methods),
         addresses: request.addresses,
         filename: request.filename.or(medium_name),
@@ -218,7 +221,7 @@ fn lifetime(rule: &Rule, asked: Lifetime) -> Result<i64, IssueRefusal> {
 /// What no rule can allow.
 fn check(request: &IssueRequest, paths: &[Opens]) -> Result<(), IssueRefusal> {
     let mut violations = Vec::new();
-    if paths.is_empty() && request.media.is_none() {
+    if paths.is_empty() && request.media.is_none() && request.paths != Paths::Elsewhere {
         violations.push(Violation::new("paths", "At least one path, or a medium."));
     }
     if paths.len() + usize::from(request.media.is_some()) > MAX_PATTERNS {

@@ -5,22 +5,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
 use self::caller::Caller;
+use self::dialect::adobe::Shape;
 use self::dialect::{Dialect, GrantDialect, Maker};
 use self::mint::{Issued, Rule};
 use self::refusal::IssueRefusal;
 use crate::clock::UnixTime;
 use crate::store::{self, Purposes};
-use crate::token::scheme::jwt::Minter;
 use crate::token::scheme::opaque::Handle;
 use crate::token::{Claims, MintToken, Minted, TokenError};
 
 pub mod accounts;
+pub mod adobe;
 pub mod caller;
 mod cors;
 pub mod dialect;
+mod entitlement;
 mod form;
 mod grant;
 mod lasting;
@@ -29,9 +31,14 @@ pub mod refusal;
 mod settings;
 
 pub use dialect::DialectName;
+pub use dialect::adobe::Format;
+pub use entitlement::Entitlement;
 pub use grant::Bearers;
 pub use lasting::{Lasting, Memory};
-pub use settings::{Fynn, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit, Settings};
+pub use settings::{
+    AdobeBearer, AdobeMedia, Fynn, Mrss, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken,
+    OverLimit, Settings,
+};
 
 /// The largest request body, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -55,6 +62,8 @@ enum Door<'i> {
     Dialect(DialectName, Dialect<'i>),
     /// A dialect that makes bearers.
     Grant(DialectName, GrantDialect<'i>),
+    /// Adobe's short media tokens, and how the answer is written.
+    ShortMedia(&'i AdobeMedia, Shape<'i>),
     /// The public keys.
     Keys,
 }
@@ -70,8 +79,16 @@ impl Door<'_> {
         match self {
             Self::Dialect(_, dialect) => dialect.methods(),
             Self::Grant(_, grant) => grant.methods(),
-            Self::Keys => "GET, HEAD",
+            Self::ShortMedia(..) | Self::Keys => "GET, HEAD",
         }
+    }
+
+    /// Whether it is one of those where devices are held to a pace.
+    fn is_paced(self) -> bool {
+        matches!(
+            self,
+            Self::ShortMedia(..) | Self::Grant(DialectName::AdobeBearer, _)
+        )
     }
 
     /// Refuses in its shape.
@@ -79,6 +96,9 @@ impl Door<'_> {
         match self {
             Self::Dialect(name, dialect) => refused(refusal, name, dialect.over_limit()),
             Self::Grant(name, grant) => refused(refusal, name, grant.over_limit()),
+            Self::ShortMedia(_, shape) => {
+                headed(dialect::adobe::refuse(&refusal.clone().into(), shape), refusal)
+            }
             Self::Keys => refused(refusal, DialectName::Native, OverLimit::TooMany),
         }
     }
@@ -104,7 +124,7 @@ impl Issuer {
     /// mounts dialects on the gate's listener asks.
     pub fn claims_path(&self, path: &str) -> Option<DialectName> {
         let name = DialectName::of_path(path)?;
-        self.mounted(name).map(|_| name)
+        self.mounted(name, || Shape::PLAIN).map(|_| name)
     }
 
     /// Answers one request, whatever it is. The body was read by the server, at most `MAX_BODY_BYTES`.
@@ -141,7 +161,7 @@ impl Issuer {
 
     /// Refuses a request whose body could not be read, in the shape of the dialect that it is for.
     pub fn refuse(&self, head: &Parts, refusal: &IssueRefusal) -> Answer {
-        let door = self.door(head.uri.path()).unwrap_or(Door::Keys);
+        let door = self.door(&head.uri, &head.headers).unwrap_or(Door::Keys);
         self.dress(door.refuse(refusal), &head.headers)
     }
 
@@ -152,7 +172,7 @@ impl Issuer {
         now: UnixTime,
         memory: &Memory,
     ) -> Answer {
-        let Some(door) = self.door(request.uri().path()) else {
+        let Some(door) = self.door(request.uri(), request.headers()) else {
             return Door::Keys.refuse(&IssueRefusal::NotFound("There is nothing here."));
         };
         if cors::is_preflight(request) {
@@ -160,6 +180,11 @@ impl Issuer {
                 Ok(response) => Answer::new(response, "preflight"),
                 Err(refusal) => door.refuse(&refusal),
             };
+        }
+        if door.is_paced()
+            && let Err(refusal) = self.throttle_device(client, now)
+        {
+            return door.refuse(&refusal);
         }
         if !door.has(request.method()) {
             return door.refuse(&IssueRefusal::MethodNotAllowed(door.methods()));
@@ -172,6 +197,9 @@ impl Issuer {
                         self.sign_in(bearer, client, request, now, memory).await
                     }
                     GrantDialect::NexudusExchange(_) => self.exchange(client, request, now, memory).await,
+                    GrantDialect::AdobeBearer(bearer) => {
+                        self.client_credentials(bearer, client, request, now).await
+                    }
                 };
                 return match granted {
                     Ok(granted) => Answer {
@@ -181,6 +209,11 @@ impl Issuer {
                     },
                     Err(refusal) => door.refuse(&refusal),
                 };
+            }
+            Door::ShortMedia(media, shape) => {
+                return self
+                    .short_media((media, shape), client, request, now, memory)
+                    .await;
             }
             Door::Keys => return self.public_keys(),
         };
@@ -252,13 +285,10 @@ impl Issuer {
             .media()
             .or(self.settings.fynn.as_ref().map(|fynn| &*fynn.media));
         let claims = mint::judge(rule, caller, wish, media, now)?;
-        if let Some(per_minute) = rule.per_minute {
-            let counted = self.lasting.tokens.take(caller.subject(), per_minute, now);
-            counted.map_err(IssueRefusal::LimitReached)?;
-        }
+        self.count(rule, caller, now)?;
         let claims = Arc::new(claims);
         let token = match dialect.maker() {
-            Maker::Signed(minter) => self.sign(minter, &claims, now).await?,
+            Maker::Signed(minter) => self.sign(minter, minter.is_slow(), &claims, now).await?,
             Maker::Remembered => self.remember(rule, purposes, &claims, memory).await?,
         };
         Ok(Issued {
@@ -268,14 +298,24 @@ impl Issuer {
         })
     }
 
-    /// Signs; what takes long on another thread.
-    async fn sign(
+    /// Counts a token against what the rule allows in a minute.
+    fn count(&self, rule: &Rule, caller: &Caller, now: UnixTime) -> Result<(), IssueRefusal> {
+        let Some(per_minute) = rule.per_minute else {
+            return Ok(());
+        };
+        let counted = self.lasting.tokens.take(caller.subject(), per_minute, now);
+        counted.map_err(IssueRefusal::LimitReached)
+    }
+
+    /// Signs; what takes long (RSA) on another thread.
+    async fn sign<M: MintToken + Send + Sync + 'static>(
         &self,
-        minter: &Arc<Minter>,
+        minter: &Arc<M>,
+        is_slow: bool,
         claims: &Arc<Claims>,
         now: UnixTime,
     ) -> Result<Minted, IssueRefusal> {
-        let signed = if minter.is_slow() {
+        let signed = if is_slow {
             let (minter, claims) = (Arc::clone(minter), Arc::clone(claims));
             self.lasting
                 .signing
@@ -315,14 +355,16 @@ impl Issuer {
         })
     }
 
-    fn door(&self, path: &str) -> Option<Door<'_>> {
-        if path == KEYS_PATH {
+    fn door(&self, uri: &Uri, headers: &HeaderMap) -> Option<Door<'_>> {
+        if uri.path() == KEYS_PATH {
             return Some(Door::Keys);
         }
-        self.mounted(DialectName::of_path(path)?)
+        let media = self.settings.adobe_media.as_ref();
+        let shape = || media.map_or(Shape::PLAIN, |media| dialect::adobe::shape(media, uri, headers));
+        self.mounted(DialectName::of_path(uri.path())?, shape)
     }
 
-    fn mounted(&self, name: DialectName) -> Option<Door<'_>> {
+    fn mounted<'i>(&'i self, name: DialectName, shape: impl FnOnce() -> Shape<'i>) -> Option<Door<'i>> {
         let settings = &self.settings;
         let dialect = match name {
             DialectName::Native => settings.native.as_ref().map(Dialect::Native),
@@ -337,6 +379,14 @@ impl Issuer {
                 let exchange = settings.nexudus_exchange.as_ref();
                 let exchange = exchange.map(GrantDialect::NexudusExchange);
                 return exchange.map(|exchange| Door::Grant(name, exchange));
+            }
+            DialectName::AdobeMedia => {
+                let media = settings.adobe_media.as_ref();
+                return media.map(|media| Door::ShortMedia(media, shape()));
+            }
+            DialectName::AdobeBearer => {
+                let bearer = settings.adobe_bearer.as_ref().map(GrantDialect::AdobeBearer);
+                return bearer.map(|bearer| Door::Grant(name, bearer));
             }
         };
         dialect.map(|dialect| Door::Dialect(name, dialect))
@@ -382,9 +432,13 @@ fn cannot_sign(error: &TokenError) -> IssueRefusal {
     IssueRefusal::SigningFailed
 }
 
-/// A refusal as an answer, with the headers that every dialect has.
+/// A refusal as an answer.
 fn refused(refusal: &IssueRefusal, shape: DialectName, over_limit: OverLimit) -> Answer {
-    let mut response = shape.refuse(refusal, over_limit);
+    headed(shape.refuse(refusal, over_limit), refusal)
+}
+
+/// The headers that go with a refusal, whatever its shape.
+fn headed(mut response: Response<Bytes>, refusal: &IssueRefusal) -> Answer {
     let challenged = response.status() == StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
     if challenged {

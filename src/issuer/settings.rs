@@ -1,14 +1,19 @@
 //! How the issuer is set up: what the configuration builds.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::accounts::Accounts;
+use super::dialect::adobe::Format;
+use super::entitlement::Entitlement;
 use super::grant::Bearers;
 use super::mint;
 use crate::media::Media;
+use crate::token::TokenId;
 use crate::token::keys::{KeyRing, LogKey};
 use crate::token::scheme::jwt::{Jwt, Minter};
+use crate::token::scheme::short_media;
 
 /// How the issuer is set up. Everything is checked by the configuration.
 pub struct Settings {
@@ -32,6 +37,10 @@ pub struct Settings {
     pub nexudus_bearer: Option<NexudusBearer>,
     /// `POST /api/sys/users/exchange`, where mounted.
     pub nexudus_exchange: Option<NexudusExchange>,
+    /// `GET /api/v1/tokens/media`, where mounted.
+    pub adobe_media: Option<AdobeMedia>,
+    /// `POST /o/client/token`, where mounted.
+    pub adobe_bearer: Option<AdobeBearer>,
     /// How the issuer's own bearers are made, where it makes some.
     pub bearers: Option<Bearers>,
     /// Local users and clients.
@@ -90,6 +99,49 @@ pub struct NexudusExchange {
     pub allow_get: bool,
     /// How who shows too many unknown tokens is answered.
     pub over_limit: OverLimit,
+}
+
+/// The short media tokens of `GET /api/v1/tokens/media`.
+pub struct AdobeMedia {
+    /// Makes them.
+    pub minter: Arc<short_media::Minter>,
+    /// How long they live; 7 minutes in the original.
+    pub ttl: Duration,
+    /// The language of answers where the request names none.
+    pub default_format: Format,
+    /// What a resource that is described by MRSS means.
+    pub mrss: Mrss,
+    /// Whether devices have to describe themselves.
+    pub require_device_info: bool,
+    /// Whether errors have a code, an action and a trace.
+    pub enhanced_errors: bool,
+    /// Where enhanced errors send people for help.
+    pub help_url: Option<Box<str>>,
+    /// Who may watch what.
+    pub entitlements: Vec<Entitlement>,
+    /// Devices that need no bearer, by the names that `adobe::device_name` gives them.
+    pub devices: HashSet<TokenId>,
+    /// What those may do, as the `scope` of a bearer says it.
+    pub devices_scope: Box<str>,
+}
+
+/// What a resource that is described by MRSS means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mrss {
+    /// The title of its channel.
+    ChannelTitle,
+    /// Nothing but its text.
+    Off,
+}
+
+/// The bearers of `POST /o/client/token`.
+pub struct AdobeBearer {
+    /// How long they live; 6 hours in the original.
+    pub ttl: Duration,
+    /// Secrets that are tried for one client in a minute.
+    pub tries_per_account: u32,
+    /// Secrets that are tried from one address in a minute.
+    pub tries_per_address: u32,
 }
 
 /// How who is over a limit is answered.

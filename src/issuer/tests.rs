@@ -13,7 +13,7 @@ use crate::media::{Media, Medium};
 use crate::secret::Secret;
 use crate::store::Purposes;
 use crate::token::keys::{KeyRing, KeySet, LogKey, SetSource};
-use crate::token::scheme::jwt::{Jwt, KidHeader, Rules};
+use crate::token::scheme::jwt::{Jwt, KidHeader, Minter, Rules};
 use crate::token::scope::ScopeTemplate;
 use crate::token::{Claims, Methods, MintToken, Scope, Uses};
 
@@ -111,6 +111,8 @@ impl Bench {
             nexudus_token: None,
             nexudus_bearer: None,
             nexudus_exchange: None,
+            adobe_media: None,
+            adobe_bearer: None,
             bearers: None,
             accounts: Arc::default(),
             published: vec![Arc::clone(&media), download, media],

@@ -16,6 +16,7 @@ use crate::media::Media;
 use crate::token::scheme::jwt::{Jwt, KidHeader, Minter};
 
 mod accounts;
+mod adobe;
 mod dialects;
 mod rule;
 
@@ -57,6 +58,8 @@ pub(super) fn build(
     let bearers = parts.bearers(raw, &callers, problems);
     let nexudus_bearer = parts.nexudus_bearer(raw, problems);
     let nexudus_exchange = parts.nexudus_exchange(raw, problems);
+    let adobe_media = parts.adobe_media(raw, problems);
+    let adobe_bearer = parts.adobe_bearer(raw, problems);
     let accounts = accounts::accounts(raw, place, problems);
     if !DialectName::ALL
         .iter()
@@ -93,13 +96,16 @@ pub(super) fn build(
         let native = native.map_or(Some(None), |native| native.map(Some))?;
         let fynn = fynn.map_or(Some(None), |fynn| fynn.map(Some))?;
         let nexudus_media = nexudus_media.map_or(Some(None), |media| media.map(Some))?;
+        let adobe_media = adobe_media.map_or(Some(None), |media| media.map(Some))?;
         let bearers = bearers.map_or(Some(None), |bearers| bearers.map(Some))?;
         let link_parameter = native.as_ref().and_then(|minter| query_parameter(minter, routes));
         let minters = native
             .iter()
             .chain(fynn.iter().map(|fynn| &fynn.minter))
             .chain(nexudus_media.iter().map(|media| &media.minter))
-            .chain(bearers.iter().map(|bearers| &bearers.minter));
+            .chain(bearers.iter().map(|bearers| &bearers.minter))
+            .map(|minter| &minter.keys)
+            .chain(adobe_media.iter().map(|media| &media.minter.keys));
         Some(Settings {
             callers: verifiers,
             rules: rules.into_iter().collect::<Option<_>>()?,
@@ -112,6 +118,8 @@ pub(super) fn build(
             nexudus_token,
             nexudus_bearer,
             nexudus_exchange,
+            adobe_media,
+            adobe_bearer,
             bearers,
             accounts: Arc::new(accounts?),
             cors_origins: cors_origins.into_iter().collect::<Option<_>>()?,

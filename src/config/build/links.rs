@@ -54,7 +54,10 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
         if let Some(jwt) = route.scheme.as_ref().and_then(|scheme| scheme.jwt.as_ref()) {
             keys.extend(jwt.keys.as_deref());
         }
-        let short_media = route.scheme.as_ref().and_then(|scheme| scheme.short_media.as_ref());
+        let short_media = route
+            .scheme
+            .as_ref()
+            .and_then(|scheme| scheme.short_media.as_ref());
         keys.extend(short_media.and_then(|short| short.keys.as_deref()));
     }
     let mut media: Vec<&str> = file
@@ -75,6 +78,8 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
         keys.extend(issuer.fynn.as_ref().and_then(|fynn| fynn.keys.as_deref()));
         let media_tokens = issuer.nexudus_media.as_ref();
         keys.extend(media_tokens.and_then(|media| media.keys.as_deref()));
+        let short_media = issuer.adobe_media.as_ref();
+        keys.extend(short_media.and_then(|media| media.keys.as_deref()));
         let bearers = issuer.bearers.as_ref();
         keys.extend(bearers.and_then(|bearers| bearers.keys.as_deref()));
         media.extend(issuer.fynn.as_ref().and_then(|fynn| fynn.media.as_deref()));

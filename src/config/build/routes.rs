@@ -233,7 +233,8 @@ fn one(
             "add [route.scheme.jwt], [route.scheme.opaque] or [route.scheme.short_media]",
         );
     }
-    let short_media = short_media.map(|short| super::short_media::rules(raw, short, &named, parts.keys, problems));
+    let short_media =
+        short_media.map(|short| super::short_media::rules(raw, short, &named, parts.keys, problems));
     let rules = jwt.map(|jwt| jwt_rules(jwt, parts.keys, named, problems));
 
     let (name, host, prefix, templates, origin) = (name?, host?, prefix?, templates?, origin?);
@@ -258,7 +259,10 @@ fn one(
     };
     let short_media = match short_media {
         Some(rules) => {
-            let before = parts.before.iter().filter_map(|route| route.schemes.short_media());
+            let before = parts
+                .before
+                .iter()
+                .filter_map(|route| route.schemes.short_media());
             Some(Scheme::ShortMedia(ShortMedia::succeeding(rules?, before)))
         }
         None => None,
@@ -458,6 +462,8 @@ fn mounts(raw: &raw::Route, parts: &Parts<'_>, problems: &mut Problems) -> Vec<D
             DialectName::NexudusToken => issuer.nexudus_token.is_some(),
             DialectName::NexudusBearer => issuer.nexudus_bearer.is_some(),
             DialectName::NexudusExchange => issuer.nexudus_exchange.is_some(),
+            DialectName::AdobeMedia => issuer.adobe_media.is_some(),
+            DialectName::AdobeBearer => issuer.adobe_bearer.is_some(),
         });
         let name = mount.value.as_str();
         if !there && !problems.has(&format!("issuer.{name}")) {

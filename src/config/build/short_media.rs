@@ -89,10 +89,17 @@ fn requestors(short: &raw::ShortMedia, problems: &mut Problems) -> Option<Box<[B
     let at = format!("{}.requestors", short.at);
     let names = short.requestors.as_ref()?;
     if names.is_empty() && !problems.has(&format!("{at}[0]")) {
-        problems.error(at, "is empty", "name the requestors whose tokens are for this route");
+        problems.error(
+            at,
+            "is empty",
+            "name the requestors whose tokens are for this route",
+        );
         return None;
     }
-    let all: Vec<Option<Box<str>>> = names.iter().map(|one| name(&one.at, &one.value, problems)).collect();
+    let all: Vec<Option<Box<str>>> = names
+        .iter()
+        .map(|one| name(&one.at, &one.value, problems))
+        .collect();
     all.into_iter().collect()
 }
 

@@ -134,32 +134,12 @@ impl Parts<'_> {
     pub(super) fn nexudus_bearer(&self, raw: &raw::Issuer, problems: &mut Problems) -> Option<NexudusBearer> {
         let bearer = raw.nexudus_bearer.as_ref()?;
         let at = &bearer.at;
-        needs_bearers(at, raw, problems);
-        if !problems.has("issuer.callers_file") {
-            problems.error(
-                at,
-                "needs `issuer.callers_file`: nobody has a password",
-                "add `callers_file = \"state/callers.toml\"` to [issuer], and see `mediagate callers add`",
-            );
-        }
-        for (key, tries) in [
-            ("tries_per_account", bearer.tries_per_account),
-            ("tries_per_address", bearer.tries_per_address),
-        ] {
-            if tries == 0 {
-                problems.error(
-                    format!("{at}.{key}"),
-                    "is 0, so that nobody can sign in",
-                    "1 or more",
-                );
-            } else if tries > 600 {
-                problems.warn(
-                    format!("{at}.{key}"),
-                    "is so much that passwords can be guessed",
-                    "10",
-                );
-            }
-        }
+        signs_in(
+            at,
+            raw,
+            [bearer.tries_per_account, bearer.tries_per_address],
+            problems,
+        );
         Some(NexudusBearer {
             tries_per_account: bearer.tries_per_account,
             tries_per_address: bearer.tries_per_address,
@@ -248,6 +228,26 @@ impl Parts<'_> {
 /// Key set, issuer and audience, as they stand in a table.
 type Named<'r> = (&'r Option<String>, &'r Option<String>, &'r Option<String>);
 
+/// What a dialect needs where users or clients sign in: how bearers are made, somebody with a password, and some tries.
+pub(super) fn signs_in(at: &str, raw: &raw::Issuer, tries: [u32; 2], problems: &mut Problems) {
+    needs_bearers(at, raw, problems);
+    if !problems.has("issuer.callers_file") {
+        problems.error(
+            at,
+            "needs `issuer.callers_file`: nobody has a password",
+            "add `callers_file = \"state/callers.toml\"` to [issuer], and see `mediagate callers add`",
+        );
+    }
+    for (key, tries) in ["tries_per_account", "tries_per_address"].into_iter().zip(tries) {
+        let at = format!("{at}.{key}");
+        if tries == 0 {
+            problems.error(at, "is 0, so that nobody can sign in", "1 or more");
+        } else if tries > 600 {
+            problems.warn(at, "is so much that passwords can be guessed", "10");
+        }
+    }
+}
+
 /// Whoever hands out bearers needs to know how.
 fn needs_bearers(at: &str, raw: &raw::Issuer, problems: &mut Problems) {
     if raw.bearers.is_none() && !problems.has("issuer.bearers") {
@@ -298,12 +298,12 @@ pub(super) fn query_parameter(minter: &Minter, routes: &Routes) -> Option<Box<st
         })
 }
 
-/// The key sets of these minters, each once.
-pub(super) fn published<'m>(minters: impl IntoIterator<Item = &'m Arc<Minter>>) -> Vec<Arc<KeyRing>> {
+/// The key sets that sign, each once.
+pub(super) fn published<'m>(signing: impl IntoIterator<Item = &'m Arc<KeyRing>>) -> Vec<Arc<KeyRing>> {
     let mut rings: Vec<Arc<KeyRing>> = Vec::new();
-    for minter in minters {
-        if !rings.iter().any(|ring| Arc::ptr_eq(ring, &minter.keys)) {
-            rings.push(Arc::clone(&minter.keys));
+    for keys in signing {
+        if !rings.iter().any(|ring| Arc::ptr_eq(ring, keys)) {
+            rings.push(Arc::clone(keys));
         }
     }
     rings

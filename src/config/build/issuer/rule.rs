@@ -30,7 +30,8 @@ pub(super) fn rule(
         .iter()
         .map(|path| template(&path.at, &path.value, named, problems))
         .collect();
-    if raw.paths.is_empty() && issuer.fynn.is_none() && !problems.has(&at("paths")) {
+    let other_rights = issuer.fynn.is_some() || issuer.adobe_media.is_some();
+    if raw.paths.is_empty() && !other_rights && !problems.has(&at("paths")) {
         problems.error(
             at("paths"),
             "is missing, so that the rule allows nothing",

@@ -65,7 +65,9 @@ fn fields(claims: &Claims, now: UnixTime) -> Result<Fields, TokenError> {
             .text(name)
             .filter(|text| !text.is_empty() && is_sayable(text))
             .map(Box::from)
-            .ok_or(TokenError::Invalid("a claim of the token is missing or can't be said"))
+            .ok_or(TokenError::Invalid(
+                "a claim of the token is missing or can't be said",
+            ))
     };
     let [resource, requestor, mvpd, proxy_mvpd] = CLAIMS;
     let (session, requestor, resource) = (text("sub")?, text(requestor)?, text(resource)?);
@@ -81,10 +83,7 @@ fn fields(claims: &Claims, now: UnixTime) -> Result<Fields, TokenError> {
         ttl,
         issued,
         mvpd: text(mvpd)?,
-        proxy_mvpd: claims
-            .text(proxy_mvpd)
-            .map(|_| text(proxy_mvpd))
-            .transpose()?,
+        proxy_mvpd: claims.text(proxy_mvpd).map(|_| text(proxy_mvpd)).transpose()?,
     })
 }
 

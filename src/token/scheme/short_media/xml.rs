@@ -40,7 +40,10 @@ pub(super) fn unescape(raw: &str) -> Option<Cow<'_, str>> {
         let mut rest = raw;
         while let Some((before, after)) = rest.split_once('&') {
             text.push_str(before);
-            let end = after.bytes().take(MAX_REFERENCE_BYTES).position(|byte| byte == b';')?;
+            let end = after
+                .bytes()
+                .take(MAX_REFERENCE_BYTES)
+                .position(|byte| byte == b';')?;
             text.push(referenced(&after[..end])?);
             rest = &after[end + 1..];
         }
@@ -52,7 +55,8 @@ pub(super) fn unescape(raw: &str) -> Option<Cow<'_, str>> {
     is_sayable(&text).then_some(text)
 }
 
-fn referenced(name: &str) -> Option<char> {
+/// What `&name;` stands for, where it is predefined or a number.
+pub fn referenced(name: &str) -> Option<char> {
     match name {
         "amp" => return Some('&'),
         "lt" => return Some('<'),
@@ -83,8 +87,26 @@ mod tests {
     #[test]
     fn other_references_markup_and_control_characters_are_refused() {
         for bad in [
-            "&", "&amp", "&;", "&nbsp;", "&xxe;", "&AMP;", "&#;", "&#x;", "&#+65;", "&#xD800;", "&#x110000;",
-            "&#0;", "&#10;", "&#xFFFE;", "a\nb", "\u{7f}", "<!--", "<![CDATA[x]]>", "]]>", "&#00000000000065;",
+            "&",
+            "&amp",
+            "&;",
+            "&nbsp;",
+            "&xxe;",
+            "&AMP;",
+            "&#;",
+            "&#x;",
+            "&#+65;",
+            "&#xD800;",
+            "&#x110000;",
+            "&#0;",
+            "&#10;",
+            "&#xFFFE;",
+            "a\nb",
+            "\u{7f}",
+            "<!--",
+            "<![CDATA[x]]>",
+            "]]>",
+            "&#00000000000065;",
         ] {
             assert_eq!(unescape(bad), None, "{bad:?}");
         }
