@@ -27,6 +27,9 @@ mod leaks;
 mod no_cache;
 
 // Issuer and keys.
+mod adobe_bearer;
+mod adobe_gate;
+mod adobe_issuer;
 mod issuer;
 mod keys;
 mod landing;
