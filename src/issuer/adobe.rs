@@ -15,6 +15,7 @@ use super::{Answer, Issuer, LOOKED, Memory, headed};
 use crate::clock::UnixTime;
 use crate::issuer::settings::AdobeMedia;
 use crate::throttle::{self, Pace};
+use crate::token::keys::LogKey;
 use crate::token::{Claims, TokenId, Uses};
 
 /// What a device may do: one request a second. A burst of ten beside the one that is due is eleven at once.
@@ -29,7 +30,7 @@ struct Viewer<'e> {
 }
 
 /// The name of a listed device.
-pub fn device_name(log_key: &crate::token::keys::LogKey, device: &str) -> TokenId {
+pub fn device_name(log_key: &LogKey, device: &str) -> TokenId {
     log_key.name(&[b"adobe device ", device.as_bytes()].concat())
 }
 

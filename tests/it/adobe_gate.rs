@@ -7,6 +7,7 @@ use mediagate::clock::Clock;
 use mediagate::server::control::orders::Withdrawal;
 
 use crate::support::adobe::{self, ASK, RESOURCES, RULE, Short, ask, issuer, row, setup, text_of};
+use crate::support::gate::operational_log;
 use crate::support::origin::pattern;
 use crate::support::{Gate, NOW, Origin, Response, Script, Token, program};
 
@@ -84,6 +85,69 @@ fn a15_an_issued_token_opens_its_resource_and_nothing_else() {
     let at_gate: Vec<_> = lines.iter().filter(|line| line["door"] == "gate").collect();
     let issued: Vec<_> = lines.iter().filter(|line| line["door"] == "issuer").collect();
     assert_eq!(at_gate[0]["token_id"], issued[0]["token_id"], "{lines:?}");
+}
+
+#[test]
+fn a15_a_route_may_mount_the_dialects_beside_its_files() {
+    let tables = adobe::route("mount = [\"adobe_media\"]", RESOURCES)
+        + &issuer(RULE, "", &row("SPORT", "\"news\"", ""));
+    let (origin, setup) = setup(&tables);
+    let gate = setup.start();
+    let bearer = adobe::viewer();
+    let headers = [("Authorization", &*bearer), ("X-Device-Info", adobe::INFO)];
+    let answer = get(&gate, ASK, &headers).expect(200).text();
+    let token = text_of(&answer, "serializedToken");
+    get(&gate, &link(NEWS, &token), &[]).expect(200);
+    assert_eq!(origin.seen().len(), 1);
+    // What is not mounted is a file like any other.
+    get(&gate, "/o/client/token", &[]).refused(403, "token_missing");
+}
+
+#[test]
+fn trap_14_p22_no_sink_holds_a_token() {
+    let (origin, gate) = start("", RESOURCES);
+    let tokens: Vec<String> = [
+        Short::of("leak-good"),
+        Short::of("leak-late").issued((NOW - 900) * 1000),
+        Short::of("leak-early").issued((NOW + 9000) * 1000),
+        Short::of("leak-other").requestor("OTHER"),
+        Short::of("leak-resource").resource("sport"),
+    ]
+    .iter()
+    .map(Short::text)
+    .collect();
+    let mut answers = Vec::new();
+    for token in &tokens {
+        let bearer = format!("Bearer {token}");
+        answers.push(get(&gate, &link(NEWS, token), &[]).raw);
+        answers.push(
+            get(
+                &gate,
+                &format!("{NEWS}?token={token}"),
+                &[("Accept", "text/html")],
+            )
+            .raw,
+        );
+        answers.push(get(&gate, NEWS, &[("Authorization", &bearer)]).raw);
+    }
+    gate.access(15);
+    let mut sinks = vec![gate.access_text(), operational_log(), gate.metrics()];
+    sinks.extend(
+        answers
+            .iter()
+            .chain(&origin.received())
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
+    );
+    for token in &tokens {
+        let signature = adobe::signature(token);
+        for secret in [
+            &token[40..80],
+            &token[token.len() - 80..token.len() - 40],
+            &signature[..40],
+        ] {
+            assert!(!sinks.iter().any(|sink| sink.contains(secret)), "{secret}");
+        }
+    }
 }
 
 #[test]

@@ -58,6 +58,13 @@ pub(super) fn rules(
             "add [route.scheme.short_media.resources], or scope = { template = \"/channels/{resource}/**\" }",
         );
     }
+    if short.one_time && route.single_use.is_none() {
+        problems.warn(
+            format!("{}.one_time", short.at),
+            "lets a token open one file, once",
+            "single_use = { playback = true } for players, which fetch many; single_use = {} where one is meant",
+        );
+    }
     let resources = match &short.resources {
         Some(resources) => resources_of(resources, problems).map(Some),
         None => Some(None),

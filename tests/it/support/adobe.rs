@@ -73,6 +73,12 @@ pub(crate) fn opened(token: &str) -> String {
     element.to_owned()
 }
 
+/// The signature of a token, as it stands in it.
+pub(crate) fn signature(token: &str) -> String {
+    let xml = String::from_utf8(STANDARD.decode(token).expect("Base64")).expect("UTF-8");
+    text_of(&xml, "signatureInfo")
+}
+
 /// The text of an element that stands there once.
 #[track_caller]
 pub(crate) fn text_of(xml: &str, name: &str) -> String {

@@ -12,11 +12,12 @@ pub(super) fn accounts(raw: &raw::Issuer, place: &Place, problems: &mut Problems
     let Some(path) = &raw.callers_file else {
         return Some(Accounts::default());
     };
-    if raw.nexudus_bearer.is_none() && !problems.has("issuer.nexudus_bearer") {
+    let signs_in = raw.nexudus_bearer.is_some() || raw.adobe_bearer.is_some();
+    if !signs_in && !problems.has("issuer.nexudus_bearer") && !problems.has("issuer.adobe_bearer") {
         problems.warn(
             AT,
             "is read, but nobody can sign in with a password",
-            "add [issuer.nexudus_bearer]",
+            "add [issuer.nexudus_bearer] or [issuer.adobe_bearer]",
         );
     }
     let path = place.resolve(path);
