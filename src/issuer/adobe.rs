@@ -21,10 +21,8 @@ use crate::token::{Claims, TokenId, Uses};
 /// What a device may do: one request a second. A burst of ten beside the one that is due is eleven at once.
 const PACE: Pace = Pace::per_second(11);
 
-/// Whoever may have a token.
-struct Viewer<'e> {
-    asked: Asked,
-    caller: Caller,
+/// What lets a request pass.
+struct Right<'e> {
     rule: &'e mint::Rule,
     entitlement: &'e Entitlement,
 }
@@ -51,58 +49,69 @@ impl Issuer {
         memory: &Memory,
     ) -> Answer {
         let refused = |denied: Denied| headed(adobe::refuse(&denied, shape), &denied.common());
-        let viewer = match self.viewer(media, client, request, now, memory) {
-            Ok(viewer) => viewer,
+        let (asked, caller, subject) = match self.who(media, client, request, now, memory) {
+            Ok(who) => who,
             Err(denied) => return refused(denied),
         };
-        let answer = if request.method() == Method::HEAD {
-            Ok(Answer::new(adobe::look(shape), LOOKED))
-        } else {
-            self.play(media, shape, &viewer, now).await
+        let answer = match self.right(media, &asked, &caller, subject.as_deref(), now) {
+            Ok(_) if request.method() == Method::HEAD => Ok(Answer::new(adobe::look(shape), LOOKED)),
+            Ok(right) => self.play((media, shape), &asked, &caller, &right, now).await,
+            Err(denied) => Err(denied),
         };
         Answer {
-            caller: Some(viewer.caller.subject().to_owned()),
+            caller: Some(caller.subject().to_owned()),
             ..answer.unwrap_or_else(refused)
         }
     }
 
-    /// Who asks for what, where that is allowed.
-    fn viewer<'e>(
-        &'e self,
-        media: &'e AdobeMedia,
+    /// Who asks for what; and the bearer's subject, where there is one.
+    fn who(
+        &self,
+        media: &AdobeMedia,
         client: IpAddr,
         request: &Request<Bytes>,
         now: UnixTime,
         memory: &Memory,
-    ) -> Result<Viewer<'e>, Denied> {
+    ) -> Result<(Asked, Caller, Option<Box<str>>), Denied> {
         let bearer = match caller::prove(&self.settings.callers, client, request, now, memory) {
             Ok(caller) => Some(caller),
             Err(IssueRefusal::CallerMissing) => None,
             Err(refusal) => return Err(refusal.into()),
         };
         let asked = adobe::parse(media, request)?;
-        let subject = bearer.as_ref().map(|caller| caller.subject().to_owned());
+        let subject = bearer.as_ref().map(|caller| caller.subject().into());
         let caller = match bearer {
             Some(caller) => caller,
             None => self
                 .listed(media, &asked.device)
                 .ok_or(Denied::NotAuthenticated)?,
         };
+        Ok((asked, caller, subject))
+    }
+
+    /// What lets the request pass.
+    fn right<'e>(
+        &'e self,
+        media: &'e AdobeMedia,
+        asked: &Asked,
+        caller: &Caller,
+        subject: Option<&str>,
+        now: UnixTime,
+    ) -> Result<Right<'e>, Denied> {
         if caller.claims().addresses.is_some() {
             // Such a token can't say from where it may be used, and would be more than its bearer.
-            return Err(Denied::NotAuthorized(Some(
-                "The bearer is for some addresses alone.".into(),
-            )));
+            let details = "The bearer is for some addresses alone.";
+            return Err(Denied::NotAuthorized(Some(details.into())));
         }
-        let rule = mint::rule_for(&self.settings.rules, &caller, None)?;
-        let (requestor, resource) = (&asked.requestor, &asked.resource);
-        match entitled(&media.entitlements, requestor, resource, subject.as_deref(), now) {
-            Entitled::Yes(entitlement) => Ok(Viewer {
-                asked,
-                caller,
-                rule,
-                entitlement,
-            }),
+        let rule = mint::rule_for(&self.settings.rules, caller, None)?;
+        match entitled(
+            &media.entitlements,
+            &asked.requestor,
+            &asked.resource,
+            subject,
+            now,
+        ) {
+            Entitled::Yes(entitlement) => Ok(Right { rule, entitlement }),
             Entitled::Denied(details) => Err(Denied::NotAuthorized(details.map(Box::from))),
             Entitled::Ended => Err(Denied::Ended),
             Entitled::Unknown => Err(Denied::NotFound),
@@ -125,17 +134,12 @@ impl Issuer {
 
     async fn play(
         &self,
-        media: &AdobeMedia,
-        shape: Shape<'_>,
-        viewer: &Viewer<'_>,
+        (media, shape): (&AdobeMedia, Shape<'_>),
+        asked: &Asked,
+        caller: &Caller,
+        Right { rule, entitlement }: &Right<'_>,
         now: UnixTime,
     ) -> Result<Answer, Denied> {
-        let Viewer {
-            asked,
-            caller,
-            rule,
-            entitlement,
-        } = viewer;
         let judged = mint::judge(rule, caller, wish(media), None, now)?;
         self.count(rule, caller, now)?;
         let hashed = |what: &str| {

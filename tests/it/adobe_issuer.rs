@@ -357,6 +357,11 @@ fn a11_what_the_viewer_is_not_entitled_to_is_403_with_the_providers_reason() {
     let unauthorized = "<message>User not authorized</message>";
     let details = format!("{unauthorized}<details>Blackout in your region</details>");
     is_xml_error(ask(&gate, &with_resource("final"), &[]), 403, &details);
+    let line = &gate.access(1)[0];
+    assert_eq!(
+        (&line["code"], &line["sub"]),
+        (&json!("not_allowed"), &json!("42"))
+    );
     is_xml_error(ask(&gate, &with_resource("vip"), &[]), 403, unauthorized);
     is_xml_error(ask(&gate, &with_resource("other"), &[]), 403, unauthorized);
     let answer = ask(&gate, &with_resource("other"), &[("Accept", "application/json")]);

@@ -50,7 +50,7 @@ pub(super) fn rules(
         );
     }
     let requestors = requestors(short, problems);
-    let opens_itself = matches!(&route.scope, raw::Scope::Claims) && only;
+    let opens_itself = matches!(&route.scope, raw::Scope::Claims);
     if short.resources.is_none() && opens_itself && !problems.has_error_below(&route.at) {
         problems.warn(
             &short.at,
