@@ -135,7 +135,15 @@ fn a_resource_that_is_not_in_the_table_opens_nothing() {
 
 #[test]
 fn two_tokens_of_one_millisecond_are_two_and_end_together() {
-    let tokens: Vec<Minted> = (0..20).map(|_| mint()).collect();
+    let tokens: Vec<Minted> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| (0..5).map(|_| mint()).collect::<Vec<_>>()))
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
+    });
     let mut ids: Vec<TokenId> = tokens.iter().map(|token| token.id).collect();
     ids.sort_unstable();
     ids.dedup();
