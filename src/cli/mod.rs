@@ -154,7 +154,7 @@ enum TokenCommand {
     Caller(token::CallerFlags),
     /// Read a token without trusting it: header, claims, times. Nothing is verified, unless --verify asks for it
     ///
-    ///   mediagate token inspect 'https://media.example.com/report.pdf?t=eyJ…'
+    ///   mediagate token inspect 'http://…/report.pdf?t=eyJ…'
     ///   mediagate token inspect --verify --resource news PHNpZ25hdHVyZUluZm8+…
     ///
     /// --verify checks signature and time by the configuration, and with --resource what a short media token is for. It
