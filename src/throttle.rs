@@ -1,4 +1,4 @@
-//! How much somebody may do in a minute: GCRA, one number per name, bounded. The time is a value. Counts the tokens of
+//! How much somebody may do in a minute, or at which pace: GCRA, one number per name, bounded. The time is a value. Counts the tokens of
 //! callers, tries with passwords and with unknown tokens.
 
 use std::net::IpAddr;
@@ -19,11 +19,38 @@ const MAX_CALLERS: usize = 65_536;
 /// Unknown tokens that one address may show in a minute before it is no longer looked, at whichever door.
 const UNKNOWN_PER_MINUTE: u32 = 60;
 
-/// The window of the limit, in microseconds.
-const WINDOW_MICROS: i64 = 60_000_000;
+/// A minute, in microseconds: the window of limits by the minute.
+const MINUTE_MICROS: i64 = 60_000_000;
 
 /// Idle callers are looked for at most once in so many microseconds, so that a full map does not cost a walk per request.
 const SWEEP_MICROS: i64 = 1_000_000;
+
+/// How fast, and how many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// One for each of these, in microseconds.
+    every: i64,
+    /// As many at once as fit into this, in microseconds; nobody waits longer.
+    window: i64,
+}
+
+impl Pace {
+    /// So many in a minute, all of which may come at once; at least one.
+    fn per_minute(count: u32) -> Self {
+        Self {
+            every: (MINUTE_MICROS / i64::from(count.max(1))).max(1),
+            window: MINUTE_MICROS,
+        }
+    }
+
+    /// One a second, of which `burst` may come at once.
+    pub const fn per_second(burst: u32) -> Self {
+        Self {
+            every: 1_000_000,
+            window: burst as i64 * 1_000_000,
+        }
+    }
+}
 
 /// Who had how many tokens. Outlives a reload of the configuration.
 pub struct Throttle {
@@ -52,27 +79,35 @@ impl Throttle {
     /// # Errors
     /// How long to wait, when that is too many.
     pub fn take(&self, caller: &str, per_minute: u32, now: UnixTime) -> Result<(), Duration> {
-        let now = now.millis().saturating_mul(1000);
         if per_minute == 0 {
-            return Err(micros(WINDOW_MICROS));
+            return Err(micros(MINUTE_MICROS));
         }
-        let pace = (WINDOW_MICROS / i64::from(per_minute)).max(1);
+        self.take_at(caller, Pace::per_minute(per_minute), now)
+    }
+
+    /// Counts one for `caller`, who is held to this pace.
+    ///
+    /// # Errors
+    /// How long to wait, when that is too soon.
+    pub fn take_at(&self, caller: &str, pace: Pace, now: UnixTime) -> Result<(), Duration> {
+        let Pace { every, window } = pace;
+        let now = now.millis().saturating_mul(1000);
         if self.due.len() >= self.capacity && !self.due.contains_key(caller) {
             self.sweep(now);
             if self.due.len() >= self.capacity {
-                return Err(micros(pace));
+                return Err(micros(every));
             }
         }
         match self.due.entry(caller.into()) {
             Entry::Vacant(new) => {
-                new.insert(now.saturating_add(pace));
+                new.insert(now.saturating_add(every));
                 Ok(())
             }
             Entry::Occupied(mut known) => {
                 // The upper end forgives a clock that was set back: nobody waits longer than the window.
-                let due = (*known.get()).clamp(now, now.saturating_add(WINDOW_MICROS));
-                let next = due.saturating_add(pace);
-                let wait = next.saturating_sub(now).saturating_sub(WINDOW_MICROS);
+                let due = (*known.get()).clamp(now, now.saturating_add(window));
+                let next = due.saturating_add(every);
+                let wait = next.saturating_sub(now).saturating_sub(window);
                 if wait > 0 {
                     known.insert(due);
                     return Err(micros(wait));
@@ -86,10 +121,10 @@ impl Throttle {
     /// Whether `take` would refuse now. Counts nothing.
     pub fn is_exhausted(&self, caller: &str, per_minute: u32, now: UnixTime) -> bool {
         let now = now.millis().saturating_mul(1000);
-        let pace = (WINDOW_MICROS / i64::from(per_minute.max(1))).max(1);
+        let Pace { every, window } = Pace::per_minute(per_minute);
         self.due.get(caller).is_some_and(|due| {
-            let due = (*due).clamp(now, now.saturating_add(WINDOW_MICROS));
-            due.saturating_add(pace) > now.saturating_add(WINDOW_MICROS)
+            let due = (*due).clamp(now, now.saturating_add(window));
+            due.saturating_add(every) > now.saturating_add(window)
         })
     }
 
@@ -158,6 +193,28 @@ mod tests {
         assert_eq!(throttle.take("42", 3, at(19_999)), Err(Duration::from_millis(1)));
         assert_eq!(throttle.take("42", 3, at(20_000)), Ok(()));
         assert_eq!(throttle.take("42", 3, at(20_000)), Err(Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn one_a_second_with_eleven_at_once_is_what_the_published_table_shows() {
+        let throttle = Throttle::new();
+        let took: Vec<i64> = [
+            0, 300, 600, 900, 1200, 1300, 1400, 1500, 1600, 1700, 1800, 2100, 2200, 2400, 2600, 2800, 3100,
+        ]
+        .into_iter()
+        .filter(|millis| throttle.take_at("tv", Pace::per_second(11), at(*millis)).is_ok())
+        .collect();
+        assert_eq!(
+            took,
+            [
+                0, 300, 600, 900, 1200, 1300, 1400, 1500, 1600, 1700, 1800, 2100, 2200, 3100
+            ]
+        );
+        assert_eq!(
+            throttle.take_at("tv", Pace::per_second(11), at(3100)),
+            Err(Duration::from_millis(900))
+        );
+        assert_eq!(throttle.take_at("radio", Pace::per_second(11), at(3100)), Ok(()));
     }
 
     #[test]

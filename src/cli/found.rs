@@ -1,10 +1,16 @@
 //! Tokens as people hand them over: alone, in a link, or on standard input.
 
+use std::borrow::Cow;
 use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr};
+
+use http::{HeaderMap, Method};
+use percent_encoding::percent_decode_str;
 
 use super::Failed;
-use crate::token::MAX_TOKEN_BYTES;
 use crate::token::scheme::opaque::Handle;
+use crate::token::scheme::short_media::looks_like_one;
+use crate::token::{Evidence, MAX_TOKEN_BYTES};
 
 /// A token by its looks.
 #[derive(Debug)]
@@ -13,6 +19,8 @@ pub(super) enum Found<'t> {
     Jwt(&'t str),
     /// An opaque token.
     Handle(Handle),
+    /// A short media token, its Base64.
+    ShortMedia(String),
 }
 
 /// What was handed over; `-` is standard input.
@@ -39,12 +47,40 @@ pub(super) fn find(text: &str) -> Result<Found<'_>, Failed> {
         return Ok(Found::Jwt(jwt));
     }
     let mut handles = pieces().filter_map(Handle::parse);
+    if let Some(token) = short_media(text) {
+        return Ok(Found::ShortMedia(token));
+    }
     match (handles.next(), handles.next()) {
         (Some(handle), None) => Ok(Found::Handle(handle)),
         (Some(_), Some(_)) => Err(Failed::Other(
             "several parts of that look like tokens; give the token alone".into(),
         )),
         (None, _) => Err(Failed::Other("there is no token in that".into())),
+    }
+}
+
+/// Base64, with its `+`, `/` and `=` as they are or percent-encoded, as far as it goes.
+fn short_media(text: &str) -> Option<String> {
+    let (at, _) = text.char_indices().find(|(at, _)| looks_like_one(&text[*at..]))?;
+    let goes_on = |letter: char| letter.is_ascii_alphanumeric() || "+/=% ".contains(letter);
+    let raw = &text[at..];
+    let end = raw.find(|letter| !goes_on(letter)).unwrap_or(raw.len());
+    percent_decode_str(&raw[..end])
+        .decode_utf8()
+        .ok()
+        .map(Cow::into_owned)
+}
+
+/// A token as nobody sends it: alone, for verifiers that look at nothing else.
+pub(super) fn alone<'r>(token: &'r str, headers: &'r HeaderMap) -> Evidence<'r> {
+    Evidence {
+        method: &Method::GET,
+        public: None,
+        raw_path: "/",
+        raw_query: None,
+        headers,
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        parts: [token.into()].into_iter().collect(),
     }
 }
 
@@ -67,6 +103,22 @@ mod tests {
             );
         }
         assert!(find("http://www.example.com/a.b.c").is_err());
+    }
+
+    #[test]
+    fn a_short_media_token_is_found_however_its_signs_are_written() {
+        let token = "PHNpZ25hdHVyZUluZm8+YQ/b==";
+        let encoded = "PHNpZ25hdHVyZUluZm8%2BYQ%2Fb%3D%3D";
+        for text in [
+            token.to_owned(),
+            format!("http://h/a.mp4?token={token}&x=1"),
+            format!("http://h/a.mp4?x=1&token={encoded}"),
+        ] {
+            assert!(
+                matches!(find(&text), Ok(Found::ShortMedia(found)) if found == token),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -1,12 +1,21 @@
-//! `mediagate token inspect`: what a token says, without believing it. Nothing is verified, and the signature is not shown.
+//! `mediagate token inspect`: what a token says, without believing it: nothing is verified, and the signature is not shown.
+//! With `--verify`: the one word that the routes' verifiers have for it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
 use serde_json::Value;
 
 use super::Failed;
-use super::found::{Found, find, read_argument};
+use super::found::{Found, alone, find, read_argument};
 use crate::clock::{Clock, UnixTime};
+use crate::config::Loaded;
+use crate::token::scheme::Believed;
+use crate::token::scheme::short_media::Token;
+use crate::token::{Claims, Standing, TokenError};
+
+const NOT_VERIFIED: &str =
+    "NOT VERIFIED: anybody can write such a token. `mediagate explain` says what the gate makes of it.\n";
 
 pub(super) fn inspect(argument: &str) -> Result<(), Failed> {
     let text = read_argument(argument)?;
@@ -19,6 +28,7 @@ pub(super) fn inspect(argument: &str) -> Result<(), Failed> {
             );
             return Ok(());
         }
+        Found::ShortMedia(token) => return short_media(&token),
     };
     let parts: Vec<&str> = token.split('.').collect();
     let read =
@@ -26,9 +36,7 @@ pub(super) fn inspect(argument: &str) -> Result<(), Failed> {
     let (Some(header), Some(claims)) = (read(parts[0]), read(parts[1])) else {
         return Err(Failed::Other("header or claims are not base64url of JSON".into()));
     };
-    say!(
-        "NOT VERIFIED: anybody can write such a token. `mediagate explain` says what the gate makes of it.\n"
-    );
+    say!("{NOT_VERIFIED}");
     say!("header  {}", show(&header));
     say!("claims  {}", show(&claims));
     let now = Clock::system().now();
@@ -43,6 +51,98 @@ pub(super) fn inspect(argument: &str) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+fn short_media(text: &str) -> Result<(), Failed> {
+    let wrong = |what| Failed::Other(format!("no short media token: {what}"));
+    let fields = Token::parse(text).map_err(wrong)?.fields;
+    say!("{NOT_VERIFIED}");
+    let millis = fields.ttl.as_millis();
+    for (name, text) in [
+        ("session", &*fields.session),
+        ("requestor", &fields.requestor),
+        ("resource", &fields.resource),
+        ("mvpd", &fields.mvpd),
+        ("proxy", fields.proxy_mvpd.as_deref().unwrap_or("–")),
+        ("lives", &format!("{millis} ms")),
+    ] {
+        say!("{name:<11}{text}");
+    }
+    let now = Clock::system().now();
+    for (what, time) in [("issued", fields.issued), ("expires", fields.expires())] {
+        say!("{what:<11}{}, {}", time.rfc3339(), relative(now, time));
+    }
+    Ok(())
+}
+
+/// What verifiers say of a token, the better first. The words are those of Adobe's verifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Valid,
+    OtherResource,
+    Expired,
+    Unknown,
+    Signature,
+    Format,
+}
+
+impl Verdict {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Valid => "VALID_TOKEN",
+            Self::OtherResource => "INVALID_RESOURCE_ID",
+            Self::Expired => "TOKEN_EXPIRED",
+            Self::Unknown => "ERROR_UNKNOWN",
+            Self::Signature => "INVALID_SIGNATURE",
+            Self::Format => "INVALID_TOKEN_FORMAT",
+        }
+    }
+}
+
+/// Prints the best word that the verifiers of all routes have for a token. Without a resource, that is not looked at.
+pub(super) fn verify(loaded: &Loaded, argument: &str, resource: Option<&str>) -> Result<(), Failed> {
+    let text = read_argument(argument)?;
+    let (scheme, token) = match find(&text) {
+        Ok(Found::Jwt(token)) if resource.is_none() => ("jwt", token.to_owned()),
+        Ok(Found::Jwt(_)) => return Err(Failed::Usage("--resource is for short media tokens".into())),
+        Ok(Found::ShortMedia(token)) => ("short_media", token),
+        Ok(Found::Handle(_)) => return Err(Failed::Usage("the store alone knows what that is".into())),
+        Err(_) => ("short_media", text.clone()),
+    };
+    for source in &loaded.key_sources {
+        source.load_copy();
+    }
+    let (now, headers) = (Clock::system().now(), HeaderMap::new());
+    let evidence = alone(&token, &headers);
+    let routes = loaded.policies.iter().map(|policy| &policy.route);
+    let verdicts = routes.flat_map(|route| {
+        let ours = route.schemes.iter().filter(|known| known.name() == scheme);
+        ours.map(|known| match known.verify(&evidence) {
+            Ok(Believed::Claims(claims)) => verdict(&claims, claims.standing(now, route.leeway), resource),
+            Ok(Believed::Handle(_)) | Err(TokenError::KeysUnavailable) => Verdict::Unknown,
+            Err(TokenError::Malformed(_)) => Verdict::Format,
+            Err(TokenError::Invalid(_) | TokenError::UnknownKey) => Verdict::Signature,
+        })
+    });
+    let best = verdicts
+        .min()
+        .ok_or_else(|| Failed::Usage("no route takes such tokens".into()))?;
+    say!("{}", best.word());
+    match best {
+        Verdict::Valid => Ok(()),
+        _ => Err(Failed::Other("the token is not valid".into())),
+    }
+}
+
+fn verdict(claims: &Claims, standing: Standing, resource: Option<&str>) -> Verdict {
+    match standing {
+        Standing::Expired => Verdict::Expired,
+        Standing::NotYet => Verdict::Unknown,
+        Standing::InTime if resource.is_some() && claims.text("resource") != resource => {
+            Verdict::OtherResource
+        }
+        Standing::InTime => Verdict::Valid,
+    }
 }
 
 fn show(value: &Value) -> String {

@@ -152,7 +152,15 @@ enum TokenCommand {
     ///   curl -H "Authorization: Bearer $(mediagate token caller --sub 42 --scope media:read)" …
     #[command(verbatim_doc_comment)]
     Caller(token::CallerFlags),
-    /// Read a token without trusting it: header, claims, times. Nothing is verified
+    /// Read a token without trusting it: header, claims, times. Nothing is verified, unless --verify asks for it
+    ///
+    ///   mediagate token inspect 'http://…/report.pdf?t=eyJ…'
+    ///   mediagate token inspect --verify --resource news PHNpZ25hdHVyZUluZm8+…
+    ///
+    /// --verify checks signature and time by the configuration, and with --resource what a short media token is for. It
+    /// prints VALID_TOKEN, INVALID_TOKEN_FORMAT, INVALID_SIGNATURE, TOKEN_EXPIRED, INVALID_RESOURCE_ID or ERROR_UNKNOWN,
+    /// and exits 1 for all but the first. Whether it was used or withdrawn is not asked.
+    #[command(verbatim_doc_comment)]
     Inspect(InspectFlags),
 }
 
@@ -160,6 +168,12 @@ enum TokenCommand {
 struct InspectFlags {
     /// The token, or a link that holds one, or - for standard input.
     token: String,
+    /// Check it by the configuration's routes, and print one word.
+    #[arg(long)]
+    verify: bool,
+    /// The resource that a short media token has to be for.
+    #[arg(long, requires = "verify")]
+    resource: Option<String>,
 }
 
 /// Prints a line. A reader that has seen enough (`| head`) ends the program quietly, any other failure with 1.
@@ -195,6 +209,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Token(TokenCommand::Caller(flags)) => {
             load(&cli.config, KeyFiles::Make).and_then(|loaded| token::caller(&loaded, &flags))
         }
+        Command::Token(TokenCommand::Inspect(flags)) if flags.verify => load(&cli.config, KeyFiles::Make)
+            .and_then(|loaded| inspect::verify(&loaded, &flags.token, flags.resource.as_deref())),
         Command::Token(TokenCommand::Inspect(flags)) => inspect::inspect(&flags.token),
         Command::Keys(flags) => keys::keys(flags, || load(&cli.config, KeyFiles::Make)),
         Command::Callers(command) => {

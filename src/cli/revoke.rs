@@ -1,19 +1,18 @@
 //! `mediagate revoke`: withdraws tokens, in force at once where a server runs.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use clap::Args;
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 
-use super::found::{Found, find, read_argument};
+use super::found::{Found, alone, find, read_argument};
 use super::{Failed, store};
 use crate::clock::{Clock, UnixTime};
 use crate::config::Loaded;
 use crate::server::control::orders::Withdrawal;
 use crate::server::control::wire::{Command, Message};
+use crate::token::TokenId;
 use crate::token::scheme::Believed;
 use crate::token::scheme::jwt::{read_unchecked, token_id};
-use crate::token::{Evidence, TokenId};
+use crate::token::scheme::short_media::Token;
 
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(false).args(["id", "token", "jti", "subject", "key"]))]
@@ -107,6 +106,12 @@ fn withdrawal(loaded: &Loaded, flags: &Flags) -> Result<Withdrawal, Failed> {
     let text = read_argument(token.as_deref().unwrap_or_default())?;
     match find(&text)? {
         Found::Handle(handle) => Ok(one(handle.id(&loaded.log_key), None)),
+        Found::ShortMedia(text) => {
+            let wrong = |what| Failed::Other(format!("the token can't be read: {what}"));
+            let token = Token::parse(&text).map_err(wrong)?;
+            // Its name is of all that it says, its end too.
+            Ok(one(token.id(&loaded.log_key), Some(token.fields.expires())))
+        }
         Found::Jwt(jwt) => {
             let wrong = |error| Failed::Other(format!("the token can't be read: {error}"));
             let unchecked = read_unchecked(jwt, &loaded.log_key).map_err(wrong)?;
@@ -132,20 +137,9 @@ fn true_end(loaded: &Loaded, jwt: &str, id: TokenId) -> Option<UnixTime> {
         .policies
         .iter()
         .flat_map(|policy| policy.route.schemes.iter());
-    schemes.find_map(|scheme| {
-        let evidence = Evidence {
-            method: &Method::GET,
-            public: None,
-            raw_path: "/",
-            raw_query: None,
-            headers: &headers,
-            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            parts: [jwt.into()].into_iter().collect(),
-        };
-        match scheme.verify(&evidence).ok()? {
-            Believed::Claims(claims) => claims.expires.filter(|_| claims.token_id == id),
-            Believed::Handle(_) => None,
-        }
+    schemes.find_map(|scheme| match scheme.verify(&alone(jwt, &headers)).ok()? {
+        Believed::Claims(claims) => claims.expires.filter(|_| claims.token_id == id),
+        Believed::Handle(_) => None,
     })
 }
 

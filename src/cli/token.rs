@@ -256,10 +256,13 @@ pub(super) fn signed(
     let minter = keys
         .and_then(|keys| keys.minter(&loaded.log_key))
         .ok_or_else(|| {
-            Failed::Other(format!(
-                "the key set of route {:?} holds no key that can sign",
-                policy.route.name
-            ))
+            let name = &policy.route.name;
+            Failed::Other(match policy.route.schemes.short_media() {
+                Some(_) if keys.is_none() => {
+                    format!("route {name:?} takes short media tokens, which [issuer.adobe_media] makes")
+                }
+                _ => format!("the key set of route {name:?} holds no key that can sign"),
+            })
         })?;
     minter.mint(&claims, now).map_err(Failed::other)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::values::{show_duration, show_size};
 use crate::gate::route::{Mapping, Route, ScopeRule};
 use crate::gate::session::{Mode, Rules};
+use crate::token::Uses;
 use crate::token::carrier::Carrier;
 use crate::token::keys::{KeyRing, LogKey};
 use crate::token::scheme::jwt::{KidHeader, Minter};
@@ -144,6 +145,23 @@ impl fmt::Display for Policy {
         }
         if let Some(keys) = &self.sirv {
             write!(f, ", keys {:?}", keys.name())?;
+        }
+        if let Some(short) = route.schemes.short_media() {
+            let rules = short.rules();
+            write!(
+                f,
+                ", short media tokens by {:?} for requestor {}, {}",
+                rules.keys.name(),
+                rules.requestors.join(" or "),
+                match rules.uses {
+                    Uses::Once => "once",
+                    Uses::UntilExpiry => "any number of times",
+                }
+            )?;
+            for (resource, scope) in rules.resources.iter().flatten() {
+                let opens: Vec<String> = scope.0.iter().map(ToString::to_string).collect();
+                write!(f, "\n  resource   {resource} opens {}", opens.join(", "))?;
+            }
         }
         writeln!(f)?;
         if self.sirv.is_some() {

@@ -11,9 +11,10 @@ use jsonwebtoken::Algorithm;
 
 use super::read::{At, choice, table};
 use super::values::{Encoding, Size, Texts};
+use crate::clock::UnixTime;
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
-use crate::issuer::DialectName;
 use crate::issuer::mint::SchemeName;
+use crate::issuer::{DialectName, Format, Mrss};
 use crate::server::settings::AddressHeader;
 use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
@@ -316,7 +317,7 @@ table! {
         optional media: String,
         /// Statuses by code.
         default("{}") status: BTreeMap<String, u16>,
-        /// The dialect whose statuses apply: `native`, `fynn` or `sirv`.
+        /// The dialect whose statuses apply: `native`, `fynn`, `sirv` or `adobe`.
         default("'native'") dialect: DialectStatus,
         /// Dialects of the issuer that are mounted below this route on the gate's listener.
         default("[]") mount: Vec<At<DialectName>>,
@@ -379,7 +380,7 @@ table! {
 }
 
 table! {
-    /// `[route.scheme]`: signed ones, opaque ones or both; their tokens are told apart by their shape.
+    /// `[route.scheme]`: one or more; their tokens are told apart by their shape.
     pub struct Scheme {
         /// Signed JWTs.
         optional jwt: Jwt,
@@ -387,6 +388,8 @@ table! {
         optional opaque: Empty,
         /// Sirv's JWTs; not beside `jwt`.
         optional sirv: SirvScheme,
+        /// Adobe's short media tokens.
+        optional short_media: ShortMedia,
     }
 }
 
@@ -399,6 +402,20 @@ table! {
         default("true") forward_args: bool,
         /// The longest `exp - iat`.
         optional max_lifetime: Duration,
+    }
+}
+
+table! {
+    /// How short media tokens are checked.
+    pub struct ShortMedia {
+        /// The name of the key set; its RS256 keys count.
+        required keys: String,
+        /// Accepted requestors.
+        required requestors: Vec<At<String>>,
+        /// Whether a token may be used once.
+        default("true") one_time: bool,
+        /// What each resource opens: path patterns.
+        optional resources: BTreeMap<String, At<Vec<At<String>>>>,
     }
 }
 
@@ -508,6 +525,10 @@ table! {
         optional sirv: SirvDialect,
         /// `POST /v2/token`.
         optional sirv_bearer: SirvBearer,
+        /// `GET /api/v1/tokens/media`.
+        optional adobe_media: AdobeMedia,
+        /// `POST /o/client/token`.
+        optional adobe_bearer: AdobeBearer,
         /// How the issuer's own bearers are made.
         optional bearers: Bearers,
         /// The file of local users and clients.
@@ -682,6 +703,32 @@ table! {
 }
 
 table! {
+    /// `[issuer.adobe_media]`.
+    pub struct AdobeMedia {
+        /// The key set that signs; its first RS256 key does.
+        required keys: String,
+        /// How long the tokens live; seven minutes in the original.
+        default("'7m'") ttl: Duration,
+        /// `xml` or `json`: the language of answers where the request names none.
+        default("'xml'") default_format: Format,
+        /// `channel_title` or `off`: what a resource that is described by MRSS means.
+        default("'channel_title'") mrss: Mrss,
+        /// Whether devices have to describe themselves.
+        default("true") require_device_info: bool,
+        /// Errors with a code, an action and a trace.
+        default("false") enhanced_errors: bool,
+        /// Where enhanced errors send people for help.
+        optional help_url: String,
+        /// Device ids that need no bearer.
+        default("[]") devices: Vec<At<String>>,
+        /// The permission that those have.
+        optional devices_scope: String,
+        /// Who may watch what.
+        default("[]") entitlement: Vec<Entitlement>,
+    }
+}
+
+table! {
     /// `[issuer.sirv.aliases.NAME]`.
     pub struct SirvAlias {
         /// What its links start with.
@@ -692,11 +739,43 @@ table! {
 }
 
 table! {
+    /// `[[issuer.adobe_media.entitlement]]`.
+    pub struct Entitlement {
+        /// The programmer's application.
+        required requestor: String,
+        /// What it is for; `*` is any resource.
+        required resources: Vec<At<String>>,
+        /// The provider that vouches for the viewer.
+        required mvpd: String,
+        /// The provider behind whom that one stands.
+        optional proxy_mvpd: String,
+        /// When it ends.
+        optional until: UnixTime,
+        /// The subjects of bearers that it is for; every viewer where absent.
+        optional subjects: Vec<String>,
+        /// Refuses, and says why.
+        optional denied: String,
+    }
+}
+
+table! {
     /// `[issuer.sirv_bearer]`.
     pub struct SirvBearer {
         /// Passwords that are tried for one account in a minute.
         default("10") tries_per_account: u32,
         /// Passwords that are tried from one address in a minute.
+        default("30") tries_per_address: u32,
+    }
+}
+
+table! {
+    /// `[issuer.adobe_bearer]`.
+    pub struct AdobeBearer {
+        /// How long the bearers live at most; six hours in the original.
+        default("'6h'") ttl: Duration,
+        /// Secrets that are tried for one client in a minute.
+        default("10") tries_per_account: u32,
+        /// Secrets that are tried from one address in a minute.
         default("30") tries_per_address: u32,
     }
 }

@@ -363,6 +363,51 @@ fn what_a_nexudus_dialect_gives_away_or_never_gives_is_a_warning() {
 }
 
 #[test]
+fn a_short_media_token_that_opens_nothing_or_too_little_is_a_warning() {
+    let of = |route: &str, resources: &str, dialect: &str| -> Vec<String> {
+        let text = format!(
+            "{BASE}\n[keys.adobe]\nfile = \"adobe.jwks.json\"\ngenerate = \"RS256\"\n\
+             [[route]]\nname = \"tv\"\npath = \"/tv\"\norigin = \"files\"\ncarriers = [{{ query = \"token\" }}]\n{route}\n\
+             [route.scheme.short_media]\nkeys = \"adobe\"\nrequestors = [\"SPORT\"]\n{resources}\n\
+             [issuer]\nlisten = \"127.0.0.1:0\"\n\
+             [[issuer.callers]]\nkeys = \"media\"\nissuer = \"c\"\naudience = \"c\"\n\
+             [issuer.bearers]\nkeys = \"media\"\nissuer = \"c\"\naudience = \"c\"\n\
+             [[issuer.rule]]\nrequires = \"r\"\nmax_ttl = \"1h\"\n\
+             [issuer.adobe_media]\nkeys = \"adobe\"\n{dialect}\n\
+             [[issuer.adobe_media.entitlement]]\nrequestor = \"NEWS\"\nresources = [\"*\"]\nmvpd = \"m\"\n"
+        );
+        warnings(&text).into_iter().map(|warning| warning.path).collect()
+    };
+    let has = |found: &[String], path: &str| found.iter().any(|one| one == path);
+    let devices = "devices = [\"tv-1\"]\ndevices_scope = \"r\"";
+    let found = of("", "", devices);
+    for path in [
+        "route[1].scheme.short_media",
+        "route[1].scheme.short_media.one_time",
+        "issuer.adobe_media.devices[0]",
+        "issuer.adobe_media.entitlement[0].requestor",
+    ] {
+        assert!(has(&found, path), "{path}: {found:?}");
+    }
+    let single_use = "single_use = { strict = true }";
+    let resources = "resources = { news = [\"/tv/**\"] }";
+    let found = of(single_use, resources, "");
+    assert!(
+        !found.iter().any(|path| path.starts_with("route[1]")),
+        "{found:?}"
+    );
+    let found = of(
+        "scope = { template = \"/tv/{resource}/**\" }",
+        "one_time = false",
+        "",
+    );
+    assert!(
+        !found.iter().any(|path| path.starts_with("route[1]")),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn certificates_are_judged_before_they_are_used() {
     use std::os::unix::fs::PermissionsExt;
     let line =
@@ -473,7 +518,7 @@ fn the_shipped_configurations_are_right() {
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.extension().is_some_and(|ending| ending == "toml")),
     );
-    assert_eq!(files.len(), 7);
+    assert_eq!(files.len(), 8);
     for file in files {
         let loaded = load(&file, KeyFiles::ReadOnly).unwrap_or_else(|errors| panic!("{errors}"));
         let lasting = loaded

@@ -12,9 +12,10 @@ use toml::de::DeValue;
 use super::problems::{Problems, nearest};
 use super::raw::{Exists, Scope, ScopeTemplate};
 use super::read::{Read, text, wrong_type};
+use crate::clock::UnixTime;
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
-use crate::issuer::DialectName;
 use crate::issuer::mint::SchemeName;
+use crate::issuer::{DialectName, Format, Mrss};
 use crate::server::settings::AddressHeader;
 use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
@@ -142,9 +143,16 @@ texts! {
     tracing::Level, "word", |text| word(text, "level", &[
         ("error", Self::ERROR), ("warn", Self::WARN), ("info", Self::INFO), ("debug", Self::DEBUG),
     ]);
-    DialectStatus, "word", |text| {
-        word(text, "dialect", &[("native", Self::Native), ("fynn", Self::Fynn), ("sirv", Self::Sirv)])
-    };
+    DialectStatus, "word", |text| word(text, "dialect", &[
+        ("native", Self::Native), ("fynn", Self::Fynn), ("sirv", Self::Sirv), ("adobe", Self::Adobe),
+    ]);
+    Format, "word", |text| word(text, "format", &[("xml", Self::Xml), ("json", Self::Json)]);
+    Mrss, "word", |text| word(text, "meaning of MRSS", &[
+        ("channel_title", Self::ChannelTitle), ("off", Self::Off),
+    ]);
+    UnixTime, "time", |text| Self::parse_rfc3339(text).ok_or_else(|| (
+        format!("{text:?} is no time"), "write \"2026-12-31T23:59:59Z\"".to_owned(),
+    ));
     DialectName, "word", |text| {
         let names: Vec<(&str, Self)> = Self::ALL.iter().map(|name| (name.as_str(), *name)).collect();
         word(text, "dialect", &names)

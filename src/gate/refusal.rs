@@ -262,8 +262,28 @@ pub fn status(code: Code, route: Option<&Route>) -> StatusCode {
         return *status;
     }
     match route.dialect {
-        DialectStatus::Fynn | DialectStatus::Sirv if code.is_about_token() => StatusCode::FORBIDDEN,
-        DialectStatus::Fynn | DialectStatus::Sirv | DialectStatus::Native => code.status(),
+        DialectStatus::Fynn | DialectStatus::Sirv | DialectStatus::Adobe if code.is_about_token() => {
+            StatusCode::FORBIDDEN
+        }
+        DialectStatus::Fynn | DialectStatus::Sirv | DialectStatus::Adobe | DialectStatus::Native => {
+            code.status()
+        }
+    }
+}
+
+/// What Adobe's verifier says of such a token, on a route that speaks as it does; `None` where the refusal is not about the
+/// token.
+pub fn verification(code: Code, route: Option<&Route>) -> Option<&'static str> {
+    if route?.dialect != DialectStatus::Adobe {
+        return None;
+    }
+    match code {
+        Code::TokenMalformed => Some("INVALID_TOKEN_FORMAT"),
+        Code::TokenInvalid => Some("INVALID_SIGNATURE"),
+        Code::TokenExpired => Some("TOKEN_EXPIRED"),
+        Code::ScopeDenied => Some("INVALID_RESOURCE_ID"),
+        _ if code.is_about_token() => Some("ERROR_UNKNOWN"),
+        _ => None,
     }
 }
 

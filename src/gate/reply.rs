@@ -16,7 +16,7 @@ use super::exchange::{CrossOrigin, Door, Exchange, Reader};
 use super::landing::page::one_page_for_all;
 use super::limits::Share;
 use super::location;
-use super::refusal::{Code, Stop, status};
+use super::refusal::{Code, Stop, status, verification};
 use super::route::{ActiveContent, DialectStatus, Disposition, Route};
 use crate::body::Body;
 use crate::clock::UnixTime;
@@ -386,7 +386,8 @@ pub fn refuse(exchange: &Exchange, stop: &Stop) -> Response<Body> {
         advice: code.advice(),
     });
     let status = told.status;
-    let (kind, body) = body(exchange.reader, &told);
+    let word = verification(code, exchange.route.as_deref());
+    let (kind, body) = body(exchange.reader, &told, word);
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -476,7 +477,7 @@ struct Page {
     code: &'static str,
 }
 
-fn body(reader: Reader, told: &Told) -> (Option<&'static str>, Bytes) {
+fn body(reader: Reader, told: &Told, verification: Option<&str>) -> (Option<&'static str>, Bytes) {
     let Told {
         title, advice, code, ..
     } = *told;
@@ -497,9 +498,12 @@ fn body(reader: Reader, told: &Told) -> (Option<&'static str>, Bytes) {
         }
         Reader::Program => {
             // RFC 9457. `type` is not a URL of ours to keep alive, so it is about:blank's sibling: the code.
-            let problem = serde_json::json!({
+            let mut problem = serde_json::json!({
                 "type": "about:blank", "title": title, "status": status, "detail": advice, "code": code,
             });
+            if let Some(word) = verification {
+                problem["verification"] = word.into();
+            }
             (Some("application/problem+json"), problem.to_string().into())
         }
     }

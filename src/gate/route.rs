@@ -87,6 +87,8 @@ pub enum DialectStatus {
     Fynn,
     /// Sirv: every refused token is 403, and why is not told.
     Sirv,
+    /// Adobe: every refused token is 403, and problem details say the word of Adobe's verifier.
+    Adobe,
 }
 
 /// One `[[route]]`.

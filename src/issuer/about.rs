@@ -36,8 +36,9 @@ pub(super) fn document(stands: impl Fn(&str) -> bool) -> Bytes {
 
 /// The path whose item starts with this line of `paths`.
 fn path_of(line: &str) -> Option<&str> {
-    let path = line.strip_prefix("  ")?.strip_suffix(':')?;
-    path.starts_with('/').then_some(path)
+    let item = line.strip_prefix("  ").filter(|item| item.starts_with('/'))?;
+    // What follows is an anchor, or an alias for another path's item.
+    item.split_once(':').map(|(path, _)| path)
 }
 
 /// The document as an answer.
@@ -128,6 +129,18 @@ fn endpoint(name: DialectName) -> Endpoint {
             "A bearer for a token that is good once (Nexudus).",
             "curl -sS -X POST \"$ISSUER/api/sys/users/exchange?token=$ONCE&validForInMinutes=60\"",
         ),
+        DialectName::AdobeMedia => (
+            "GET /api/v1/tokens/media",
+            "A short media token for one resource (Adobe Pass, REST API v1).",
+            "curl -sS \"$ISSUER/api/v1/tokens/media?requestor=sampleRequestorId&deviceId=tv&resource=sampleResourceId\" \\\n  \
+             -H \"Authorization: Bearer $BEARER\" -H \"X-Device-Info: $(echo '{}' | base64)\"",
+        ),
+        DialectName::AdobeBearer => (
+            "POST /o/client/token",
+            "A bearer for a client and its secret (Adobe).",
+            "curl -sS \"$ISSUER/o/client/token\" -d grant_type=client_credentials -d client_id=backend \\\n  \
+             --data-urlencode \"client_secret=$SECRET\"",
+        ),
         DialectName::Sirv => (
             "POST /v2/files/jwt",
             "A URL with a token for a file or a folder (Sirv).",
@@ -165,7 +178,7 @@ mod tests {
         for name in DialectName::ALL {
             let request = endpoint(*name).request;
             let (method, path) = request.split_once(' ').unwrap();
-            let item = WHOLE.split_once(&format!("\n  {path}:\n")).unwrap().1;
+            let item = WHOLE.split_once(&format!("\n  {path}:")).unwrap().1;
             let item = item.split("\n  /").next().unwrap();
             assert!(
                 item.contains(&format!("    {}:\n", method.to_lowercase())),

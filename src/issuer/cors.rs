@@ -31,7 +31,7 @@ pub(super) fn preflight(
     );
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("Authorization, Content-Type, client_id"),
+        HeaderValue::from_static("Authorization, Content-Type, X-Device-Info, client_id"),
     );
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     Ok(response)

@@ -14,7 +14,7 @@ use super::accounts::{Account, Kind, MAX_NAME_BYTES, MAX_PASSWORD_BYTES};
 use super::dialect::single;
 use super::form::Parameters;
 use super::refusal::IssueRefusal;
-use super::{Issuer, MAX_BODY_BYTES, Memory, NexudusBearer, cannot_sign, mint};
+use super::{AdobeBearer, Issuer, MAX_BODY_BYTES, Memory, NexudusBearer, cannot_sign, mint};
 use crate::clock::UnixTime;
 use crate::store::{Purposes, Refresh, Store};
 use crate::throttle;
@@ -47,6 +47,7 @@ pub(super) struct Granted {
     pub(super) lives: Duration,
     pub(super) refresh: Option<Handle>,
     pub(super) subject: Box<str>,
+    pub(super) made: UnixTime,
 }
 
 impl Issuer {
@@ -133,6 +134,38 @@ impl Issuer {
             .hashing
             .run(move || accounts.check(&owned, password.as_bytes()));
         checked.await?.ok_or(IssueRefusal::GrantInvalid)
+    }
+
+    /// Signs a client in (RFC 6749 §4.4), as Adobe's clients ask for it.
+    pub(super) async fn client_credentials(
+        &self,
+        door: &AdobeBearer,
+        client: IpAddr,
+        request: &Request<Bytes>,
+        now: UnixTime,
+    ) -> Result<Granted, IssueRefusal> {
+        let form = form(request).map_err(|refusal| match refusal {
+            IssueRefusal::GrantUnsupported => IssueRefusal::BadRequest("The body is a form."),
+            other => other,
+        })?;
+        match form.get("grant_type") {
+            Some("client_credentials") => {}
+            Some(_) => return Err(IssueRefusal::GrantUnsupported),
+            None => return Err(IssueRefusal::BadRequest("The parameter grant_type is missing.")),
+        }
+        let text = |name: &str, longest: usize| {
+            let text = form.get(name).filter(|text| text.len() <= longest);
+            text.ok_or(IssueRefusal::BadRequest("A parameter is missing or too long."))
+        };
+        let id = text("client_id", MAX_NAME_BYTES)?;
+        let secret = text("client_secret", MAX_PASSWORD_BYTES)?;
+        let tries = (door.tries_per_account, door.tries_per_address);
+        let account = self.account(tries, client, id, secret, now).await?;
+        if account.kind != Kind::Client {
+            return Err(IssueRefusal::NotAllowed("The account is a user's."));
+        }
+        self.bearer(&account.subject, &account.scope, Some(door.ttl), now)
+            .await
     }
 
     async fn by_refresh(
@@ -266,10 +299,13 @@ impl Issuer {
             ..Claims::empty(TokenId([0; 16]))
         };
         Ok(Granted {
-            bearer: self.sign(&bearers.minter, &Arc::new(claims), now).await?,
+            bearer: self
+                .sign(&bearers.minter, bearers.minter.is_slow(), &Arc::new(claims), now)
+                .await?,
             lives,
             refresh: None,
             subject: subject.into(),
+            made: now,
         })
     }
 

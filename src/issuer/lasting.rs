@@ -13,6 +13,8 @@ pub struct Lasting {
     pub(super) tokens: Throttle,
     pub(super) tries: Tries,
     pub(super) hours: Hours,
+    /// Requests at Adobe's doors, by the address of the device.
+    pub(super) devices: Throttle,
     /// Where slow keys sign, the sessions of the landing, too.
     pub signing: Arc<Pool>,
     pub(super) hashing: Pool,
@@ -40,6 +42,7 @@ impl Default for Lasting {
             tokens: Throttle::new(),
             tries: Tries::default(),
             hours: Hours::default(),
+            devices: Throttle::new(),
             // Apart, so that whoever tries passwords holds up nobody's media token.
             signing: Arc::new(Pool::new(2, 64)),
             hashing: Pool::new(2, 32),

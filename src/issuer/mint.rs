@@ -77,6 +77,8 @@ pub enum Paths {
     Asked(Vec<Opens>),
     /// All that the rule allows this caller: the dialect has no word for paths.
     OfRule,
+    /// None: the token names a resource, and which paths that opens is for the gate's routes to say.
+    Elsewhere,
 }
 
 /// How tokens are made, by the names that requests and the configuration use.
@@ -209,14 +211,15 @@ pub fn file_purpose(rule: &Rule) -> Result<Purposes, IssueRefusal> {
 pub fn judge(
     rule: &Rule,
     caller: &Caller,
-    mut request: IssueRequest,
+    request: IssueRequest,
     offer: Offer<'_>,
     now: UnixTime,
 ) -> Result<Claims, IssueRefusal> {
     let whole = request.paths == Paths::OfRule;
-    let mut opens = match std::mem::replace(&mut request.paths, Paths::OfRule) {
-        Paths::Asked(paths) => paths,
+    let mut opens = match &request.paths {
+        Paths::Asked(paths) => paths.clone(),
         Paths::OfRule => allowed(rule, caller),
+        Paths::Elsewhere => Vec::new(),
     };
     if whole && opens.is_empty() {
         return Err(IssueRefusal::NotAllowed(
@@ -261,7 +264,7 @@ pub fn judge(
         issued: Some(now),
         not_before: request.not_before,
         expires: Some(expires),
-        scope: Some(Scope(opens.into())),
+        scope: (request.paths != Paths::Elsewhere).then(|| Scope(opens.into())),
         methods: Some(methods),
         addresses: request.addresses,
         filename: request.filename.or(medium_name),
@@ -334,7 +337,7 @@ fn limits(most: Limits, asked: Limits) -> Result<Limits, IssueRefusal> {
 /// What no rule can allow.
 fn check(request: &IssueRequest, paths: &[Opens]) -> Result<(), IssueRefusal> {
     let mut violations = Vec::new();
-    if paths.is_empty() && request.media.is_none() {
+    if paths.is_empty() && request.media.is_none() && request.paths != Paths::Elsewhere {
         violations.push(Violation::new("paths", "At least one path, or a medium."));
     }
     if paths.len() + usize::from(request.media.is_some()) > MAX_PATTERNS {

@@ -5,23 +5,25 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
 use self::caller::Caller;
+use self::dialect::adobe::Shape;
 use self::dialect::{Dialect, GrantDialect, Maker, SirvDoor};
 use self::mint::{Issued, Rule};
 use self::refusal::IssueRefusal;
 use crate::clock::UnixTime;
 use crate::store::{self, Purposes};
-use crate::token::scheme::jwt::Minter;
 use crate::token::scheme::opaque::Handle;
 use crate::token::{Claims, MintToken, Minted, TokenError};
 
 mod about;
 pub mod accounts;
+pub mod adobe;
 pub mod caller;
 mod cors;
 pub mod dialect;
+mod entitlement;
 mod form;
 mod grant;
 mod inventory;
@@ -32,12 +34,14 @@ mod settings;
 mod sirv;
 
 pub use dialect::DialectName;
+pub use dialect::adobe::Format;
+pub use entitlement::Entitlement;
 pub use grant::Bearers;
 pub use inventory::Inventory;
 pub use lasting::{Lasting, Memory};
 pub use settings::{
-    Fynn, FynnInvoice, Native, NativeScheme, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken,
-    OverLimit, Settings, Sirv, SirvAccount, SirvBearer,
+    AdobeBearer, AdobeMedia, Fynn, FynnInvoice, Mrss, Native, NativeScheme, NexudusBearer, NexudusExchange,
+    NexudusMedia, NexudusToken, OverLimit, Settings, Sirv, SirvAccount, SirvBearer,
 };
 
 /// The largest request body, in bytes.
@@ -66,6 +70,8 @@ enum Door<'i> {
     Grant(DialectName, GrantDialect<'i>),
     /// Sirv's, whose callers are told how much is left to them.
     Sirv(DialectName, SirvDoor<'i>),
+    /// Adobe's short media tokens, and how the answer is written.
+    ShortMedia(&'i AdobeMedia, Shape<'i>),
     /// What everybody may read.
     Public(Public),
 }
@@ -96,8 +102,16 @@ impl Door<'_> {
             Self::Dialect(_, dialect) => dialect.methods(),
             Self::Grant(_, grant) => grant.methods(),
             Self::Sirv(..) => "POST",
-            Self::Public(_) => "GET, HEAD",
+            Self::ShortMedia(..) | Self::Public(_) => "GET, HEAD",
         }
+    }
+
+    /// Whether it is one of those where devices are held to a pace.
+    fn is_paced(self) -> bool {
+        matches!(
+            self,
+            Self::ShortMedia(..) | Self::Grant(DialectName::AdobeBearer, _)
+        )
     }
 
     /// Refuses in its shape.
@@ -106,6 +120,9 @@ impl Door<'_> {
             Self::Dialect(name, dialect) => refused(refusal, name, dialect.over_limit()),
             Self::Grant(name, grant) => refused(refusal, name, grant.over_limit()),
             Self::Sirv(name, _) => refused(refusal, name, OverLimit::TooMany),
+            Self::ShortMedia(_, shape) => {
+                headed(dialect::adobe::refuse(&refusal.clone().into(), shape), refusal)
+            }
             Self::Public(_) => refused(refusal, DialectName::Native, OverLimit::TooMany),
         }
     }
@@ -120,9 +137,9 @@ impl Issuer {
             document: Bytes::new(),
             page: Bytes::new(),
         };
-        issuer.document = about::document(|path| issuer.door(path).is_some());
+        issuer.document = about::document(|path| issuer.has_path(path));
         let all = DialectName::ALL.iter().copied();
-        let mounted = all.filter(|name| issuer.mounted(*name).is_some());
+        let mounted = all.filter(|name| issuer.mounted(*name, || Shape::PLAIN).is_some());
         issuer.page = about::page(&issuer.settings.address, mounted);
         issuer
     }
@@ -138,7 +155,7 @@ impl Issuer {
     /// mounts dialects on the gate's listener asks.
     pub fn claims_path(&self, path: &str) -> Option<DialectName> {
         let name = DialectName::of_path(path)?;
-        self.mounted(name).map(|_| name)
+        self.mounted(name, || Shape::PLAIN).map(|_| name)
     }
 
     /// Answers one request, whatever it is. The body was read by the server, at most `MAX_BODY_BYTES`.
@@ -170,7 +187,10 @@ impl Issuer {
         );
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         cors::mark(&mut answer.response, asked, &self.settings.cors_origins);
-        if matches!(self.door(path), Some(Door::Sirv(..))) {
+        if matches!(
+            self.claims_path(path),
+            Some(DialectName::Sirv | DialectName::SirvBearer)
+        ) {
             cors::mark_sirv(&mut answer.response);
         }
         answer
@@ -178,7 +198,7 @@ impl Issuer {
 
     /// Refuses a request whose body could not be read, in the shape of the dialect that it is for.
     pub fn refuse(&self, head: &Parts, refusal: &IssueRefusal) -> Answer {
-        let door = self.door(head.uri.path()).unwrap_or(Door::PLAIN);
+        let door = self.door(&head.uri, &head.headers).unwrap_or(Door::PLAIN);
         self.dress(door.refuse(refusal), head.uri.path(), &head.headers)
     }
 
@@ -189,7 +209,7 @@ impl Issuer {
         now: UnixTime,
         memory: &Memory,
     ) -> Answer {
-        let Some(door) = self.door(request.uri().path()) else {
+        let Some(door) = self.door(request.uri(), request.headers()) else {
             return Door::PLAIN.refuse(&IssueRefusal::NotFound("There is nothing here."));
         };
         if cors::is_preflight(request) {
@@ -200,6 +220,11 @@ impl Issuer {
         }
         if let Door::Sirv(_, sirv) = door {
             return self.at_sirvs(sirv, client, request, now, memory).await;
+        }
+        if door.is_paced()
+            && let Err(refusal) = self.throttle_device(client, now)
+        {
+            return door.refuse(&refusal);
         }
         if !door.has(request.method()) {
             return door.refuse(&IssueRefusal::MethodNotAllowed(door.methods()));
@@ -212,6 +237,9 @@ impl Issuer {
                         self.sign_in(bearer, client, request, now, memory).await
                     }
                     GrantDialect::NexudusExchange(_) => self.exchange(client, request, now, memory).await,
+                    GrantDialect::AdobeBearer(bearer) => {
+                        self.client_credentials(bearer, client, request, now).await
+                    }
                 };
                 return match granted {
                     Ok(granted) => Answer {
@@ -224,6 +252,11 @@ impl Issuer {
             }
             // It was answered above.
             Door::Sirv(..) => return door.refuse(&IssueRefusal::MethodNotAllowed("POST")),
+            Door::ShortMedia(media, shape) => {
+                return self
+                    .short_media((media, shape), client, request, now, memory)
+                    .await;
+            }
             Door::Public(public) => return self.show(public),
         };
         let caller = match caller::prove(&self.settings.callers, client, request, now, memory) {
@@ -294,7 +327,7 @@ impl Issuer {
         }
         let claims = Arc::new(claims);
         let token = match maker {
-            Maker::Signed(minter) => self.sign(minter, &claims, now).await?,
+            Maker::Signed(minter) => self.sign(minter, minter.is_slow(), &claims, now).await?,
             Maker::Remembered(purposes) => self.remember(rule, purposes, &claims, memory).await?,
         };
         Ok(Issued {
@@ -314,14 +347,15 @@ impl Issuer {
         counted.map_err(IssueRefusal::LimitReached)
     }
 
-    /// Signs; what takes long on another thread.
-    async fn sign(
+    /// Signs; what takes long (RSA) on another thread.
+    async fn sign<M: MintToken + Send + Sync + 'static>(
         &self,
-        minter: &Arc<Minter>,
+        minter: &Arc<M>,
+        is_slow: bool,
         claims: &Arc<Claims>,
         now: UnixTime,
     ) -> Result<Minted, IssueRefusal> {
-        let signed = if minter.is_slow() {
+        let signed = if is_slow {
             let (minter, claims) = (Arc::clone(minter), Arc::clone(claims));
             self.lasting
                 .signing
@@ -365,16 +399,26 @@ impl Issuer {
         })
     }
 
-    fn door(&self, path: &str) -> Option<Door<'_>> {
-        match path {
+    /// Whether something stands at a path.
+    fn has_path(&self, path: &str) -> bool {
+        matches!(path, KEYS_PATH | about::DOCUMENT_PATH | about::PAGE_PATH)
+            || self.claims_path(path).is_some()
+    }
+
+    fn door(&self, uri: &Uri, headers: &HeaderMap) -> Option<Door<'_>> {
+        match uri.path() {
             KEYS_PATH => Some(Door::Public(Public::Keys)),
             about::DOCUMENT_PATH => Some(Door::Public(Public::Document)),
             about::PAGE_PATH => Some(Door::Public(Public::Page)),
-            _ => self.mounted(DialectName::of_path(path)?),
+            path => {
+                let media = self.settings.adobe_media.as_ref();
+                let shape = || media.map_or(Shape::PLAIN, |media| dialect::adobe::shape(media, uri, headers));
+                self.mounted(DialectName::of_path(path)?, shape)
+            }
         }
     }
 
-    fn mounted(&self, name: DialectName) -> Option<Door<'_>> {
+    fn mounted<'i>(&'i self, name: DialectName, shape: impl FnOnce() -> Shape<'i>) -> Option<Door<'i>> {
         let settings = &self.settings;
         let dialect = match name {
             DialectName::Native => settings.native.as_ref().map(Dialect::Native),
@@ -398,6 +442,14 @@ impl Issuer {
             DialectName::SirvBearer => {
                 let bearer = settings.sirv_bearer.as_ref().map(SirvDoor::Bearer);
                 return bearer.map(|bearer| Door::Sirv(name, bearer));
+            }
+            DialectName::AdobeMedia => {
+                let media = settings.adobe_media.as_ref();
+                return media.map(|media| Door::ShortMedia(media, shape()));
+            }
+            DialectName::AdobeBearer => {
+                let bearer = settings.adobe_bearer.as_ref().map(GrantDialect::AdobeBearer);
+                return bearer.map(|bearer| Door::Grant(name, bearer));
             }
         };
         dialect.map(|dialect| Door::Dialect(name, dialect))
@@ -442,13 +494,13 @@ fn cannot_sign(error: &TokenError) -> IssueRefusal {
     IssueRefusal::SigningFailed
 }
 
-/// A refusal as an answer, with the headers that every dialect has.
+/// A refusal as an answer.
 fn refused(refusal: &IssueRefusal, shape: DialectName, over_limit: OverLimit) -> Answer {
-    refused_as(refusal, shape.refuse(refusal, over_limit))
+    headed(shape.refuse(refusal, over_limit), refusal)
 }
 
-/// The same in a shape that was written already.
-fn refused_as(refusal: &IssueRefusal, mut response: Response<Bytes>) -> Answer {
+/// The headers that go with a refusal, whatever its shape.
+fn headed(mut response: Response<Bytes>, refusal: &IssueRefusal) -> Answer {
     let challenged = response.status() == StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
     if challenged {

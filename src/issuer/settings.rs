@@ -1,16 +1,19 @@
 //! How the issuer is set up: what the configuration builds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::accounts::Accounts;
+use super::dialect::adobe::Format;
+use super::entitlement::Entitlement;
 use super::grant::Bearers;
 use super::inventory::Inventory;
 use super::mint::{self, SchemeName};
+use crate::token::TokenId;
 use crate::token::keys::{KeyRing, LogKey};
 use crate::token::scheme::jwt::{Jwt, Minter};
-use crate::token::scheme::sirv;
+use crate::token::scheme::{short_media, sirv};
 
 /// How the issuer is set up. Everything is checked by the configuration.
 pub struct Settings {
@@ -40,6 +43,10 @@ pub struct Settings {
     pub sirv: Option<Sirv>,
     /// `POST /v2/token`, where mounted.
     pub sirv_bearer: Option<SirvBearer>,
+    /// `GET /api/v1/tokens/media`, where mounted.
+    pub adobe_media: Option<AdobeMedia>,
+    /// `POST /o/client/token`, where mounted.
+    pub adobe_bearer: Option<AdobeBearer>,
     /// How the issuer's own bearers are made, where it makes some.
     pub bearers: Option<Bearers>,
     /// Local users and clients.
@@ -184,6 +191,49 @@ pub struct SirvBearer {
     /// Passwords that are tried for one account in a minute.
     pub tries_per_account: u32,
     /// Passwords that are tried from one address in a minute.
+    pub tries_per_address: u32,
+}
+
+/// The short media tokens of `GET /api/v1/tokens/media`.
+pub struct AdobeMedia {
+    /// Makes them.
+    pub minter: Arc<short_media::Minter>,
+    /// How long they live; 7 minutes in the original.
+    pub ttl: Duration,
+    /// The language of answers where the request names none.
+    pub default_format: Format,
+    /// What a resource that is described by MRSS means.
+    pub mrss: Mrss,
+    /// Whether devices have to describe themselves.
+    pub require_device_info: bool,
+    /// Whether errors have a code, an action and a trace.
+    pub enhanced_errors: bool,
+    /// Where enhanced errors send people for help.
+    pub help_url: Option<Box<str>>,
+    /// Who may watch what.
+    pub entitlements: Vec<Entitlement>,
+    /// Devices that need no bearer, by the names that `adobe::device_name` gives them.
+    pub devices: HashSet<TokenId>,
+    /// What those may do, as the `scope` of a bearer says it.
+    pub devices_scope: Box<str>,
+}
+
+/// What a resource that is described by MRSS means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mrss {
+    /// The title of its channel.
+    ChannelTitle,
+    /// Nothing but its text.
+    Off,
+}
+
+/// The bearers of `POST /o/client/token`.
+pub struct AdobeBearer {
+    /// How long they live; 6 hours in the original.
+    pub ttl: Duration,
+    /// Secrets that are tried for one client in a minute.
+    pub tries_per_account: u32,
+    /// Secrets that are tried from one address in a minute.
     pub tries_per_address: u32,
 }
 

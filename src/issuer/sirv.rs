@@ -9,7 +9,7 @@ use super::accounts::Kind;
 use super::caller::{self, Caller};
 use super::dialect::{SirvDoor, sirv};
 use super::refusal::IssueRefusal;
-use super::{Answer, Issuer, MAX_BODY_BYTES, Memory, Sirv, SirvBearer, cannot_sign, mint, refused_as};
+use super::{Answer, Issuer, MAX_BODY_BYTES, Memory, Sirv, SirvBearer, cannot_sign, headed, mint};
 use crate::clock::UnixTime;
 use crate::throttle::{self, Count};
 use crate::token::{TokenError, TokenId, Uses};
@@ -69,7 +69,7 @@ impl Issuer {
                 token_id: Some(made.token_id),
                 ..Answer::new(made.response, "issued")
             },
-            Err(refusal) => refused_as(&refusal, sirv::refuse(&refusal, Some(now))),
+            Err(refusal) => headed(sirv::refuse(&refusal, Some(now)), &refusal),
         };
         sirv::mark(&mut answer.response, &count);
         Answer {

@@ -14,7 +14,7 @@ use crate::secret::Secret;
 use crate::store::Purposes;
 use crate::token::claims::Limits;
 use crate::token::keys::{KeyRing, KeySet, LogKey, SetSource};
-use crate::token::scheme::jwt::{Jwt, KidHeader, Rules};
+use crate::token::scheme::jwt::{Jwt, KidHeader, Minter, Rules};
 use crate::token::scope::ScopeTemplate;
 use crate::token::{Claims, Methods, MintToken, Scope, Uses};
 
@@ -130,6 +130,8 @@ impl Bench {
             nexudus_exchange: None,
             sirv: None,
             sirv_bearer: None,
+            adobe_media: None,
+            adobe_bearer: None,
             bearers: None,
             accounts: Arc::default(),
             published: vec![Arc::clone(&media), download, media],

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 
+use super::TokenError;
 use super::claims::TokenId;
 use crate::secret::Secret;
 
@@ -21,6 +22,8 @@ use key::{Key, bad};
 
 /// The most keys that one set may hold.
 pub const MAX_KEYS: usize = 64;
+/// The keys that are tried for a token that names none.
+const MAX_TRIALS: usize = 4;
 
 /// A key that checks signatures.
 pub struct VerifyingKey {
@@ -218,6 +221,26 @@ impl KeySet {
     /// The first key of this algorithm that can sign.
     pub fn signing_by(&self, algorithm: Algorithm) -> Option<&SigningKey> {
         self.signing.iter().find(|key| key.algorithm == algorithm)
+    }
+
+    /// The key of this algorithm that signed a token which names none. Only the first few are tried.
+    ///
+    /// # Errors
+    /// `UnknownKey` where none is of the algorithm, `Invalid` where none of them signed.
+    pub fn that_signed(
+        &self,
+        algorithm: Algorithm,
+        mut is_it: impl FnMut(&VerifyingKey) -> Result<bool, TokenError>,
+    ) -> Result<&VerifyingKey, TokenError> {
+        let fits = |key: &&VerifyingKey| key.algorithm == algorithm;
+        let mut tried = self.verifying.iter().filter(fits).take(MAX_TRIALS).peekable();
+        tried.peek().ok_or(TokenError::UnknownKey)?;
+        for key in tried {
+            if is_it(key)? {
+                return Ok(key);
+            }
+        }
+        Err(TokenError::Invalid("the signature is not of any key"))
     }
 
     /// Keys that check signatures.

@@ -28,6 +28,9 @@ mod leaks;
 mod no_cache;
 
 // Issuer and keys.
+mod adobe_bearer;
+mod adobe_gate;
+mod adobe_issuer;
 mod fynn;
 mod fynn_invoice;
 mod fynn_media;

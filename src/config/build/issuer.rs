@@ -17,6 +17,7 @@ use crate::origin::Origin;
 use crate::token::scheme::jwt::{Jwt, KidHeader, Minter};
 
 mod accounts;
+mod adobe;
 mod dialects;
 mod fynn;
 mod rule;
@@ -69,6 +70,8 @@ pub(super) fn build(
     let nexudus_bearer = parts.nexudus_bearer(raw, problems);
     let nexudus_exchange = parts.nexudus_exchange(raw, problems);
     let accounts = accounts::accounts(file.demo, raw, place, problems);
+    let adobe_media = parts.adobe_media(raw, problems);
+    let adobe_bearer = parts.adobe_bearer(raw, problems);
     if !DialectName::ALL
         .iter()
         .any(|name| problems.has(&format!("issuer.{}", name.as_str())))
@@ -107,6 +110,7 @@ pub(super) fn build(
         let fynn = fynn.map_or(Some(None), |fynn| fynn.map(Some))?;
         let fynn_invoice = fynn_invoice.map_or(Some(None), |invoice| invoice.map(Some))?;
         let nexudus_media = nexudus_media.map_or(Some(None), |media| media.map(Some))?;
+        let adobe_media = adobe_media.map_or(Some(None), |media| media.map(Some))?;
         let bearers = bearers.map_or(Some(None), |bearers| bearers.map(Some))?;
         let sirv = sirv.map_or(Some(None), |sirv| sirv.map(Some))?;
         let signed = native.iter().flat_map(|native| &native.schemes);
@@ -118,7 +122,9 @@ pub(super) fn build(
             .chain(fynn.iter().map(|fynn| &fynn.minter))
             .chain(fynn_invoice.iter().map(|invoice| &invoice.minter))
             .chain(nexudus_media.iter().map(|media| &media.minter))
-            .chain(bearers.iter().map(|bearers| &bearers.minter));
+            .chain(bearers.iter().map(|bearers| &bearers.minter))
+            .map(|minter| &minter.keys)
+            .chain(adobe_media.iter().map(|media| &media.minter.keys));
         Some(Settings {
             callers: verifiers,
             rules: rules.into_iter().collect::<Option<_>>()?,
@@ -139,6 +145,8 @@ pub(super) fn build(
             nexudus_exchange,
             sirv,
             sirv_bearer,
+            adobe_media,
+            adobe_bearer,
             bearers,
             accounts: Arc::new(accounts?),
             cors_origins: cors_origins.into_iter().collect::<Option<_>>()?,

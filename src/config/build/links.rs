@@ -56,6 +56,11 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
         }
         let sirv = route.scheme.as_ref().and_then(|scheme| scheme.sirv.as_ref());
         keys.extend(sirv.and_then(|sirv| sirv.keys.as_deref()));
+        let short_media = route
+            .scheme
+            .as_ref()
+            .and_then(|scheme| scheme.short_media.as_ref());
+        keys.extend(short_media.and_then(|short| short.keys.as_deref()));
     }
     let mut media: Vec<&str> = file
         .route
@@ -78,6 +83,8 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
         media.extend(invoices.and_then(|invoices| invoices.media.as_deref()));
         let media_tokens = issuer.nexudus_media.as_ref();
         keys.extend(media_tokens.and_then(|media| media.keys.as_deref()));
+        let short_media = issuer.adobe_media.as_ref();
+        keys.extend(short_media.and_then(|media| media.keys.as_deref()));
         let bearers = issuer.bearers.as_ref();
         keys.extend(bearers.and_then(|bearers| bearers.keys.as_deref()));
         let sirv = issuer.sirv.as_ref();

@@ -29,6 +29,7 @@ mod origins;
 mod proxy_protocol;
 mod routes;
 mod server;
+mod short_media;
 mod single_use;
 mod sirv;
 mod tls;
@@ -263,11 +264,11 @@ fn needs_store(file: &raw::File) -> bool {
     file.landing.is_some()
         || file.issuer.as_ref().is_some_and(issues)
         || file.route.iter().any(|route| {
-            let opaque = route
-                .scheme
-                .as_ref()
-                .is_some_and(|scheme| scheme.opaque.is_some());
-            opaque || route.single_use.is_some()
+            let once = route.scheme.as_ref().is_some_and(|scheme| {
+                let short_media = scheme.short_media.as_ref();
+                scheme.opaque.is_some() || short_media.is_some_and(|short| short.one_time)
+            });
+            once || route.single_use.is_some()
         })
 }
 

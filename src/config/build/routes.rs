@@ -20,6 +20,7 @@ use crate::token::carrier::{Carrier, Carriers};
 use crate::token::keys::LogKey;
 use crate::token::scheme::jwt::{Jwt, Rules};
 use crate::token::scheme::opaque::Opaque;
+use crate::token::scheme::short_media::ShortMedia;
 use crate::token::scheme::sirv::Sirv;
 use crate::token::scheme::{Scheme, Schemes};
 use crate::token::scope::ScopeTemplate;
@@ -226,13 +227,17 @@ fn one(
     let jwt = raw.scheme.as_ref()?.jwt.as_ref();
     let is_opaque = raw.scheme.as_ref()?.opaque.is_some();
     let sirv_table = raw.scheme.as_ref()?.sirv.as_ref();
-    if jwt.is_none() && !is_opaque && sirv_table.is_none() && !problems.has_error_below(&at("scheme")) {
+    let short_media = raw.scheme.as_ref()?.short_media.as_ref();
+    let is_empty = jwt.is_none() && !is_opaque && sirv_table.is_none() && short_media.is_none();
+    if is_empty && !problems.has_error_below(&at("scheme")) {
         problems.error(
             at("scheme"),
             "is empty",
-            "add [route.scheme.jwt], [route.scheme.sirv] or [route.scheme.opaque]",
+            "add [route.scheme.jwt], [route.scheme.sirv], [route.scheme.opaque] or [route.scheme.short_media]",
         );
     }
+    let short_media =
+        short_media.map(|short| super::short_media::rules(raw, short, &named, parts.keys, problems));
     let rules = jwt.map(|jwt| jwt_rules(jwt, parts.keys, named, problems));
     let sirv = sirv_table.map(|sirv| sirv::rules(sirv, raw, parts, problems));
 
@@ -263,6 +268,16 @@ fn one(
         true => Some(Scheme::Opaque(Opaque::new(parts.keys.log_key.clone()?))),
         false => None,
     };
+    let short_media = match short_media {
+        Some(rules) => {
+            let before = parts
+                .before
+                .iter()
+                .filter_map(|route| route.schemes.short_media());
+            Some(Scheme::ShortMedia(ShortMedia::succeeding(rules?, before)))
+        }
+        None => None,
+    };
     let route = Arc::new(Route {
         name: name.into(),
         number,
@@ -270,7 +285,7 @@ fn one(
         prefix: prefix.clone(),
         templates,
         carriers: Carriers::new(carriers),
-        schemes: Schemes::new(jwt.into_iter().chain(sirv).chain(opaque))?,
+        schemes: Schemes::new(jwt.into_iter().chain(sirv).chain(opaque).chain(short_media))?,
         origin: origin.origin.clone(),
         scope: scope?,
         leeway,
@@ -462,6 +477,8 @@ fn mounts(raw: &raw::Route, parts: &Parts<'_>, problems: &mut Problems) -> Vec<D
             DialectName::NexudusExchange => issuer.nexudus_exchange.is_some(),
             DialectName::Sirv => issuer.sirv.is_some(),
             DialectName::SirvBearer => issuer.sirv_bearer.is_some(),
+            DialectName::AdobeMedia => issuer.adobe_media.is_some(),
+            DialectName::AdobeBearer => issuer.adobe_bearer.is_some(),
         });
         let name = mount.value.as_str();
         if !there && !problems.has(&format!("issuer.{name}")) {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
 
-use super::{object, problem, response};
+use super::{object, problem, response, weight};
 use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths, SchemeName};
 use crate::issuer::refusal::IssueRefusal;
 use crate::media::MediaId;
@@ -114,32 +114,8 @@ fn vary_by_accept(mut response: Response<Bytes>) -> Response<Bytes> {
 
 /// Whether HTML is accepted more gladly than JSON (RFC 9110 §12.5.1); JSON where both are alike or nothing is said.
 fn prefers_html(headers: &HeaderMap) -> bool {
-    let accept: Vec<_> = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    let weight = |kinds: [&str; 3]| {
-        let of = |kind: &str| {
-            accept
-                .iter()
-                .flat_map(|value| value.split(','))
-                .find_map(|range| quality(range, kind))
-        };
-        kinds.into_iter().find_map(of).unwrap_or(0)
-    };
+    let weight = |kinds: [&str; 3]| weight(headers, &kinds).unwrap_or(0);
     weight(["text/html", "text/*", "*/*"]) > weight(["application/json", "application/*", "*/*"])
-}
-
-/// The weight of a media range in thousandths, where it is the range `kind`.
-fn quality(range: &str, kind: &str) -> Option<u32> {
-    let mut parts = range.split(';').map(str::trim);
-    if !parts.next()?.eq_ignore_ascii_case(kind) {
-        return None;
-    }
-    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-    let weight = weight.map_or(1.0, |weight| weight.parse::<f32>().unwrap_or(0.0));
-    Some((weight.clamp(0.0, 1.0) * 1000.0) as u32)
 }
 
 /// Writes a refusal: 401 as the login bundle of the original does, all others as problem details.

@@ -12,8 +12,8 @@ use super::inventory::Inventory;
 use super::mint::{self, IssueRequest, Issued, Offer, Rule};
 use super::refusal::IssueRefusal;
 use super::{
-    Fynn, FynnInvoice, Native, NativeScheme, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken,
-    OverLimit, Settings, Sirv, SirvBearer,
+    AdobeBearer, Fynn, FynnInvoice, Native, NativeScheme, NexudusBearer, NexudusExchange, NexudusMedia,
+    NexudusToken, OverLimit, Settings, Sirv, SirvBearer,
 };
 use crate::store::Purposes;
 use crate::token::claims::Parameters;
@@ -21,6 +21,7 @@ use crate::token::json::{Json, Object};
 use crate::token::scheme::jwt::Minter;
 use crate::token::{Parameter, Uses};
 
+pub(super) mod adobe;
 mod fynn;
 mod fynn_invoice;
 mod grants;
@@ -49,6 +50,10 @@ pub enum DialectName {
     Sirv,
     /// `POST /v2/token`.
     SirvBearer,
+    /// `GET /api/v1/tokens/media`.
+    AdobeMedia,
+    /// `POST /o/client/token`.
+    AdobeBearer,
 }
 
 impl DialectName {
@@ -63,6 +68,8 @@ impl DialectName {
         Self::NexudusExchange,
         Self::Sirv,
         Self::SirvBearer,
+        Self::AdobeMedia,
+        Self::AdobeBearer,
     ];
 
     /// As the configuration writes it.
@@ -77,6 +84,8 @@ impl DialectName {
             Self::NexudusExchange => "nexudus_exchange",
             Self::Sirv => "sirv",
             Self::SirvBearer => "sirv_bearer",
+            Self::AdobeMedia => "adobe_media",
+            Self::AdobeBearer => "adobe_bearer",
         }
     }
 
@@ -92,6 +101,8 @@ impl DialectName {
             grants::EXCHANGE_PATH => Some(Self::NexudusExchange),
             sirv::FILES_PATH => Some(Self::Sirv),
             sirv::BEARER_PATH => Some(Self::SirvBearer),
+            adobe::bearer::PATH => Some(Self::AdobeBearer),
+            path if adobe::extension(path).is_some() => Some(Self::AdobeMedia),
             _ if fynn_invoice::raw_id(path).is_some() => Some(Self::FynnInvoice),
             _ => fynn::raw_id(path).map(|_| Self::Fynn),
         }
@@ -114,6 +125,8 @@ impl DialectName {
             Self::NexudusToken => nexudus::refuse_token(refusal),
             Self::NexudusBearer | Self::NexudusExchange => grants::refuse(refusal),
             Self::Sirv | Self::SirvBearer => sirv::refuse(refusal, None),
+            Self::AdobeMedia => adobe::refuse(&refusal.clone().into(), adobe::Shape::PLAIN),
+            Self::AdobeBearer => adobe::bearer::refuse(refusal),
         }
     }
 }
@@ -123,6 +136,7 @@ impl DialectName {
 pub(super) enum GrantDialect<'i> {
     NexudusBearer(&'i NexudusBearer),
     NexudusExchange(&'i NexudusExchange),
+    AdobeBearer(&'i AdobeBearer),
 }
 
 impl GrantDialect<'_> {
@@ -130,7 +144,7 @@ impl GrantDialect<'_> {
     pub(super) fn methods(self) -> &'static str {
         match self {
             Self::NexudusExchange(exchange) if exchange.allow_get => "GET, POST",
-            Self::NexudusExchange(_) | Self::NexudusBearer(_) => "POST",
+            Self::NexudusExchange(_) | Self::NexudusBearer(_) | Self::AdobeBearer(_) => "POST",
         }
     }
 
@@ -139,6 +153,7 @@ impl GrantDialect<'_> {
         match self {
             Self::NexudusBearer(bearer) => bearer.over_limit,
             Self::NexudusExchange(exchange) => exchange.over_limit,
+            Self::AdobeBearer(_) => OverLimit::TooMany,
         }
     }
 
@@ -147,6 +162,7 @@ impl GrantDialect<'_> {
         match self {
             Self::NexudusBearer(_) => grants::signed_in(granted),
             Self::NexudusExchange(_) => grants::exchanged(granted),
+            Self::AdobeBearer(_) => adobe::bearer::signed_in(granted),
         }
     }
 }
@@ -294,6 +310,37 @@ fn response(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
+}
+
+/// How gladly a kind is accepted (RFC 9110 §12.5.1): the weight of the first of `kinds` that `Accept` names, in thousandths.
+fn weight(headers: &HeaderMap, kinds: &[&str]) -> Option<u32> {
+    let of = |kind: &&str| {
+        let values = headers.get_all(header::ACCEPT).iter();
+        let ranges = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','));
+        ranges.filter_map(|range| quality(range, kind)).next()
+    };
+    kinds.iter().find_map(of)
+}
+
+/// The same, and of two kinds alike the one that is named goes before the one that only a range covers.
+fn explicit_weight(headers: &HeaderMap, named: &[&str], ranges: &[&str]) -> (u32, bool) {
+    match weight(headers, named) {
+        Some(weight) => (weight, weight > 0),
+        None => (weight(headers, ranges).unwrap_or(0), false),
+    }
+}
+
+/// The weight of a media range in thousandths, where it is the range `kind`.
+fn quality(range: &str, kind: &str) -> Option<u32> {
+    let mut parts = range.split(';').map(str::trim);
+    if !parts.next()?.eq_ignore_ascii_case(kind) {
+        return None;
+    }
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    let weight = weight.map_or(1.0, |weight| weight.parse::<f32>().unwrap_or(0.0));
+    Some((weight.clamp(0.0, 1.0) * 1000.0) as u32)
 }
 
 /// Problem details (RFC 9457) in the dialects' common members; `kind` and `title` differ.

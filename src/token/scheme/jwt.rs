@@ -2,13 +2,13 @@
 //! The algorithm belongs to the key, never to the token; times are read here and judged in `Claims::standing`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, crypto};
 
+use super::next_number;
 use crate::token::json::{Json, Object};
 use crate::token::keys::{KeyRing, KeySet, LogKey, MAX_KID_BYTES, VerifyingKey};
 use crate::token::{Claims, Evidence, MAX_TOKEN_BYTES, TokenError, TokenId, VerifyToken};
@@ -20,9 +20,6 @@ mod unchecked;
 pub use mint::{KidHeader, Minter};
 pub use payload::is_filename;
 pub use unchecked::{Unchecked, read_unchecked};
-
-/// The keys that are tried for a token that names none.
-const MAX_TRIALS: usize = 4;
 
 /// How native JWTs are checked.
 #[derive(Debug)]
@@ -50,18 +47,12 @@ pub struct Rules {
     pub log_key: Arc<LogKey>,
 }
 
-/// A number that no other verifier of signed tokens has in this process: what is cached for one is not another's.
-pub(super) fn verifier_number() -> u64 {
-    static NUMBER: AtomicU64 = AtomicU64::new(1);
-    NUMBER.fetch_add(1, Ordering::Relaxed)
-}
-
 impl Jwt {
     /// A verifier with these rules.
     pub fn new(rules: Rules) -> Self {
         Self {
             rules,
-            number: verifier_number(),
+            number: next_number(),
         }
     }
 
@@ -155,14 +146,7 @@ fn check_signature<'k>(
 ) -> Result<&'k VerifyingKey, TokenError> {
     let fits = |key: &&VerifyingKey| key.algorithm == header.algorithm;
     let Some(kid) = &header.kid else {
-        let mut tried = keys.verifying().iter().filter(fits).take(MAX_TRIALS).peekable();
-        tried.peek().ok_or(TokenError::UnknownKey)?;
-        for key in tried {
-            if token.is_signed_by(key)? {
-                return Ok(key);
-            }
-        }
-        return Err(TokenError::Invalid("the signature is not of any key"));
+        return keys.that_signed(header.algorithm, |key| token.is_signed_by(key));
     };
     let mut named = keys
         .verifying()

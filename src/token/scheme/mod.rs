@@ -1,9 +1,12 @@
 //! The token schemes: a closed set, one file each. A new scheme is a file here and an arm in the matches below.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::{Claims, Evidence, TokenError, TokenId, VerifyToken};
 
 pub mod jwt;
 pub mod opaque;
+pub mod short_media;
 pub mod sirv;
 
 /// A way to make and check tokens.
@@ -15,6 +18,14 @@ pub enum Scheme {
     Opaque(opaque::Opaque),
     /// Signed JWTs as Sirv has them.
     Sirv(sirv::Sirv),
+    /// Adobe's short media tokens.
+    ShortMedia(short_media::ShortMedia),
+}
+
+/// The number of a new verifier, whatever its scheme: no two ever share cached verdicts.
+fn next_number() -> u64 {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
 /// What a scheme makes of a token.
@@ -40,6 +51,7 @@ impl Scheme {
             Self::Jwt(jwt) => jwt.verify(evidence).map(Believed::Claims),
             Self::Opaque(opaque) => opaque.id(evidence).map(Believed::Handle),
             Self::Sirv(sirv) => sirv.verify(evidence).map(Believed::Claims),
+            Self::ShortMedia(short) => short.verify(evidence).map(Believed::Claims),
         }
     }
 
@@ -48,6 +60,7 @@ impl Scheme {
         match self {
             Self::Jwt(_) | Self::Sirv(_) => evidence.reveal().contains('.'),
             Self::Opaque(opaque) => opaque.recognizes(evidence),
+            Self::ShortMedia(short) => short.recognizes(evidence),
         }
     }
 
@@ -58,6 +71,7 @@ impl Scheme {
             Self::Jwt(jwt) => jwt.cache_stamp(),
             Self::Opaque(_) => None,
             Self::Sirv(sirv) => sirv.cache_stamp(),
+            Self::ShortMedia(short) => short.cache_stamp(),
         }
     }
 
@@ -67,6 +81,7 @@ impl Scheme {
             Self::Jwt(_) => "jwt",
             Self::Opaque(_) => "opaque",
             Self::Sirv(_) => "sirv",
+            Self::ShortMedia(_) => "short_media",
         }
     }
 }
@@ -115,6 +130,14 @@ impl Schemes {
     pub fn sirv(&self) -> Option<&sirv::Sirv> {
         self.iter().find_map(|scheme| match scheme {
             Scheme::Sirv(sirv) => Some(sirv),
+            _ => None,
+        })
+    }
+
+    /// The scheme of short media tokens.
+    pub fn short_media(&self) -> Option<&short_media::ShortMedia> {
+        self.iter().find_map(|scheme| match scheme {
+            Scheme::ShortMedia(short) => Some(short),
             _ => None,
         })
     }

@@ -49,7 +49,7 @@ pub struct Rules {
 impl Sirv {
     /// A verifier with these rules.
     pub fn new(rules: Rules) -> Self {
-        let number = jwt::verifier_number();
+        let number = super::next_number();
         Self { rules, number }
     }
 

@@ -2,6 +2,7 @@
 //! product, real programs. Nothing here sleeps to hope: `wait::until` waits for a condition, with a deadline.
 
 pub(crate) mod adapter;
+pub(crate) mod adobe;
 pub(crate) mod client;
 pub(crate) mod conf;
 pub(crate) mod document;

@@ -17,14 +17,18 @@ pub(super) fn accounts(
     let Some(path) = &raw.callers_file else {
         return Some(Accounts::default());
     };
-    let signs_in = ["issuer.nexudus_bearer", "issuer.sirv_bearer"]
-        .iter()
-        .any(|at| problems.has(at));
+    let signs_in = [
+        "issuer.nexudus_bearer",
+        "issuer.adobe_bearer",
+        "issuer.sirv_bearer",
+    ]
+    .iter()
+    .any(|at| problems.has(at));
     if !signs_in {
         problems.warn(
             AT,
             "is read, but nobody can sign in with a password",
-            "add [issuer.nexudus_bearer] or [issuer.sirv_bearer]",
+            "add [issuer.nexudus_bearer], [issuer.adobe_bearer] or [issuer.sirv_bearer]",
         );
     }
     let path = place.resolve(path);

@@ -334,12 +334,12 @@ fn warn_of_opaque(at: &str, problems: &mut Problems) {
     );
 }
 
-/// The key sets of these minters, each once.
-pub(super) fn published<'m>(minters: impl IntoIterator<Item = &'m Arc<Minter>>) -> Vec<Arc<KeyRing>> {
+/// The key sets that sign, each once.
+pub(super) fn published<'m>(signing: impl IntoIterator<Item = &'m Arc<KeyRing>>) -> Vec<Arc<KeyRing>> {
     let mut rings: Vec<Arc<KeyRing>> = Vec::new();
-    for minter in minters {
-        if !rings.iter().any(|ring| Arc::ptr_eq(ring, &minter.keys)) {
-            rings.push(Arc::clone(&minter.keys));
+    for keys in signing {
+        if !rings.iter().any(|ring| Arc::ptr_eq(ring, keys)) {
+            rings.push(Arc::clone(keys));
         }
     }
     rings

@@ -33,7 +33,8 @@ pub(super) fn rule(
         .map(|path| template(&path.at, &path.value, named, problems))
         .collect();
     let media = issuer.fynn.is_some() || issuer.fynn_invoice.is_some();
-    if raw.paths.is_empty() && !media && !problems.has(&at("paths")) {
+    let other_rights = media || issuer.adobe_media.is_some();
+    if raw.paths.is_empty() && !other_rights && !problems.has(&at("paths")) {
         problems.error(
             at("paths"),
             "is missing, so that the rule allows nothing",

@@ -1,6 +1,6 @@
 //! The vectors, the round trip, and each way in which a JWT is refused.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
