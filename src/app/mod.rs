@@ -159,7 +159,6 @@ impl Worker {
     /// Lets go of what grew old. To be called now and then.
     pub fn tend(&self) {
         self.pools.tend();
-        self.app.services.limited.tend();
     }
 
     /// A request at the gate's listener. It is judged by the snapshot before this returns, and lives on what that gave it.

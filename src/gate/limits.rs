@@ -27,6 +27,9 @@ use pace::{Pace, Timeline, Turn};
 /// Subjects that are counted at a time: who downloads under a limit now, or did so a moment ago.
 const MAX_SUBJECTS: usize = 1 << 18;
 
+/// Parts of the table, each with a lock of its own: a look through all of it holds up nobody for long.
+const SHARDS: usize = 64;
+
 /// What is read of an origin at once for a body that counts, in bytes: what it holds in memory, and what of its end may
 /// still be on its way when its stream is given back.
 pub(super) const READ: usize = 64 * 1024;
@@ -88,7 +91,7 @@ impl Default for Subjects {
 impl Subjects {
     fn with_capacity(capacity: usize) -> Self {
         Self {
-            known: DashMap::new(),
+            known: DashMap::with_shard_amount(SHARDS),
             capacity,
         }
     }
@@ -103,7 +106,7 @@ impl Subjects {
         self.known.is_empty()
     }
 
-    /// Forgets those of whom nothing is left to know. To be called now and then.
+    /// Forgets those of whom nothing is left to know. To be called now and then, where nobody waits for it.
     pub fn tend(&self) {
         if !self.known.is_empty() {
             let now = Instant::now();

@@ -219,7 +219,7 @@ impl Server {
             token_cache: settings.token_cache,
             store: store_now,
             unknown: Arc::default(),
-            limited,
+            limited: Arc::clone(&limited),
         };
         let app = App::new(snapshot, services);
         let (stage, stages) = watch::channel(Stage::Serving);
@@ -311,6 +311,7 @@ impl Server {
             tokio::spawn(admin);
             tokio::spawn(tls.keep_current());
             tokio::spawn(keep_keys(lists, clock));
+            tokio::spawn(tend(limited));
             let door = move |_| (Arc::clone(&control), Admission::Callers);
             work(issuer, door, worker, (entrance, pulse), stages, accepting).await;
         })?;
@@ -355,6 +356,15 @@ fn connect_store(metrics: &Metrics, store: &Arc<ArcSwapOption<Store>>) {
             failures: figures.failures,
         })
     }));
+}
+
+/// Forgets subjects of tokens with limits, beside the workers.
+async fn tend(limited: Arc<Subjects>) {
+    let mut turns = tokio::time::interval(TEND_EVERY);
+    loop {
+        turns.tick().await;
+        limited.tend();
+    }
 }
 
 /// A worker: accepts and serves until the stage says otherwise and its connections have ended.
