@@ -255,7 +255,7 @@ fn what_the_examples_show_is_what_the_shipped_configuration_does() {
         served.gate, served.issuer
     );
     let examples = examples();
-    assert!(examples.len() >= 4, "{examples:?}");
+    assert!(examples.len() >= 6, "{examples:?}");
     for (heading, block) in examples {
         let ran = Command::new("bash")
             .args(["-c", &format!("{start}{block}")])
