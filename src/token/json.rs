@@ -64,6 +64,18 @@ impl Json<'_> {
         }
     }
 
+    /// The number, where it is a whole one that is not negative. `300.0` is 300, as in JSON Schema.
+    pub(crate) fn whole(&self) -> Option<u64> {
+        /// Above it, not every whole number is a float.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        let Self::Number(number) = self else { return None };
+        number.as_u64().or_else(|| {
+            let float = number.as_f64()?;
+            // In range, so that nothing is cut off.
+            (float.fract() == 0.0 && (0.0..=EXACT).contains(&float)).then_some(float as u64)
+        })
+    }
+
     /// The texts of an array that holds nothing else.
     pub(crate) fn texts(&self) -> Option<Vec<&str>> {
         match self {

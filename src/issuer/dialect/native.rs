@@ -138,10 +138,7 @@ impl Reader<'_> {
         let Some(member) = self.body.get("expires_in") else {
             return Lifetime::Usual;
         };
-        match whole(member)
-            .and_then(|seconds| u64::try_from(seconds).ok())
-            .filter(|seconds| *seconds > 0)
-        {
+        match member.whole().filter(|seconds| *seconds > 0) {
             Some(seconds) => Lifetime::Asked(std::time::Duration::from_secs(seconds)),
             None => {
                 self.refuse("expires_in", "A whole number of seconds, at least 1.");
@@ -152,7 +149,7 @@ impl Reader<'_> {
 
     fn not_before(&mut self) -> Option<UnixTime> {
         let member = self.body.get("not_before")?;
-        let seconds = whole(member).filter(|seconds| *seconds >= 0);
+        let seconds = member.whole().and_then(|seconds| i64::try_from(seconds).ok());
         if seconds.is_none() {
             self.refuse("not_before", "A whole number of seconds since 1970.");
         }
@@ -221,7 +218,7 @@ impl Reader<'_> {
     }
 
     fn uses(&mut self) -> Uses {
-        match self.body.get("uses").map(whole) {
+        match self.body.get("uses").map(Json::whole) {
             None => Uses::UntilExpiry,
             Some(Some(1)) => Uses::Once,
             Some(_) => {
@@ -232,13 +229,12 @@ impl Reader<'_> {
     }
 
     fn limits(&mut self) -> Limits {
-        let read = |member: &Json<'_>| whole(member).and_then(|number| u64::try_from(number).ok());
-        let rate = self.body.get("rate").map(read);
+        let rate = self.body.get("rate").map(Json::whole);
         let rate = rate.map(|rate| rate.filter(|rate| Limits::RATES.contains(rate)));
         if rate == Some(None) {
             self.refuse("rate", "Bytes per second: a whole number from 1024 to 1 TiB.");
         }
-        let streams = self.body.get("streams").map(read);
+        let streams = self.body.get("streams").map(Json::whole);
         let streams = streams.map(|streams| {
             let streams = u32::try_from(streams?).ok()?;
             Limits::STREAMS.contains(&streams).then_some(streams)
@@ -277,13 +273,6 @@ impl Reader<'_> {
         if self.body.iter().any(|(name, _)| !READ.contains(&name)) {
             self.refuse("", UNKNOWN);
         }
-    }
-}
-
-fn whole(member: &Json<'_>) -> Option<i64> {
-    match member {
-        Json::Number(number) => number.as_i64(),
-        _ => None,
     }
 }
 

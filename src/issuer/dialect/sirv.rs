@@ -19,7 +19,7 @@ use crate::secret::Secret;
 use crate::target::Target;
 use crate::throttle::Count;
 use crate::token::claims::{Limits, Parameters};
-use crate::token::json::{Json, Object};
+use crate::token::json::Object;
 use crate::token::scheme::sirv::opens;
 use crate::token::{Methods, Opens, Uses};
 
@@ -202,10 +202,11 @@ impl<'b> Reader<'b> {
 
     /// A positive whole number of seconds; `None` where it is absent or wrong.
     fn seconds(&mut self, name: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<Duration> {
-        let number = match self.body.get(name)? {
-            Json::Number(number) => number.as_u64().filter(|number| range.contains(number)),
-            _ => None,
-        };
+        let number = self
+            .body
+            .get(name)?
+            .whole()
+            .filter(|number| range.contains(number));
         if number.is_none() {
             self.refuse(name, "is a whole number of seconds, within its range");
         }
