@@ -9,7 +9,7 @@ use http::{Method, Request};
 use super::caller::{self, Caller};
 use super::dialect::adobe::{self, Asked, Denied, Play, Shape};
 use super::entitlement::{Entitled, Entitlement, entitled};
-use super::mint::{self, IssueRequest, Lifetime, Paths, SchemeName};
+use super::mint::{self, IssueRequest, Lifetime, Paths, Resource, SchemeName};
 use super::refusal::IssueRefusal;
 use super::{Answer, Issuer, LOOKED, Memory, headed};
 use crate::clock::UnixTime;
@@ -133,6 +133,61 @@ impl Issuer {
         is_listed.then(caller).flatten()
     }
 
+    /// What a short media token of `POST /v1/tokens` says, where an entitlement is for its caller.
+    pub(super) fn short_media_claims(
+        &self,
+        judged: Claims,
+        resource: &Resource,
+        caller: &Caller,
+        now: UnixTime,
+    ) -> Result<Claims, IssueRefusal> {
+        mint::without_limits(&judged)?;
+        let media = self.settings.adobe_media.as_ref();
+        let entitlements = media.map_or(&[][..], |media| &media.entitlements);
+        let subject = Some(caller.subject());
+        match entitled(entitlements, &resource.requestor, &resource.id, subject, now) {
+            Entitled::Yes(entitlement) => {
+                let asked = (&*resource.requestor, &*resource.id);
+                Ok(self.says(judged, asked, entitlement, caller, now))
+            }
+            Entitled::Denied(_) | Entitled::Ended | Entitled::Unknown => Err(IssueRefusal::NotAllowed(
+                "No entitlement gives this caller the resource.",
+            )),
+        }
+    }
+
+    /// What the token says beyond its life.
+    fn says(
+        &self,
+        judged: Claims,
+        (requestor, resource): (&str, &str),
+        entitlement: &Entitlement,
+        caller: &Caller,
+        now: UnixTime,
+    ) -> Claims {
+        let mut named: Vec<(Box<str>, Box<str>)> = vec![
+            ("resource".into(), resource.into()),
+            ("requestor".into(), requestor.into()),
+            ("mvpd".into(), entitlement.mvpd.clone()),
+        ];
+        let proxy = entitlement.proxy_mvpd.clone();
+        named.extend(proxy.map(|proxy| ("proxy_mvpd".into(), proxy)));
+        // To the millisecond, as this token counts; others count seconds.
+        let end = judged.expires.unwrap_or(now).millis() + now.millis().rem_euclid(1000);
+        Claims {
+            subject: Some(self.hashed("adobe session ", caller).into()),
+            expires: Some(UnixTime::from_millis(end)),
+            named: named.into(),
+            ..judged
+        }
+    }
+
+    /// A name of the caller that says nothing of it.
+    fn hashed(&self, what: &str, caller: &Caller) -> String {
+        let who = [what.as_bytes(), caller.subject().as_bytes()].concat();
+        self.settings.log_key.name(&who).to_string()
+    }
+
     async fn play(
         &self,
         (media, shape): (&AdobeMedia, Shape<'_>),
@@ -144,36 +199,21 @@ impl Issuer {
         let judged = mint::judge(rule, caller, wish(media), mint::Offer::default(), now)?;
         mint::without_limits(&judged)?;
         self.count_token(rule, caller, now)?;
-        let hashed = |what: &str| {
-            let who = [what.as_bytes(), caller.subject().as_bytes()].concat();
-            self.settings.log_key.name(&who).to_string()
-        };
-        let mut named: Vec<(Box<str>, Box<str>)> = vec![
-            ("resource".into(), asked.resource.as_str().into()),
-            ("requestor".into(), asked.requestor.as_str().into()),
-            ("mvpd".into(), entitlement.mvpd.clone()),
-        ];
-        named.extend(
-            entitlement
-                .proxy_mvpd
-                .clone()
-                .map(|proxy| ("proxy_mvpd".into(), proxy)),
+        let claims = self.says(
+            judged,
+            (&asked.requestor, &asked.resource),
+            entitlement,
+            caller,
+            now,
         );
-        // To the millisecond, as this token counts; others count seconds.
-        let end = judged.expires.unwrap_or(now).millis() + now.millis().rem_euclid(1000);
-        let claims = Claims {
-            subject: Some(hashed("adobe session ").into()),
-            expires: Some(UnixTime::from_millis(end)),
-            named: named.into(),
-            ..judged
-        };
+        let end = claims.expires.unwrap_or(now).millis();
         let token = self.sign(&media.minter, true, &Arc::new(claims), now).await?;
         let play = Play {
             resource: &asked.resource,
             requestor: &asked.requestor,
             expires: end.to_string(),
             serialized_token: &token.text,
-            user_id: &hashed("adobe user "),
+            user_id: &self.hashed("adobe user ", caller),
             mvpd_id: &entitlement.mvpd,
         };
         Ok(Answer {
@@ -195,6 +235,7 @@ fn wish(media: &AdobeMedia) -> IssueRequest {
         addresses: None,
         filename: None,
         limits: Limits::default(),
+        resource: None,
         scheme: SchemeName::Jwt,
         parameters: Box::default(),
         uses: Uses::Once,

@@ -88,17 +88,32 @@ pub enum SchemeName {
     Jwt,
     /// Random digits, which the store knows.
     Opaque,
+    /// Sirv's JWTs.
+    Sirv,
+    /// Adobe's short media tokens.
+    ShortMedia,
+}
+
+/// A resource, as the entitlements of `[issuer.adobe_media]` name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// The programmer's application.
+    pub requestor: Box<str>,
+    /// What it asks for.
+    pub id: Box<str>,
 }
 
 impl SchemeName {
     /// All names.
-    pub const ALL: &[Self] = &[Self::Jwt, Self::Opaque];
+    pub const ALL: &[Self] = &[Self::Jwt, Self::Opaque, Self::Sirv, Self::ShortMedia];
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Jwt => "jwt",
             Self::Opaque => "opaque",
+            Self::Sirv => "sirv",
+            Self::ShortMedia => "short_media",
         }
     }
 
@@ -135,6 +150,8 @@ pub struct IssueRequest {
     pub uses: Uses,
     /// Its limits; the rule's where absent.
     pub limits: Limits,
+    /// The resource to open, where the scheme knows resources and no paths.
+    pub resource: Option<Resource>,
 }
 
 /// A token that was made, and what it grants.
@@ -273,6 +290,19 @@ pub fn judge(
         uses: if once { Uses::Once } else { Uses::UntilExpiry },
         ..Claims::empty(TokenId([0; 16]))
     })
+}
+
+/// For tokens that can't say that they work once.
+///
+/// # Errors
+/// `NotAllowed` where the rule says so.
+pub fn many_uses(rule: &Rule) -> Result<(), IssueRefusal> {
+    match rule.uses {
+        Uses::UntilExpiry => Ok(()),
+        Uses::Once => Err(IssueRefusal::NotAllowed(
+            "This caller's tokens work once, and a Sirv token can't say that.",
+        )),
+    }
 }
 
 /// For tokens that can't carry limits: a limit that got lost would be none.

@@ -321,6 +321,11 @@ impl Issuer {
         let (scheme, medium) = (wish.scheme, wish.media.clone());
         let inventory = dialect.inventory(&self.settings);
         let claims = mint::judge(rule, caller, wish, dialect.offer(inventory, caller), now)?;
+        let claims = match &maker {
+            Maker::Signed(_) | Maker::Remembered(_) => claims,
+            Maker::Sirv(_) => mint::without_limits(&claims).map(|()| claims)?,
+            Maker::ShortMedia(resource) => self.short_media_claims(claims, resource, caller, now)?,
+        };
         self.count_token(rule, caller, now)?;
         if let Some((inventory, id)) = inventory.zip(medium.as_ref()) {
             inventory.demand(id, &self.lasting.asking, &memory.pools).await?;
@@ -329,6 +334,12 @@ impl Issuer {
         let token = match maker {
             Maker::Signed(minter) => self.sign(minter, minter.is_slow(), &claims, now).await?,
             Maker::Remembered(purposes) => self.remember(rule, purposes, &claims, memory).await?,
+            Maker::Sirv(minter) => self.sign(minter, false, &claims, now).await?,
+            Maker::ShortMedia(_) => {
+                let media = self.settings.adobe_media.as_ref();
+                let media = media.ok_or(IssueRefusal::SigningFailed)?;
+                self.sign(&media.minter, true, &claims, now).await?
+            }
         };
         Ok(Issued {
             scheme,

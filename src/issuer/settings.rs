@@ -87,6 +87,15 @@ pub enum NativeScheme {
         /// The parameter.
         link: Option<Box<str>>,
     },
+    /// Sirv's JWTs.
+    Sirv {
+        /// Makes them.
+        minter: Arc<sirv::Minter>,
+        /// The parameter.
+        link: Option<Box<str>>,
+    },
+    /// Short media tokens, as `[issuer.adobe_media]` makes them.
+    ShortMedia,
 }
 
 impl NativeScheme {
@@ -95,13 +104,17 @@ impl NativeScheme {
         match self {
             Self::Jwt { .. } => SchemeName::Jwt,
             Self::Opaque { .. } => SchemeName::Opaque,
+            Self::Sirv { .. } => SchemeName::Sirv,
+            Self::ShortMedia => SchemeName::ShortMedia,
         }
     }
 
     /// The query parameter of links.
     pub fn link(&self) -> Option<&str> {
         match self {
-            Self::Jwt { link, .. } | Self::Opaque { link } => link.as_deref(),
+            Self::Jwt { link, .. } | Self::Opaque { link } | Self::Sirv { link, .. } => link.as_deref(),
+            // It opens a resource, which is no path.
+            Self::ShortMedia => None,
         }
     }
 }
@@ -183,7 +196,7 @@ pub struct SirvAccount {
     /// `https://media.example.com`: what its links start with.
     pub public_base: Box<str>,
     /// Signs them.
-    pub minter: sirv::Minter,
+    pub minter: Arc<sirv::Minter>,
 }
 
 /// The bearers of `POST /v2/token`.

@@ -12,7 +12,7 @@ use super::refusal::IssueRefusal;
 use super::{Answer, Issuer, MAX_BODY_BYTES, Memory, Sirv, SirvBearer, cannot_sign, headed, mint};
 use crate::clock::UnixTime;
 use crate::throttle::{self, Count};
-use crate::token::{TokenError, TokenId, Uses};
+use crate::token::{TokenError, TokenId};
 
 /// How much a caller may ask in an hour where the configuration does not say.
 const PER_HOUR: u32 = 7000;
@@ -112,11 +112,7 @@ impl Issuer {
         if wish.key.as_ref().is_some_and(|key| !account.minter.has(key)) {
             return Err(foreign);
         }
-        if rule.uses == Uses::Once {
-            return Err(IssueRefusal::NotAllowed(
-                "This caller's tokens work once, and a Sirv token can't say that.",
-            ));
-        }
+        mint::many_uses(rule)?;
         // Tried before it is counted.
         wish.url(&account.public_base, "")?;
         let claims = mint::judge(rule, caller, asked, mint::Offer::default(), now)?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::gate::operational_log;
 use crate::support::issuer::{ask_native, issued, made_nothing};
-use crate::support::{Gate, NOW, Origin, Response, Setup, Token, conf};
+use crate::support::{Gate, NOW, Origin, Response, Setup, Token, adobe, conf, mint, sirv};
 
 const RULE: &str = "[[issuer.rule]]\nrequires = \"media:read\"\npaths = [\"/shared/**\"]\nmax_ttl = \"1h\"\ndefault_ttl = \"5m\"\n";
 
@@ -378,7 +378,7 @@ fn hostile_requests_for_either_scheme_make_nothing() {
                 json!(0),
                 json!(2),
                 json!(-1),
-                json!(1.0),
+                json!(1.5),
                 json!("1"),
                 json!(u64::MAX),
             ],
@@ -393,8 +393,11 @@ fn hostile_requests_for_either_scheme_make_nothing() {
                 json!(42),
             ],
         ),
-        ("rate", vec![json!(1)]),
-        ("streams", vec![json!(1)]),
+        (
+            "rate",
+            vec![json!(1), json!(0), json!(-1), json!(1e30), json!("2048")],
+        ),
+        ("streams", vec![json!(0), json!(1025), json!(1.5)]),
         ("Scheme", vec![json!("opaque")]),
         ("path", vec![json!("/shared/a.pdf")]),
     ];
@@ -457,4 +460,96 @@ fn ask_raw(gate: &Gate, scheme: &str) {
     let answer = ask("application/json", &vec![b' '; 70_000]);
     assert_eq!(answer.status, 413);
     made_nothing(gate, &answer, "too large");
+}
+
+/// `[issuer.native]` beside another dialect that says how its tokens are made.
+const NATIVE: &str = "[issuer.native]\nkeys = \"download\"\nissuer = \"native\"\naudience = \"nobody\"\n";
+
+#[test]
+fn a_sirv_token_comes_from_the_same_request_and_opens_the_same_file() {
+    let origin = Origin::start();
+    origin.file("/docs/x/b.jpg", "deep");
+    let toml = sirv::toml(&origin, sirv::SCHEME, "", NATIVE);
+    let gate = sirv::secrets(Setup::new(toml)).start();
+    let ask = |body: Value| ask_native(&gate, &sirv::bearer("42"), &body);
+    let (token, path) = issued(
+        ask(json!({ "scheme": "sirv", "paths": ["/docs/a.pdf"], "expires_in": 60, "args": { "w": 300 } })),
+        201,
+    );
+    let (_, claims) = mint::opened(&token);
+    assert_eq!(
+        claims,
+        json!({ "args": { "w": 300 }, "iat": NOW, "exp": NOW + 60, "aud": "/docs/a.pdf" })
+    );
+    gate.get(&path, &[]).expect(200);
+    assert_eq!(origin.seen().last().unwrap().target, "/docs/a.pdf?w=300");
+    let folder = ask(json!({ "scheme": "sirv", "paths": ["/docs/"] }))
+        .expect(201)
+        .json();
+    assert!(folder.get("url").is_none(), "{folder}");
+    let folder = folder["token"].as_str().unwrap();
+    gate.get(&format!("/docs/x/b.jpg?jwt={folder}"), &[]).expect(200);
+    // What it can't say is not left out.
+    for (name, value) in [
+        ("paths", json!(["/docs/a.pdf", "/docs/b.pdf"])),
+        ("paths", json!(["/docs/name"])),
+        ("paths", json!(["/docs/*.pdf"])),
+        ("ips", json!(["127.0.0.1"])),
+        ("uses", json!(1)),
+        ("streams", json!(2)),
+        ("sub", json!("42")),
+        ("filename", json!("a.pdf")),
+    ] {
+        let mut body = json!({ "scheme": "sirv", "paths": ["/docs/a.pdf"] });
+        body[name] = value;
+        let answer = ask(body);
+        made_nothing(&gate, &answer, name);
+        assert_eq!(answer.status, 422, "{name}");
+        assert_eq!(answer.json()["violations"][0]["propertyPath"], name);
+    }
+    let once = ask_native(
+        &gate,
+        &sirv::bearer("once"),
+        &json!({ "scheme": "sirv", "paths": ["/docs/a.pdf"] }),
+    );
+    assert_eq!(once.status, 403);
+    made_nothing(&gate, &once, "a rule for one use");
+}
+
+#[test]
+fn a_short_media_token_comes_from_the_same_request_where_an_entitlement_is_for_the_caller() {
+    let rows = adobe::row("SPORT", "\"news\"", "subjects = [\"42\"]");
+    let tables = adobe::route("", adobe::RESOURCES) + &adobe::issuer(adobe::RULE, "", &rows) + NATIVE;
+    let (_origin, setup) = adobe::setup(&tables);
+    let gate = setup.start();
+    let wish = json!({ "scheme": "short_media", "requestor": "SPORT", "resource": "news", "expires_in": 60 });
+    let body = ask_native(&gate, &adobe::viewer(), &wish).expect(201).json();
+    assert_eq!(body["expires_at"], "2026-01-01T00:01:00.000Z");
+    let token = body["token"].as_str().unwrap();
+    let element = adobe::opened(token);
+    assert_eq!(adobe::text_of(&element, "resourceID"), "news");
+    assert_eq!(adobe::text_of(&element, "ttl"), "60000");
+    let link = |path: &str| format!("{path}?token={}", token.replace('+', "%2B"));
+    let mut viewer = gate.connect().allow("set-cookie");
+    viewer
+        .exchange("GET", &link("/channels/news/1.ts"), &[])
+        .expect(200);
+    gate.get(&link("/channels/sport/1.ts"), &[])
+        .refused(403, "scope_denied");
+    // Neither another resource, nor another caller, nor a word that the token does not know.
+    let another = Token::caller("43", "tv:watch").bearer();
+    for (bearer, name, value, status) in [
+        (&adobe::viewer(), "resource", json!("sport"), 403),
+        (&adobe::viewer(), "requestor", json!("MOVIES"), 403),
+        (&another, "resource", json!("news"), 403),
+        (&adobe::viewer(), "resource", json!(""), 422),
+        (&adobe::viewer(), "paths", json!(["/channels/news/1.ts"]), 422),
+        (&adobe::viewer(), "uses", json!(1), 422),
+    ] {
+        let mut body = wish.clone();
+        body[name] = value;
+        let answer = ask_native(&gate, bearer, &body);
+        assert_eq!(answer.status, status, "{body}: {answer:?}");
+        assert!(answer.json().get("token").is_none());
+    }
 }

@@ -61,7 +61,6 @@ pub(super) fn build(
     }
     let callers = callers(file, raw, keys, &named, problems);
     let parts = Parts { keys, media, routes };
-    let native = parts.native(raw, problems);
     let fynn = parts.fynn(raw, problems);
     let fynn_invoice = parts.fynn_invoice(raw, problems);
     let nexudus_media = parts.nexudus_media(raw, problems);
@@ -102,6 +101,7 @@ pub(super) fn build(
         .collect();
     let sirv = parts.sirv(raw, public.as_ref(), problems);
     let sirv_bearer = parts.sirv_bearer(raw, problems);
+    let native = parts.native(raw, sirv.as_ref().and_then(Option::as_ref), problems);
     let (keys_of_callers, verifiers) = callers.into_iter().unzip();
     let settings = || {
         let public = public?;
@@ -117,7 +117,7 @@ pub(super) fn build(
         let minters = signed
             .filter_map(|scheme| match scheme {
                 NativeScheme::Jwt { minter, .. } => Some(minter),
-                NativeScheme::Opaque { .. } => None,
+                NativeScheme::Opaque { .. } | NativeScheme::Sirv { .. } | NativeScheme::ShortMedia => None,
             })
             .chain(fynn.iter().map(|fynn| &fynn.minter))
             .chain(fynn_invoice.iter().map(|invoice| &invoice.minter))

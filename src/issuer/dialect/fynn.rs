@@ -54,6 +54,7 @@ pub(super) fn wish(raw_id: &str, body: &[u8], lifetime: Lifetime) -> Result<Issu
         parameters: Box::default(),
         uses: Uses::UntilExpiry,
         limits: Limits::default(),
+        resource: None,
     })
 }
 

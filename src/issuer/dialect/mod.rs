@@ -9,7 +9,7 @@ use serde_json::json;
 use super::caller::Caller;
 use super::grant::Granted;
 use super::inventory::Inventory;
-use super::mint::{self, IssueRequest, Issued, Offer, Rule};
+use super::mint::{self, IssueRequest, Issued, Offer, Resource, Rule};
 use super::refusal::IssueRefusal;
 use super::{
     AdobeBearer, Fynn, FynnInvoice, Native, NativeScheme, NexudusBearer, NexudusExchange, NexudusMedia,
@@ -19,6 +19,7 @@ use crate::store::Purposes;
 use crate::token::claims::Parameters;
 use crate::token::json::{Json, Object};
 use crate::token::scheme::jwt::Minter;
+use crate::token::scheme::sirv as sirv_scheme;
 use crate::token::{Parameter, Uses};
 
 pub(super) mod adobe;
@@ -190,6 +191,10 @@ pub(super) enum Maker<'i> {
     Signed(&'i Arc<Minter>),
     /// Random, and remembered for these purposes.
     Remembered(Purposes),
+    /// Signed as Sirv does.
+    Sirv(&'i Arc<sirv_scheme::Minter>),
+    /// A short media token for a resource.
+    ShortMedia(Resource),
 }
 
 impl<'i> Dialect<'i> {
@@ -207,6 +212,15 @@ impl<'i> Dialect<'i> {
             Self::Native(native) => match native.scheme(wish.scheme) {
                 Some(NativeScheme::Jwt { minter, .. }) => Ok(Maker::Signed(minter)),
                 Some(NativeScheme::Opaque { .. }) => mint::file_purpose(rule).map(Maker::Remembered),
+                Some(NativeScheme::Sirv { minter, .. }) => {
+                    mint::many_uses(rule)?;
+                    Ok(Maker::Sirv(minter))
+                }
+                Some(NativeScheme::ShortMedia) => wish
+                    .resource
+                    .clone()
+                    .map(Maker::ShortMedia)
+                    .ok_or_else(native::no_such_scheme),
                 None => Err(native::no_such_scheme()),
             },
             Self::Fynn(fynn) => Ok(Maker::Signed(&fynn.minter)),

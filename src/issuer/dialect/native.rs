@@ -9,19 +9,22 @@ use serde_json::json;
 use super::{is_json, object, parameters, problem, response};
 use crate::clock::UnixTime;
 use crate::issuer::Native;
-use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths, SchemeName};
+use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths, Resource, SchemeName};
 use crate::issuer::refusal::{IssueRefusal, Violation};
 use crate::media::MediaId;
 use crate::target::{Target, encode_segment};
 use crate::token::claims::{Limits, Parameters};
 use crate::token::json::{Json, Object};
+use crate::token::scheme::sirv;
 use crate::token::scope::MAX_PATTERNS;
 use crate::token::{Methods, Opens, Uses};
 
+/// The longest name of a requestor or a resource, in bytes.
+const MAX_NAME_BYTES: usize = 512;
 /// The most networks in one token.
 const MAX_ADDRESSES: usize = 64;
 
-const UNKNOWN: &str = "A member is unknown; known are scheme, paths, media, expires_in, not_before, sub, methods, ips, filename, args, uses, rate, streams.";
+const UNKNOWN: &str = "A member is unknown; known are scheme, paths, media, expires_in, not_before, sub, methods, ips, filename, args, uses, rate, streams, requestor, resource.";
 
 /// The member that names the scheme.
 const SCHEME: &str = "scheme";
@@ -30,7 +33,33 @@ const NO_SUCH_SCHEME: &str = "No tokens of this scheme are made here.";
 /// The members that a scheme has no words for.
 const fn unsayable(scheme: SchemeName) -> &'static [&'static str] {
     match scheme {
-        SchemeName::Jwt | SchemeName::Opaque => &[],
+        SchemeName::Jwt | SchemeName::Opaque => &["requestor", "resource"],
+        SchemeName::Sirv => &[
+            "media",
+            "not_before",
+            "sub",
+            "methods",
+            "ips",
+            "filename",
+            "uses",
+            "rate",
+            "streams",
+            "requestor",
+            "resource",
+        ],
+        SchemeName::ShortMedia => &[
+            "paths",
+            "media",
+            "not_before",
+            "sub",
+            "methods",
+            "ips",
+            "filename",
+            "args",
+            "uses",
+            "rate",
+            "streams",
+        ],
     }
 }
 
@@ -55,7 +84,7 @@ pub(super) fn parse(request: &Request<Bytes>, native: &Native) -> Result<IssueRe
     let scheme = reader.scheme(native);
     let read = IssueRequest {
         scheme,
-        paths: Paths::Asked(reader.paths()),
+        paths: reader.opens(scheme),
         media: reader.media(),
         lifetime: reader.lifetime(),
         not_before: reader.not_before(),
@@ -66,6 +95,7 @@ pub(super) fn parse(request: &Request<Bytes>, native: &Native) -> Result<IssueRe
         parameters: reader.parameters(),
         uses: reader.uses(),
         limits: reader.limits(),
+        resource: reader.resource(scheme),
     };
     reader.others(scheme);
     if reader.violations.is_empty() {
@@ -95,6 +125,42 @@ impl Reader<'_> {
         name.unwrap_or_else(|| {
             self.refuse(SCHEME, NO_SUCH_SCHEME);
             SchemeName::Jwt
+        })
+    }
+
+    /// What to open, as the scheme has words for it.
+    fn opens(&mut self, scheme: SchemeName) -> Paths {
+        let paths = match scheme {
+            SchemeName::ShortMedia => return Paths::Elsewhere,
+            SchemeName::Jwt | SchemeName::Opaque => return Paths::Asked(self.paths()),
+            SchemeName::Sirv => self.paths(),
+        };
+        let is_said = |path: &Opens| sirv::opens(&path.to_string()).as_ref() == Ok(path);
+        if !matches!(&*paths, [only] if is_said(only)) {
+            self.refuse(
+                "paths",
+                "A Sirv token opens one file whose name has a dot, or one folder.",
+            );
+        }
+        Paths::Asked(paths)
+    }
+
+    fn resource(&mut self, scheme: SchemeName) -> Option<Resource> {
+        if scheme != SchemeName::ShortMedia {
+            return None;
+        }
+        let mut named = |name: &'static str| {
+            let text = self.body.get(name).and_then(Json::text);
+            let text = text.filter(|text| !text.is_empty() && text.len() <= MAX_NAME_BYTES);
+            if text.is_none() {
+                self.refuse(name, "A text of 1 to 512 bytes.");
+            }
+            text.map(Box::from)
+        };
+        let (requestor, id) = (named("requestor"), named("resource"));
+        Some(Resource {
+            requestor: requestor?,
+            id: id?,
         })
     }
 
@@ -250,7 +316,9 @@ impl Reader<'_> {
 
     /// Members that are not read: what the scheme has no words for, and what is unknown.
     fn others(&mut self, scheme: SchemeName) {
-        const READ: [&str; 13] = [
+        const READ: [&str; 15] = [
+            "requestor",
+            "resource",
             "scheme",
             "paths",
             "media",

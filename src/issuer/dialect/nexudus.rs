@@ -37,6 +37,7 @@ pub(super) fn wish(ttl: Duration, uses: Uses) -> IssueRequest {
         parameters: Box::default(),
         uses,
         limits: Limits::default(),
+        resource: None,
     }
 }
 

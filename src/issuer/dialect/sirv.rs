@@ -92,6 +92,7 @@ pub(in crate::issuer) fn parse(request: &Request<Bytes>) -> Result<(IssueRequest
         parameters: secure,
         uses: Uses::UntilExpiry,
         limits: Limits::default(),
+        resource: None,
         scheme: SchemeName::Jwt,
     };
     let wish = Wish {

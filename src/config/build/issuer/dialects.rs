@@ -11,6 +11,7 @@ use crate::config::problems::Problems;
 use crate::issuer::mint::SchemeName;
 use crate::issuer::{
     Bearers, Native, NativeScheme, NexudusBearer, NexudusExchange, NexudusMedia, NexudusToken, OverLimit,
+    Sirv,
 };
 use crate::store::Purposes;
 use crate::token::carrier::Carrier;
@@ -29,22 +30,32 @@ pub(super) struct Parts<'b> {
 pub(super) type Built<T> = Option<Option<T>>;
 
 impl Parts<'_> {
-    pub(super) fn native(&self, raw: &raw::Issuer, problems: &mut Problems) -> Built<Native> {
+    pub(super) fn native(
+        &self,
+        raw: &raw::Issuer,
+        sirv: Option<&Sirv>,
+        problems: &mut Problems,
+    ) -> Built<Native> {
         let native = raw.native.as_ref()?;
         let named = (&native.keys, &native.issuer, &native.audience);
         let minter = self
             .minter(&native.at, named, KidHeader::Named, problems)
             .map(Arc::new);
-        let chosen = self.schemes(native, problems);
+        let chosen = self.schemes(raw, native, problems);
         Some(minter.map(|minter| {
-            let made = chosen.into_iter().map(|name| match name {
-                SchemeName::Jwt => NativeScheme::Jwt {
+            let made = chosen.into_iter().filter_map(|name| match name {
+                SchemeName::Jwt => Some(NativeScheme::Jwt {
                     minter: Arc::clone(&minter),
                     link: self.query_parameter(|built| believes(built, &minter)),
-                },
-                SchemeName::Opaque => NativeScheme::Opaque {
+                }),
+                SchemeName::Opaque => Some(NativeScheme::Opaque {
                     link: self.query_parameter(takes_opaque),
-                },
+                }),
+                SchemeName::Sirv => sirv.map(|sirv| NativeScheme::Sirv {
+                    minter: Arc::clone(&sirv.account.minter),
+                    link: self.query_parameter(|built| built.route.schemes.sirv().is_some()),
+                }),
+                SchemeName::ShortMedia => Some(NativeScheme::ShortMedia),
             });
             Native {
                 schemes: made.collect(),
@@ -53,11 +64,21 @@ impl Parts<'_> {
     }
 
     /// The schemes of `[issuer.native]`, each once.
-    fn schemes(&self, native: &raw::NativeDialect, problems: &mut Problems) -> Vec<SchemeName> {
+    fn schemes(
+        &self,
+        raw: &raw::Issuer,
+        native: &raw::NativeDialect,
+        problems: &mut Problems,
+    ) -> Vec<SchemeName> {
         let at = format!("{}.schemes", native.at);
         let opaque = self.routes.built.iter().any(takes_opaque);
         let Some(list) = &native.schemes else {
-            let usual = [(SchemeName::Jwt, true), (SchemeName::Opaque, opaque)];
+            let usual = [
+                (SchemeName::Jwt, true),
+                (SchemeName::Opaque, opaque),
+                (SchemeName::Sirv, raw.sirv.is_some()),
+                (SchemeName::ShortMedia, raw.adobe_media.is_some()),
+            ];
             return usual
                 .iter()
                 .filter(|(_, there)| *there)
@@ -73,6 +94,18 @@ impl Parts<'_> {
                 problems.error(&scheme.at, "is here twice", "take one of them out");
             } else if scheme.value == SchemeName::Opaque && !opaque {
                 warn_of_opaque(&scheme.at, problems);
+            }
+            let needed = match scheme.value {
+                SchemeName::Sirv if raw.sirv.is_none() => "issuer.sirv",
+                SchemeName::ShortMedia if raw.adobe_media.is_none() => "issuer.adobe_media",
+                _ => "",
+            };
+            if !needed.is_empty() && !problems.has(needed) {
+                problems.error(
+                    &scheme.at,
+                    format!("needs [{needed}], which says how they are made"),
+                    format!("add [{needed}], or take the scheme out"),
+                );
             }
             all.push(scheme.value);
         }

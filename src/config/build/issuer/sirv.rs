@@ -80,10 +80,10 @@ impl Parts<'_> {
         self.check_routes(at, ring, problems);
         Some(SirvAccount {
             public_base: format!("{}://{}", public.scheme, public.authority).into(),
-            minter: Minter {
+            minter: Arc::new(Minter {
                 keys: Arc::clone(ring),
                 log_key: self.keys.log_key.clone()?,
-            },
+            }),
         })
     }
 
