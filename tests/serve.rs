@@ -56,6 +56,11 @@ struct Served {
 
 impl Served {
     fn start(more: &str) -> Self {
+        Self::start_with(more, &[])
+    }
+
+    /// With these texts of the configuration changed.
+    fn start_with(more: &str, changes: &[(&str, &str)]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = tempfile::tempdir().unwrap();
         copy(&root.join("demo"), &folder.path().join("demo"));
@@ -78,14 +83,18 @@ impl Served {
             .replace("127.0.0.1:8081", &ports[1].to_string())
             .replace("127.0.0.1:8082", &ports[2].to_string())
             .replace("workers = 0", &format!("workers = 2\n{more}\n#"));
+        let text = changes
+            .iter()
+            .fold(text, |text, (from, to)| text.replace(from, to));
         fs::write(folder.path().join("proxy.toml"), text).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_mediagate"))
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(File::create(folder.path().join("stderr.txt")).unwrap())
             .spawn()
             .unwrap();
+        fs::write(folder.path().join("pid"), child.id().to_string()).unwrap();
         let (sender, lines) = channel();
         let out = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
@@ -141,6 +150,22 @@ impl Served {
             .unwrap();
         let link = String::from_utf8(minted.stdout).unwrap();
         self.target(link.trim()).to_owned()
+    }
+
+    /// Runs this in a shell that finds the program.
+    fn shell(&self, script: &str) -> std::process::Output {
+        let program = Path::new(env!("CARGO_BIN_EXE_mediagate"));
+        let path = format!(
+            "{}:{}",
+            program.parent().unwrap().display(),
+            std::env::var("PATH").unwrap()
+        );
+        Command::new("bash")
+            .args(["-c", script])
+            .current_dir(self.folder.path())
+            .env("PATH", &path)
+            .output()
+            .unwrap()
     }
 
     fn terminate(&self) {
@@ -244,12 +269,6 @@ fn is_shown(printed: &str, shown: &str) -> bool {
 fn what_the_examples_show_is_what_the_shipped_configuration_does() {
     let served = Served::start("");
     until("ready", || served.is_ready().filter(|status| *status == 200));
-    let program = Path::new(env!("CARGO_BIN_EXE_mediagate"));
-    let path = format!(
-        "{}:{}",
-        program.parent().unwrap().display(),
-        std::env::var("PATH").unwrap()
-    );
     let start = format!(
         "set -euo pipefail\nexport no_proxy='*'\nGATE=http://{} ISSUER=http://{}\nBEARER=$(mediagate token caller --sub 42 --scope media:read)\n",
         served.gate, served.issuer
@@ -257,12 +276,7 @@ fn what_the_examples_show_is_what_the_shipped_configuration_does() {
     let examples = examples();
     assert!(examples.len() >= 6, "{examples:?}");
     for (heading, block) in examples {
-        let ran = Command::new("bash")
-            .args(["-c", &format!("{start}{block}")])
-            .current_dir(served.folder.path())
-            .env("PATH", &path)
-            .output()
-            .unwrap();
+        let ran = served.shell(&format!("{start}{block}"));
         let printed = String::from_utf8(ran.stdout).unwrap();
         let shown: Vec<&str> = block
             .lines()
@@ -289,7 +303,14 @@ fn schemathesis_finds_nothing_that_the_openapi_document_does_not_say() {
         Served::start("client_address = { header = \"x-forwarded-for\", trusted = [\"127.0.0.0/8\"] }");
     until("ready", || served.is_ready().filter(|status| *status == 200));
     let bearer = Command::new(env!("CARGO_BIN_EXE_mediagate"))
-        .args(["token", "caller", "--sub", "42", "--scope", "media:read"])
+        .args([
+            "token",
+            "caller",
+            "--sub",
+            "42",
+            "--scope",
+            "media:read invoice:read",
+        ])
         .current_dir(served.folder.path())
         .output()
         .unwrap();
@@ -314,10 +335,75 @@ fn schemathesis_finds_nothing_that_the_openapi_document_does_not_say() {
         + document.matches("\n    put:\n").count()
         + document.matches("\n    options: ").count()
         // The other addresses of short media tokens, with two methods each.
-        + 2 * document.matches(": *short_media\n").count()
-        // `proxy.toml` has no invoice links.
-        - 2;
+        + 2 * document.matches(": *short_media\n").count();
     assert_eq!(tested + 1, operations, "{said}");
+}
+
+#[test]
+fn no_secret_of_any_dialect_is_in_a_sink() {
+    let more = "client_address = { header = \"x-forwarded-for\", trusted = [\"127.0.0.0/8\"] }";
+    let served = Served::start_with(
+        more,
+        &[("format = \"text\"", "format = \"text\"\nlevel = \"debug\"")],
+    );
+    until("ready", || served.is_ready().filter(|status| *status == 200));
+    served.line("the next command", |line| line.contains(" token mint "));
+    let script = include_str!("snippets/every_dialect.sh");
+    let ran = served.shell(&format!(
+        "GATE=http://{} ISSUER=http://{}\n{script}",
+        served.gate, served.issuer
+    ));
+    let asked = String::from_utf8_lossy(&ran.stdout).trim().to_owned();
+    assert!(
+        ran.status.success(),
+        "{asked} {}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    let folder = served.folder.path();
+    let secrets = fs::read_to_string(folder.join("secrets")).unwrap();
+    let secrets: Vec<&str> = secrets.lines().collect();
+    assert!(
+        secrets.len() >= 25 && secrets.iter().all(|secret| secret.len() >= 20),
+        "{secrets:?}"
+    );
+    // What was meant was answered; so the secrets were true ones.
+    let answer = |number: usize| fs::read(folder.join(format!("answers/{number}"))).unwrap();
+    for number in 1..=8 {
+        let head = String::from_utf8_lossy(&answer(number)[..13]).into_owned();
+        assert!(
+            head == "HTTP/1.1 200 " || head == "HTTP/1.1 303 ",
+            "{number}: {head}"
+        );
+    }
+    let mut metrics = Vec::new();
+    send(served.admin, "/metrics")
+        .unwrap()
+        .read_to_end(&mut metrics)
+        .unwrap();
+    let log = until("the last access line", || {
+        let log: Vec<String> = served.lines.try_iter().collect();
+        (!log.is_empty()).then(|| log.join("\n"))
+    });
+    let mut sinks = vec![
+        ("metrics".to_owned(), metrics),
+        ("access log".to_owned(), log.into_bytes()),
+        ("log".to_owned(), fs::read(folder.join("stderr.txt")).unwrap()),
+    ];
+    for ((name, text), least) in sinks.iter().zip([1000, 10_000, 100]) {
+        assert!(text.len() > least, "{name}: {} bytes", text.len());
+    }
+    let asked: usize = asked.parse().unwrap();
+    assert!(asked > 300, "{asked}");
+    // Answers to requests that were refused; those that hand a token out are read by the script.
+    sinks.extend((9..=asked).map(|number| (format!("answer {number}"), answer(number))));
+    for secret in &secrets {
+        for (name, text) in &sinks {
+            let found = text
+                .windows(secret.len())
+                .any(|window| window == secret.as_bytes());
+            assert!(!found, "{secret} is in {name}: {}", String::from_utf8_lossy(text));
+        }
+    }
 }
 
 #[test]

@@ -225,6 +225,7 @@ impl Worker {
         let watch = Stopwatch::start();
         let method = request.method().clone();
         let path: Box<str> = request.uri().path().into();
+        let known = issuer.has_path(&path);
         let answer = match read(request).await {
             Ok(request) => {
                 let services = &self.app.services;
@@ -250,7 +251,8 @@ impl Worker {
             client: client.address,
             door: "issuer",
             method: method.as_str(),
-            path: Some(&path),
+            // An address where nothing is may hold anything, a secret in the wrong place too.
+            path: known.then_some(&path),
             route: None,
             status: response.status().as_u16(),
             code,

@@ -411,7 +411,7 @@ impl Issuer {
     }
 
     /// Whether something stands at a path.
-    fn has_path(&self, path: &str) -> bool {
+    pub fn has_path(&self, path: &str) -> bool {
         matches!(path, KEYS_PATH | about::DOCUMENT_PATH | about::PAGE_PATH)
             || self.claims_path(path).is_some()
     }
