@@ -243,8 +243,9 @@ fn examples() -> Vec<(String, String)> {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/EXAMPLES.md")).unwrap();
     let section = |text: &str| {
         let (heading, rest) = text.split_once('\n').unwrap();
-        let block = rest.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0;
-        (heading.to_owned(), block.to_owned())
+        let blocks = rest.split("```sh\n").skip(1);
+        let block: String = blocks.map(|rest| rest.split_once("```").unwrap().0).collect();
+        (heading.to_owned(), block)
     };
     page.split("\n## ").skip(1).map(section).collect()
 }

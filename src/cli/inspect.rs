@@ -128,6 +128,9 @@ pub(super) fn verify(loaded: &Loaded, argument: &str, resource: Option<&str>) ->
         .min()
         .ok_or_else(|| Failed::Usage("no route takes such tokens".into()))?;
     say!("{}", best.word());
+    if best == Verdict::Valid {
+        say!("not looked at: whether it was used or withdrawn");
+    }
     match best {
         Verdict::Valid => Ok(()),
         _ => Err(Failed::Other("the token is not valid".into())),

@@ -158,9 +158,15 @@ impl fmt::Display for Policy {
                     Uses::UntilExpiry => "any number of times",
                 }
             )?;
-            for (resource, scope) in rules.resources.iter().flatten() {
-                let opens: Vec<String> = scope.0.iter().map(ToString::to_string).collect();
-                write!(f, "\n  resource   {resource} opens {}", opens.join(", "))?;
+            for (requestor, own) in rules.resources.iter().flatten() {
+                for (resource, scope) in own {
+                    let opens: Vec<String> = scope.0.iter().map(ToString::to_string).collect();
+                    write!(
+                        f,
+                        "\n  resource   {requestor} {resource} opens {}",
+                        opens.join(", ")
+                    )?;
+                }
             }
         }
         writeln!(f)?;

@@ -414,8 +414,8 @@ table! {
         required requestors: Vec<At<String>>,
         /// Whether a token may be used once.
         default("true") one_time: bool,
-        /// What each resource opens: path patterns.
-        optional resources: BTreeMap<String, At<Vec<At<String>>>>,
+        /// What each resource of each requestor opens: path patterns.
+        optional resources: BTreeMap<String, BTreeMap<String, At<Vec<At<String>>>>>,
     }
 }
 

@@ -390,7 +390,7 @@ fn a_short_media_token_that_opens_nothing_or_too_little_is_a_warning() {
         assert!(has(&found, path), "{path}: {found:?}");
     }
     let single_use = "single_use = { strict = true }";
-    let resources = "resources = { news = [\"/tv/**\"] }";
+    let resources = "resources = { SPORT = { news = [\"/tv/**\"] } }";
     let found = of(single_use, resources, "");
     assert!(
         !found.iter().any(|path| path.starts_with("route[1]")),

@@ -13,11 +13,12 @@ use super::refusal::{Code, Stop};
 use super::route::{Mapping, Route, ScopeRule};
 use super::verify::Verified;
 use crate::media::{Known, MediaId, Medium};
+use crate::origin::Origin;
 use crate::store::Revoked;
 use crate::target::{Target, encode_segment};
 use crate::token::carrier::Variables;
 use crate::token::claims::Renewal;
-use crate::token::{Claims, Standing, Uses};
+use crate::token::{Claims, Parameter, Standing, Uses};
 
 pub mod once;
 
@@ -119,6 +120,13 @@ pub fn authorize(
         return Err(Stop::refused(
             Code::MethodDenied,
             "a token that may be used once reads",
+        ));
+    }
+    let forces = |(_, value): &(Box<str>, Parameter)| value.text().is_some();
+    if matches!(route.origin, Origin::Folder(_)) && claims.parameters.iter().any(forces) {
+        return Err(Stop::refused(
+            Code::TokenInvalid,
+            "a folder knows no parameters, so that the token's (`args`) can't be forced",
         ));
     }
     if claims
@@ -292,15 +300,27 @@ fn fill(template: &str, claims: &Claims, variables: &Variables) -> Result<String
     Ok(path)
 }
 
+/// A parameter's name as an origin may take it that is less strict than others: decoded, as far as the first NUL or `[`,
+/// without case and without space around it.
+fn read_loosely(name: &str) -> Vec<u8> {
+    let name = name.replace('+', " ");
+    let name: Cow<'_, [u8]> = percent_decode_str(&name).into();
+    let end = name.iter().position(|byte| matches!(byte, 0 | b'['));
+    let name = &name[..end.unwrap_or(name.len())];
+    name.trim_ascii().to_ascii_lowercase()
+}
+
 /// The client's query, then the token's forced parameters, which replace the client's of the same names.
 fn with_query(mut path: String, query: Option<&str>, claims: &Claims) -> String {
-    let forced = |parameter: &&str| {
-        let name = parameter.split('=').next().unwrap_or_default().replace('+', " ");
-        let name: Cow<'_, [u8]> = percent_decode_str(&name).into();
-        claims
-            .parameters
-            .iter()
-            .any(|(known, _)| known.as_bytes() == &*name)
+    // Some origins part parameters at `;`, too.
+    let forced = |piece: &&str| {
+        piece.split(';').any(|parameter| {
+            let name = read_loosely(parameter.split('=').next().unwrap_or_default());
+            claims
+                .parameters
+                .iter()
+                .any(|(known, _)| *read_loosely(known) == *name)
+        })
     };
     let mut mark = '?';
     let mut add = |piece: &str| {

@@ -17,10 +17,13 @@ use crate::issuer::settings::AdobeMedia;
 use crate::throttle::{self, Pace};
 use crate::token::claims::Limits;
 use crate::token::keys::LogKey;
-use crate::token::{Claims, TokenId, Uses};
+use crate::token::{Claims, Methods, TokenId, Uses};
 
 /// What a device may do: one request a second. A burst of ten beside the one that is due is eleven at once.
 const PACE: Pace = Pace::per_second(11);
+
+/// Such a token can't say from where it may be used, and would be more than its bearer.
+const FOR_ADDRESSES: &str = "The bearer is for some addresses alone.";
 
 /// What lets a request pass.
 struct Right<'e> {
@@ -100,9 +103,7 @@ impl Issuer {
         now: UnixTime,
     ) -> Result<Right<'e>, Denied> {
         if caller.claims().addresses.is_some() {
-            // Such a token can't say from where it may be used, and would be more than its bearer.
-            let details = "The bearer is for some addresses alone.";
-            return Err(Denied::NotAuthorized(Some(details.into())));
+            return Err(Denied::NotAuthorized(Some(FOR_ADDRESSES.into())));
         }
         let rule = mint::rule_for(&self.settings.rules, caller, &[])?;
         match entitled(
@@ -142,6 +143,9 @@ impl Issuer {
         now: UnixTime,
     ) -> Result<Claims, IssueRefusal> {
         mint::without_limits(&judged)?;
+        if caller.claims().addresses.is_some() {
+            return Err(IssueRefusal::NotAllowed(FOR_ADDRESSES));
+        }
         let media = self.settings.adobe_media.as_ref();
         let entitlements = media.map_or(&[][..], |media| &media.entitlements);
         let subject = Some(caller.subject());
@@ -231,7 +235,7 @@ fn wish(media: &AdobeMedia) -> IssueRequest {
         lifetime: Lifetime::AtMost(media.ttl),
         not_before: None,
         subject: None,
-        methods: None,
+        methods: Some(Methods::READ),
         addresses: None,
         filename: None,
         limits: Limits::default(),

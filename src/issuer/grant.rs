@@ -162,7 +162,8 @@ impl Issuer {
         let tries = (door.tries_per_account, door.tries_per_address);
         let account = self.account(tries, client, id, secret, now).await?;
         if account.kind != Kind::Client {
-            return Err(IssueRefusal::NotAllowed("The account is a user's."));
+            // As for a wrong secret: nobody learns here whether a person's password was right.
+            return Err(IssueRefusal::GrantInvalid);
         }
         self.bearer(&account.subject, &account.scope, Some(door.ttl), now)
             .await

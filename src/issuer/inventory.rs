@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::refusal::IssueRefusal;
 use crate::media::{Known, Media, MediaId};
 use crate::origin::{Origin, OriginError, OriginRequest, Pools, Upload};
 
-/// How long an answer is waited for, the wait for a place included: a backend holds a person up meanwhile.
+/// How long an answer is waited for: a backend holds a person up meanwhile.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Questions at a time, of all callers and workers.
+/// How long a place is waited for.
+const QUEUE: Duration = Duration::from_secs(1);
+/// Questions at a time about one catalogue, of all callers and workers.
 const PLACES: usize = 8;
 
 /// Which media there are.
@@ -24,33 +26,29 @@ pub struct Inventory {
     pub media: Arc<Media>,
     /// The origin that is asked for media of which nothing else is known; `None` takes every id for a file.
     pub origin: Option<Origin>,
-}
-
-/// The places for questions to origins.
-pub(super) struct Places(Semaphore);
-
-impl Default for Places {
-    fn default() -> Self {
-        Self(Semaphore::new(PLACES))
-    }
+    /// The places for questions: a slow origin takes those of no other.
+    places: Arc<Semaphore>,
 }
 
 impl Inventory {
+    /// Of these media.
+    pub fn new(media: Arc<Media>, origin: Option<Origin>) -> Self {
+        Self {
+            media,
+            origin,
+            places: Arc::new(Semaphore::new(PLACES)),
+        }
+    }
+
     /// Whether the origin has the medium, where it has to be asked.
     ///
     /// # Errors
     /// `NotFound`; `OriginUnavailable` and `Overloaded` where nobody can tell.
-    pub(super) async fn demand(
-        &self,
-        id: &MediaId,
-        places: &Places,
-        pools: &Pools,
-    ) -> Result<(), IssueRefusal> {
+    pub(super) async fn demand(&self, id: &MediaId, pools: &Pools) -> Result<(), IssueRefusal> {
         let (Some(origin), Known::Path(target)) = (&self.origin, self.media.find(id)) else {
             return Ok(());
         };
-        let deadline = Instant::now() + PATIENCE;
-        let place = timeout_at(deadline, places.0.acquire()).await;
+        let place = timeout(QUEUE, self.places.acquire()).await;
         let _place = place.map_err(|_| IssueRefusal::Overloaded)?;
         let question = OriginRequest {
             method: Method::HEAD,
@@ -59,7 +57,7 @@ impl Inventory {
             client: None,
             upload: Upload::None,
         };
-        let Ok(answer) = timeout_at(deadline, origin.fetch(pools, question)).await else {
+        let Ok(answer) = timeout(PATIENCE, origin.fetch(pools, question)).await else {
             tracing::warn!("an origin does not say in time whether a medium is there");
             return Err(IssueRefusal::OriginUnavailable);
         };
@@ -94,7 +92,7 @@ mod tests {
     use crate::origin::{HttpOrigin, HttpSettings};
 
     /// Asks an origin that takes connections, has an hour for everything, and never says a word. Time jumps while nobody works.
-    async fn ask_silence(places: &Places) -> (Result<(), IssueRefusal>, Duration) {
+    async fn ask_silence(taken: usize) -> (Result<(), IssueRefusal>, Duration) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let authority = listener.local_addr().unwrap().to_string();
         let hour = Duration::from_secs(3600);
@@ -109,30 +107,29 @@ mod tests {
             max_idle: 1,
             allow_close_delimited: false,
         };
-        let inventory = Inventory {
-            media: Arc::new(Media::Template("/files/{id}".into())),
-            origin: Some(Origin::Http(Arc::new(HttpOrigin::new(settings)))),
-        };
+        let inventory = Inventory::new(
+            Arc::new(Media::Template("/files/{id}".into())),
+            Some(Origin::Http(Arc::new(HttpOrigin::new(settings)))),
+        );
+        let _taken = inventory.places.acquire_many(taken as u32).await.unwrap();
         let id = MediaId::parse("1").unwrap();
-        let begun = Instant::now();
-        let answer = inventory.demand(&id, places, &Pools::default()).await;
+        let begun = tokio::time::Instant::now();
+        let answer = inventory.demand(&id, &Pools::default()).await;
         (answer, begun.elapsed())
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_origin_that_says_nothing_is_waited_for_five_seconds() {
-        let (answer, waited) = ask_silence(&Places::default()).await;
+        let (answer, waited) = ask_silence(0).await;
         assert_eq!(answer, Err(IssueRefusal::OriginUnavailable));
         assert_eq!(waited.as_secs(), 5);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_place_is_waited_for_no_longer() {
-        let places = Places::default();
-        let _taken = places.0.acquire_many(PLACES as u32).await.unwrap();
-        let (answer, waited) = ask_silence(&places).await;
+    async fn a_place_is_waited_for_one_second() {
+        let (answer, waited) = ask_silence(PLACES).await;
         assert_eq!(answer, Err(IssueRefusal::Overloaded));
-        assert_eq!(waited.as_secs(), 5);
+        assert_eq!(waited.as_secs(), 1);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::inventory::Places;
 use crate::origin::Pools;
 use crate::pool::Pool;
 use crate::store::{Store, StoreError};
@@ -18,7 +17,6 @@ pub struct Lasting {
     /// Where slow keys sign, the sessions of the landing, too.
     pub signing: Arc<Pool>,
     pub(super) hashing: Pool,
-    pub(super) asking: Places,
 }
 
 /// What was asked in an hour of who tells how much is left. Apart, so that nobody without a name takes the place of one who
@@ -46,7 +44,6 @@ impl Default for Lasting {
             // Apart, so that whoever tries passwords holds up nobody's media token.
             signing: Arc::new(Pool::new(2, 64)),
             hashing: Pool::new(2, 32),
-            asking: Places::default(),
         }
     }
 }

@@ -70,6 +70,28 @@ pub enum Lifetime {
     AtMost(Duration),
 }
 
+impl Lifetime {
+    /// The same, where the dialect has a longest life of its own.
+    ///
+    /// # Errors
+    /// `Unprocessable` where more was asked for.
+    pub fn within(self, longest: Duration) -> Result<Self, IssueRefusal> {
+        match self {
+            Self::Usual => Ok(Self::AtMost(longest)),
+            Self::AtMost(ttl) => Ok(Self::AtMost(ttl.min(longest))),
+            Self::Asked(ttl) if ttl <= longest => Ok(self),
+            Self::Asked(_) => Err(too_long(longest)),
+        }
+    }
+}
+
+fn too_long(longest: Duration) -> IssueRefusal {
+    IssueRefusal::Unprocessable(vec![Violation {
+        property: "expires_in".into(),
+        message: format!("At most {} seconds.", longest.as_secs()).into(),
+    }])
+}
+
 /// The paths that a token shall open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Paths {
@@ -324,13 +346,7 @@ fn lifetime(rule: &Rule, asked: Lifetime) -> Result<i64, IssueRefusal> {
         Lifetime::Usual => rule.default_ttl.min(rule.max_ttl),
         Lifetime::AtMost(ttl) => ttl.min(rule.max_ttl),
         Lifetime::Asked(ttl) if ttl <= rule.max_ttl => ttl,
-        Lifetime::Asked(_) => {
-            let message = format!("At most {} seconds.", rule.max_ttl.as_secs());
-            return Err(IssueRefusal::Unprocessable(vec![Violation {
-                property: "expires_in".into(),
-                message: message.into(),
-            }]));
-        }
+        Lifetime::Asked(_) => return Err(too_long(rule.max_ttl)),
     };
     Ok(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX))
 }

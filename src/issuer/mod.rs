@@ -319,6 +319,9 @@ impl Issuer {
         }
         let maker = dialect.maker(rule, caller, &wish)?;
         let (scheme, medium) = (wish.scheme, wish.media.clone());
+        if let (Maker::ShortMedia(_), Some(media)) = (&maker, &self.settings.adobe_media) {
+            wish.lifetime = wish.lifetime.within(media.ttl)?;
+        }
         let inventory = dialect.inventory(&self.settings);
         let claims = mint::judge(rule, caller, wish, dialect.offer(inventory, caller), now)?;
         let claims = match &maker {
@@ -328,7 +331,7 @@ impl Issuer {
         };
         self.count_token(rule, caller, now)?;
         if let Some((inventory, id)) = inventory.zip(medium.as_ref()) {
-            inventory.demand(id, &self.lasting.asking, &memory.pools).await?;
+            inventory.demand(id, &memory.pools).await?;
         }
         let claims = Arc::new(claims);
         let token = match maker {

@@ -43,7 +43,10 @@ impl Issuer {
             SirvDoor::Files(files) => {
                 let caller = caller::prove(&self.settings.callers, client, request, now, memory);
                 let subject = caller.as_ref().ok().map(|caller| caller.subject().to_owned());
-                let count = self.count(subject.as_deref(), client, now);
+                // Who may have nothing here takes no place among those who may.
+                let has_rule = |caller: &Caller| mint::rule_for(&self.settings.rules, caller, &[]).is_ok();
+                let counted = subject.as_deref().filter(|_| caller.as_ref().is_ok_and(has_rule));
+                let count = self.count(counted, client, now);
                 let made = caller.and_then(|caller| match count.is_over {
                     // Asked before anything is made and counted.
                     true => Err(over(&count, now)),

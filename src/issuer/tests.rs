@@ -65,10 +65,7 @@ pub(super) fn any_rule() -> mint::Rule {
 
 /// Media, of which no origin is asked.
 pub(super) fn known(media: Media) -> Inventory {
-    Inventory {
-        media: Arc::new(media),
-        origin: None,
-    }
+    Inventory::new(Arc::new(media), None)
 }
 
 fn medium(name: &str, folder: &str, owner: &str) -> Medium {

@@ -218,6 +218,19 @@ impl KeySet {
         self.signing.iter().find(is_that)
     }
 
+    /// Whether one secret (HMAC) is in both sets, whatever it is called there.
+    pub fn shares_a_secret(&self, other: &Self) -> bool {
+        let secrets = self.signing.iter().filter(|key| {
+            matches!(
+                key.algorithm,
+                Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512
+            )
+        });
+        secrets
+            .flat_map(|key| other.verifying.iter().map(move |theirs| (key, theirs)))
+            .any(|(key, theirs)| key::is_half_of(key, theirs))
+    }
+
     /// The first key of this algorithm that can sign.
     pub fn signing_by(&self, algorithm: Algorithm) -> Option<&SigningKey> {
         self.signing.iter().find(|key| key.algorithm == algorithm)

@@ -96,7 +96,7 @@ fn each_fault_has_its_word_and_400() {
         (credentials("app", "wrong"), "invalid_client"),
         (credentials("nobody", SECRET), "invalid_client"),
         (credentials("anna", "wrong"), "invalid_client"),
-        (credentials("anna", SECRET), "unauthorized_client"),
+        (credentials("anna", SECRET), "invalid_client"),
         (
             credentials("app", SECRET).replace("client_credentials", "password"),
             "unsupported_grant_type",

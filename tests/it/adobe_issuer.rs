@@ -621,11 +621,11 @@ fn what_makes_no_sense_is_refused_at_the_start() {
         ),
         (
             build(
-                &adobe::route("", "resources = { news = [\"channels\"] }"),
+                &adobe::route("", "resources = { SPORT = { news = [\"channels\"] } }"),
                 "",
                 &rows(),
             ),
-            "route[0].scheme.short_media.resources.news[0]",
+            "route[0].scheme.short_media.resources.SPORT.news[0]",
         ),
         (
             build(

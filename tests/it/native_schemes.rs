@@ -463,13 +463,13 @@ fn ask_raw(gate: &Gate, scheme: &str) {
 }
 
 /// `[issuer.native]` beside another dialect that says how its tokens are made.
-const NATIVE: &str = "[issuer.native]\nkeys = \"download\"\nissuer = \"native\"\naudience = \"nobody\"\n";
+const NATIVE: &str = "[issuer.native]\nkeys = \"download\"\nissuer = \"native\"\naudience = \"nobody\"\nschemes = [\"jwt\", \"SCHEME\"]\n";
 
 #[test]
 fn a_sirv_token_comes_from_the_same_request_and_opens_the_same_file() {
     let origin = Origin::start();
     origin.file("/docs/x/b.jpg", "deep");
-    let toml = sirv::toml(&origin, sirv::SCHEME, "", NATIVE);
+    let toml = sirv::toml(&origin, sirv::SCHEME, "", &NATIVE.replace("SCHEME", "sirv"));
     let gate = sirv::secrets(Setup::new(toml)).start();
     let ask = |body: Value| ask_native(&gate, &sirv::bearer("42"), &body);
     let (token, path) = issued(
@@ -519,7 +519,9 @@ fn a_sirv_token_comes_from_the_same_request_and_opens_the_same_file() {
 #[test]
 fn a_short_media_token_comes_from_the_same_request_where_an_entitlement_is_for_the_caller() {
     let rows = adobe::row("SPORT", "\"news\"", "subjects = [\"42\"]");
-    let tables = adobe::route("", adobe::RESOURCES) + &adobe::issuer(adobe::RULE, "", &rows) + NATIVE;
+    let tables = adobe::route("", adobe::RESOURCES)
+        + &adobe::issuer(adobe::RULE, "", &rows)
+        + &NATIVE.replace("SCHEME", "short_media");
     let (_origin, setup) = adobe::setup(&tables);
     let gate = setup.start();
     let wish = json!({ "scheme": "short_media", "requestor": "SPORT", "resource": "news", "expires_in": 60 });
@@ -545,6 +547,16 @@ fn a_short_media_token_comes_from_the_same_request_where_an_entitlement_is_for_t
         (&adobe::viewer(), "resource", json!(""), 422),
         (&adobe::viewer(), "paths", json!(["/channels/news/1.ts"]), 422),
         (&adobe::viewer(), "uses", json!(1), 422),
+        // The dialect's own longest life, and what its own door refuses.
+        (&adobe::viewer(), "expires_in", json!(421), 422),
+        (
+            &Token::caller("42", "tv:watch")
+                .claim("ips", json!(["127.0.0.0/8"]))
+                .bearer(),
+            "expires_in",
+            json!(60),
+            403,
+        ),
     ] {
         let mut body = wish.clone();
         body[name] = value;

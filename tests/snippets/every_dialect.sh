@@ -25,7 +25,8 @@ SIRV=$(value "$ISSUER/v2/token" .token -H "$JSON" -d "{\"clientId\":\"backend\",
 PORTAL=$(value "$ISSUER/api/token" .access_token -d grant_type=password -d username=backend --data-urlencode "password=$PASSWORD")
 secret "$PASSWORD"
 
-ONCE=$(value "$ISSUER/api/sys/users/token/refresh" .Value -X POST -H "$AUTH")
+ONCE=$(value "$ISSUER/api/sys/users/token/refresh" .Value -X POST \
+    -H "Authorization: Bearer $(mediagate token caller --sub 42 --scope portal:exchange)")
 FILE=$(value "$ISSUER/api/sys/users/token/refresh" .Value -X POST -H "$AUTH")
 LOGIN=$(value "$ISSUER/api/sys/users/token/refresh" .Value -X POST -H "$AUTH")
 EXCHANGED=$(curl -sS -X POST "$ISSUER/api/sys/users/exchange?token=$ONCE&validForInMinutes=5")

@@ -102,6 +102,13 @@ pub(super) fn build(
     let sirv = parts.sirv(raw, public.as_ref(), problems);
     let sirv_bearer = parts.sirv_bearer(raw, problems);
     let native = parts.native(raw, sirv.as_ref().and_then(Option::as_ref), problems);
+    if let (Some(raw), Some(native), Some(fynn)) = (
+        &raw.native,
+        native.as_ref().and_then(Option::as_ref),
+        fynn.as_ref().and_then(Option::as_ref),
+    ) {
+        parts.native_opens_one_catalogue(&raw.at, native, fynn, problems);
+    }
     let (keys_of_callers, verifiers) = callers.into_iter().unzip();
     let settings = || {
         let public = public?;

@@ -29,6 +29,11 @@ pub(super) struct Keys {
 }
 
 impl Keys {
+    /// What is in the set called `name` now.
+    pub(super) fn loaded(&self, name: &str) -> Option<Arc<crate::token::keys::Generation>> {
+        self.rings.get(name)?.as_ref()?.load()
+    }
+
     /// The set called `name`; reports one that does not exist.
     pub(super) fn find(&self, at: &str, name: &str, problems: &mut Problems) -> Option<&NamedKeys> {
         if !self.rings.contains_key(name) && !problems.has(&format!("keys.{name}")) {

@@ -157,6 +157,7 @@ fn parts(
         .as_ref()
         .map_or_else(Arc::default, |kept| Arc::clone(&kept.lasting));
     let landing = landing::build(file, &served, &keys, &routes, &lasting, problems);
+    sirv::keys_apart(file, &keys, problems);
     links::unused(file, problems);
     links::unreachable(&routes.built, problems);
 

@@ -8,12 +8,15 @@ use super::raw;
 use crate::config::problems::Problems;
 use crate::config::read::At;
 use crate::token::keys::KeyRing;
-use crate::token::scheme::short_media::{ALGORITHM, CLAIMS, Rules, xml};
+use crate::token::scheme::short_media::{ALGORITHM, CLAIMS, Resources, Rules, xml};
 use crate::token::scope::MAX_PATTERNS;
 use crate::token::{Opens, Scope, Uses};
 
 /// The longest requestor, provider or resource, in bytes: all together, escaped and signed, fit into a token.
 pub(super) const MAX_NAME_BYTES: usize = 128;
+
+/// The resources of one requestor, as they stand in the file.
+type RawResources = BTreeMap<String, At<Vec<At<String>>>>;
 
 /// Reads a verifier; `named` are the claims that the route needs.
 pub(super) fn rules(
@@ -58,6 +61,19 @@ pub(super) fn rules(
             "add [route.scheme.short_media.resources], or scope = { template = \"/channels/{resource}/**\" }",
         );
     }
+    if let raw::Scope::Template(scope) = &route.scope
+        && short.requestors.as_ref().is_some_and(|all| all.len() > 1)
+        && scope
+            .template
+            .as_deref()
+            .is_some_and(|text| text.contains("{resource}") && !text.contains("{requestor}"))
+    {
+        problems.warn(
+            format!("{}.scope", route.at),
+            "takes resources of one name for the same, whoever of the requestors they are of",
+            "scope = { template = \"/channels/{requestor}/{resource}/**\" }, or one requestor",
+        );
+    }
     if short.one_time && route.single_use.is_none() {
         problems.warn(
             format!("{}.one_time", short.at),
@@ -66,7 +82,7 @@ pub(super) fn rules(
         );
     }
     let resources = match &short.resources {
-        Some(resources) => resources_of(resources, problems).map(Some),
+        Some(resources) => all_resources(short, resources, problems).map(Some),
         None => Some(None),
     };
     Some(Rules {
@@ -123,10 +139,35 @@ pub(super) fn name(at: &str, text: &str, problems: &mut Problems) -> Option<Box<
     good.then(|| text.into())
 }
 
-fn resources_of(
-    resources: &BTreeMap<String, At<Vec<At<String>>>>,
+/// The resources of a table, each requestor's apart.
+fn all_resources(
+    short: &raw::ShortMedia,
+    resources: &BTreeMap<String, RawResources>,
     problems: &mut Problems,
-) -> Option<BTreeMap<Box<str>, Scope>> {
+) -> Option<Resources> {
+    let mut all = Resources::new();
+    let mut good = true;
+    for (requestor, own) in resources {
+        let mut accepted = short.requestors.iter().flatten();
+        if !accepted.any(|one| one.value == *requestor) {
+            problems.error(
+                format!("{}.resources.{requestor}", short.at),
+                "is no requestor of `requestors`",
+                "write resources = { REQUESTOR = { resource = [\"/channels/news/**\"] } }",
+            );
+            good = false;
+        }
+        match resources_of(own, problems) {
+            Some(own) => {
+                all.insert(requestor.as_str().into(), own);
+            }
+            None => good = false,
+        }
+    }
+    good.then_some(all)
+}
+
+fn resources_of(resources: &RawResources, problems: &mut Problems) -> Option<BTreeMap<Box<str>, Scope>> {
     let mut all = BTreeMap::new();
     let mut good = true;
     for (resource, patterns) in resources {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jsonwebtoken::Algorithm;
 
+use super::keys::Keys;
 use super::routes::Parts;
 use super::{DAY, in_range, raw, seconds};
 use crate::config::problems::Problems;
@@ -32,17 +33,6 @@ pub(super) fn rules(
             &raw.at,
             "stands beside [route.scheme.jwt]: their tokens look alike",
             "one of the two on a route; give the other a route of its own",
-        );
-    }
-    let callers = parts.issuer.and_then(|issuer| issuer.callers.as_ref());
-    let shared = callers
-        .iter()
-        .any(|callers| callers.iter().any(|caller| caller.keys == raw.keys));
-    if shared && raw.keys.is_some() {
-        problems.error(
-            at("keys"),
-            "are callers' keys too: who makes Sirv tokens with them could make callers' bearers",
-            "give [[issuer.callers]] a key set of their own",
         );
     }
     if !matches!(route.scope, raw::Scope::Claims) {
@@ -75,4 +65,73 @@ pub(super) fn has_hs256(at: &str, ring: &KeyRing, problems: &mut Problems) {
             "a set with [[keys.NAME.inline]], alg = \"HS256\" and the secret of the Sirv account",
         );
     }
+}
+
+/// Reports keys that are for Sirv's tokens and for others: whoever may make the first could make the second, and a session or a
+/// bearer says more than a link. Sets are compared by what is in them.
+pub(super) fn keys_apart(file: &raw::File, keys: &Keys, problems: &mut Problems) {
+    let issuer = file.issuer.as_ref();
+    let own = issuer.and_then(|issuer| issuer.sirv.as_ref());
+    let routes = file.route.iter().filter_map(|route| route.scheme.as_ref());
+    let sirv: Vec<&str> = routes
+        .filter_map(|scheme| scheme.sirv.as_ref()?.keys.as_deref())
+        .chain(own.and_then(|own| own.keys.as_deref()))
+        .chain(
+            own.iter()
+                .flat_map(|own| own.aliases.values())
+                .filter_map(|alias| alias.keys.as_deref()),
+        )
+        .collect();
+    let is_theirs = |name: &str| {
+        sirv.iter().any(|own| {
+            let sets = keys.loaded(own).zip(keys.loaded(name));
+            *own == name || sets.is_some_and(|(own, other)| own.keys.shares_a_secret(&other.keys))
+        })
+    };
+    for (at, name) in others(file) {
+        if is_theirs(name) && !problems.has_error_below(&at) {
+            problems.error(
+                at,
+                "are for Sirv tokens too: whoever makes those with them could make these",
+                "a key set of its own, with other secrets",
+            );
+        }
+    }
+}
+
+/// The key sets of all other signed tokens, and where they are named.
+fn others(file: &raw::File) -> Vec<(String, &str)> {
+    fn named<'f>(at: &str, keys: &'f Option<String>) -> Option<(String, &'f str)> {
+        Some((format!("{at}.keys"), keys.as_deref()?))
+    }
+    let mut all: Vec<(String, &str)> = file
+        .route
+        .iter()
+        .filter_map(|route| route.scheme.as_ref()?.jwt.as_ref())
+        .filter_map(|jwt| named(&jwt.at, &jwt.keys))
+        .collect();
+    all.extend(
+        file.landing
+            .iter()
+            .filter_map(|landing| named(&landing.at, &landing.keys)),
+    );
+    let Some(issuer) = &file.issuer else { return all };
+    let callers = issuer.callers.iter().flatten();
+    all.extend(callers.filter_map(|caller| named(&caller.at, &caller.keys)));
+    all.extend(issuer.bearers.iter().filter_map(|one| named(&one.at, &one.keys)));
+    all.extend(issuer.native.iter().filter_map(|one| named(&one.at, &one.keys)));
+    all.extend(issuer.fynn.iter().filter_map(|one| named(&one.at, &one.keys)));
+    all.extend(
+        issuer
+            .fynn_invoice
+            .iter()
+            .filter_map(|one| named(&one.at, &one.keys)),
+    );
+    all.extend(
+        issuer
+            .nexudus_media
+            .iter()
+            .filter_map(|one| named(&one.at, &one.keys)),
+    );
+    all
 }

@@ -1,5 +1,5 @@
 //! Bytes per second, for several bodies at a time: a bucket of one second, or of 64 KiB where that is more (GCRA, one number
-//! for each subject). The time is a value. In the time `t` no more than the bucket and `rate × t` is ever handed out.
+//! for each rate of a subject and one for all). The time is a value. In the time `t` no more than the bucket and `rate × t` is ever handed out.
 
 use std::time::Duration;
 
@@ -49,38 +49,73 @@ fn time_of(bytes: u64, rate: u64) -> Duration {
 pub struct Turn {
     /// From then on.
     pub at: Instant,
-    /// What it takes of the subject's time.
-    cost: Duration,
+    rate: u64,
+    /// What it takes of the time of its rate, and of the time of all.
+    own: Duration,
+    total: Duration,
 }
 
-/// The time of a subject, which all its bodies share. Tokens of different rates share it, too: each takes of it what its own
-/// rate makes of its bytes, so that nobody gets more than its own rate, and all together no more than the fastest.
+/// The time of the bodies of one rate.
+#[derive(Debug)]
+struct Lane {
+    rate: u64,
+    /// When its bucket is full again.
+    full: Instant,
+}
+
+/// The time of a subject, which all its bodies share: those of one rate among themselves, so that they have that rate
+/// together, and all at the pace of the fastest, so that nobody has more than that and a slow one holds up no other.
 #[derive(Debug, Default)]
 pub struct Timeline {
-    /// When the bucket is full again; `None` where it never was used.
+    lanes: Vec<Lane>,
+    /// When the bucket of all is full again; `None` where it never was used.
     full: Option<Instant>,
 }
 
 impl Timeline {
-    /// Whether the bucket is full.
+    /// Whether all buckets are full.
     pub fn is_idle(&self, now: Instant) -> bool {
-        self.full.is_none_or(|full| full <= now)
+        self.full.is_none_or(|full| full <= now) && self.lanes.iter().all(|lane| lane.full <= now)
     }
 
     /// The next turn for a piece of so many bytes.
     pub fn turn(&mut self, pace: &Pace, bytes: u64, now: Instant) -> Turn {
-        let cost = time_of(bytes, pace.rate);
-        let full = self.full.map_or(now, |full| full.max(now)) + cost;
+        self.lanes
+            .retain(|lane| lane.full > now || lane.rate == pace.rate);
+        let fastest = self.lanes.iter().map(|lane| lane.rate).fold(pace.rate, u64::max);
+        let fastest = Pace::new(fastest);
+        let (own, total) = (time_of(bytes, pace.rate), time_of(bytes, fastest.rate));
+        let lane = self.lanes.iter_mut().find(|lane| lane.rate == pace.rate);
+        let own_full = match lane {
+            Some(lane) => {
+                lane.full = lane.full.max(now) + own;
+                lane.full
+            }
+            None => {
+                self.lanes.push(Lane {
+                    rate: pace.rate,
+                    full: now + own,
+                });
+                now + own
+            }
+        };
+        let full = self.full.map_or(now, |full| full.max(now)) + total;
         self.full = Some(full);
+        let start = |full: Instant, bucket| full.checked_sub(bucket).unwrap_or(now);
         Turn {
-            at: full.checked_sub(pace.bucket).unwrap_or(now),
-            cost,
+            at: start(own_full, pace.bucket).max(start(full, fastest.bucket)),
+            rate: pace.rate,
+            own,
+            total,
         }
     }
 
     /// A turn that was not used.
     pub fn give_back(&mut self, turn: Turn) {
-        self.full = self.full.and_then(|full| full.checked_sub(turn.cost));
+        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.rate == turn.rate) {
+            lane.full = lane.full.checked_sub(turn.own).unwrap_or(lane.full);
+        }
+        self.full = self.full.and_then(|full| full.checked_sub(turn.total));
     }
 }
 
@@ -159,6 +194,21 @@ mod tests {
         assert!(
             bytes.iter().all(|body| *body > 64 * 1024),
             "both go on: {bytes:?}"
+        );
+    }
+
+    #[test]
+    fn a_slow_body_holds_up_no_fast_one() {
+        let start = Instant::now() + Duration::from_secs(1000);
+        let (slow, fast) = (1024, 100 << 20);
+        let (bytes, _) = run(&[Pace::new(slow), Pace::new(fast)], start, 20);
+        assert!(
+            bytes[0] >= 64 * 1024 && bytes[0] <= 64 * 1024 + slow * 20,
+            "{bytes:?}"
+        );
+        assert!(
+            bytes[1] >= fast * 19 && bytes[0] + bytes[1] <= fast * 21,
+            "{bytes:?}"
         );
     }
 

@@ -118,7 +118,6 @@ fn accepted(headers: &HeaderMap) -> Option<Format> {
 }
 
 /// What is asked for.
-#[derive(Debug, PartialEq, Eq)]
 pub(in crate::issuer) struct Asked {
     /// The programmer's application.
     pub(in crate::issuer) requestor: String,

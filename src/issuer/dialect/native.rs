@@ -15,6 +15,7 @@ use crate::media::MediaId;
 use crate::target::{Target, encode_segment};
 use crate::token::claims::{Limits, Parameters};
 use crate::token::json::{Json, Object};
+use crate::token::scheme::jwt::network;
 use crate::token::scheme::sirv;
 use crate::token::scope::MAX_PATTERNS;
 use crate::token::{Methods, Opens, Uses};
@@ -89,7 +90,11 @@ pub(super) fn parse(request: &Request<Bytes>, native: &Native) -> Result<IssueRe
         lifetime: reader.lifetime(),
         not_before: reader.not_before(),
         subject: reader.text("sub"),
-        methods: reader.methods(),
+        methods: match scheme {
+            SchemeName::Jwt | SchemeName::Opaque => reader.methods(),
+            // They read, and the rule has to allow that.
+            SchemeName::Sirv | SchemeName::ShortMedia => Some(Methods::READ),
+        },
         addresses: reader.addresses(),
         filename: reader.text("filename"),
         parameters: reader.parameters(),
@@ -342,12 +347,6 @@ impl Reader<'_> {
             self.refuse("", UNKNOWN);
         }
     }
-}
-
-fn network(text: &str) -> Option<IpNet> {
-    text.parse()
-        .ok()
-        .or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
 }
 
 /// Writes the answer.

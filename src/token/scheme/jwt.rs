@@ -18,7 +18,7 @@ pub(super) mod payload;
 mod unchecked;
 
 pub use mint::{KidHeader, Minter};
-pub use payload::is_filename;
+pub use payload::{is_filename, network};
 pub use unchecked::{Unchecked, read_unchecked};
 
 /// How native JWTs are checked.

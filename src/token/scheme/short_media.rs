@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, crypto};
 
 use super::next_number;
 use crate::token::keys::{KeyRing, LogKey, VerifyingKey};
-use crate::token::{Claims, Evidence, Scope, TokenError, TokenId, Uses, VerifyToken};
+use crate::token::{Claims, Evidence, Methods, Scope, TokenError, TokenId, Uses, VerifyToken};
 
 mod mint;
 mod read;
@@ -42,13 +42,16 @@ pub struct Rules {
     pub keys: Arc<KeyRing>,
     /// Accepted requestors; at least one.
     pub requestors: Box<[Box<str>]>,
-    /// What each resource opens, and nothing else opens anything; `None` leaves that to the route's template.
-    pub resources: Option<BTreeMap<Box<str>, Scope>>,
+    /// What each resource of each requestor opens, and nothing else opens anything; `None` leaves that to the route's template.
+    pub resources: Option<Resources>,
     /// How often a token may be used.
     pub uses: Uses,
     /// Names tokens for the logs.
     pub log_key: Arc<LogKey>,
 }
+
+/// By requestor and by resource: two requestors may call two things by one name.
+pub type Resources = BTreeMap<Box<str>, BTreeMap<Box<str>, Scope>>;
 
 impl ShortMedia {
     /// A verifier with these rules. Where one of `others` has the very same, it is the same verifier: what was cached
@@ -98,9 +101,9 @@ impl Rules {
     }
 
     /// What a resource opens; `None` where that is not for this table to say.
-    fn scope(&self, resource: &str) -> Option<Scope> {
-        let resources = self.resources.as_ref()?;
-        Some(resources.get(resource).cloned().unwrap_or_default())
+    fn scope(&self, requestor: &str, resource: &str) -> Option<Scope> {
+        let own = self.resources.as_ref()?.get(requestor);
+        Some(own.and_then(|own| own.get(resource)).cloned().unwrap_or_default())
     }
 }
 
@@ -131,7 +134,8 @@ impl VerifyToken for ShortMedia {
             not_before: Some(fields.issued.before(MAX_AHEAD)),
             expires: Some(fields.expires()),
             uses: self.rules.uses,
-            scope: self.rules.scope(&fields.resource),
+            methods: Some(Methods::READ),
+            scope: self.rules.scope(&fields.requestor, &fields.resource),
             key: key.kid.clone(),
             named: named
                 .filter_map(|(name, text)| Some(((*name).into(), text?.clone())))

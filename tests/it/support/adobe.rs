@@ -154,8 +154,7 @@ pub(crate) fn route(more: &str, scheme: &str) -> String {
 }
 
 /// What its resources open.
-pub(crate) const RESOURCES: &str =
-    "resources = { news = [\"/channels/news/**\"], sport = [\"/channels/sport/**\", \"/extra.ts\"] }\n";
+pub(crate) const RESOURCES: &str = "resources = { SPORT = { news = [\"/channels/news/**\"], sport = [\"/channels/sport/**\", \"/extra.ts\"] }, MOVIES = {} }\n";
 
 /// The issuer, with further keys of its dialect and these rows.
 pub(crate) fn issuer(rule: &str, dialect: &str, rows: &str) -> String {

@@ -45,11 +45,7 @@ impl Parts<'_> {
         if let Some(ring) = &keys {
             self.warn_of_strangers(media, ring, problems);
         }
-        if media
-            .help_url
-            .as_deref()
-            .is_some_and(|url| url.parse::<http::Uri>().is_err())
-        {
+        if media.help_url.as_deref().is_some_and(|url| !is_web_address(url)) {
             problems.error(at("help_url"), "is no URL", "write \"https://help.example.com/\"");
         }
         let devices_scope = devices_scope(media, raw, problems);
@@ -183,4 +179,10 @@ fn entitlement(row: &raw::Entitlement, problems: &mut Problems) -> Option<Entitl
             .map(|all| all.iter().map(|one| one.as_str().into()).collect()),
         denied: row.denied.as_deref().map(Box::from),
     })
+}
+
+/// Whether it can be followed and does nothing else.
+fn is_web_address(text: &str) -> bool {
+    let parsed = text.parse::<http::Uri>();
+    parsed.is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some())
 }

@@ -73,12 +73,7 @@ impl Parts<'_> {
         let at = format!("{}.schemes", native.at);
         let opaque = self.routes.built.iter().any(takes_opaque);
         let Some(list) = &native.schemes else {
-            let usual = [
-                (SchemeName::Jwt, true),
-                (SchemeName::Opaque, opaque),
-                (SchemeName::Sirv, raw.sirv.is_some()),
-                (SchemeName::ShortMedia, raw.adobe_media.is_some()),
-            ];
+            let usual = [(SchemeName::Jwt, true), (SchemeName::Opaque, opaque)];
             return usual
                 .iter()
                 .filter(|(_, there)| *there)
@@ -353,7 +348,7 @@ pub(super) fn believes(built: &RouteBuilt, minter: &Minter) -> bool {
 }
 
 /// Whether a route asks the store.
-fn takes_opaque(built: &RouteBuilt) -> bool {
+pub(super) fn takes_opaque(built: &RouteBuilt) -> bool {
     let mut schemes = built.route.schemes.iter();
     schemes.any(|scheme| matches!(scheme, Scheme::Opaque(_)))
 }

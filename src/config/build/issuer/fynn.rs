@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::dialects::{Built, Parts, believes};
+use super::dialects::{Built, Parts, believes, takes_opaque};
 use crate::config::build::{DAY, in_range, links, raw, seconds};
 use crate::config::problems::Problems;
 use crate::gate::route::Mapping;
-use crate::issuer::{Fynn, FynnInvoice, Inventory};
+use crate::issuer::{Fynn, FynnInvoice, Inventory, Native, NativeScheme};
 use crate::media::Media;
 use crate::token::carrier::{Carrier, PathPattern};
 use crate::token::scheme::jwt::{KidHeader, Minter};
@@ -113,19 +113,19 @@ impl Parts<'_> {
         if !self.media.media.contains_key(name) && !problems.has(&format!("media.{name}")) {
             links::unknown(&format!("{at}.media"), "media catalogue", "media", name, problems);
         }
-        Some(Inventory {
-            media: self.media.media.get(name)?.clone()?,
-            origin: self.media.asked.get(name).cloned(),
-        })
+        let media = self.media.media.get(name)?.clone()?;
+        Some(Inventory::new(media, self.media.asked.get(name).cloned()))
     }
 
     /// A token names an id and no catalogue, so a route that believes it has to mean the same by ids.
-    fn opens_one_catalogue(&self, at: &str, minter: &Minter, media: &Inventory, problems: &mut Problems) {
-        let other = self.routes.built.iter().find(|built| {
-            let mapping = &built.route.mapping;
-            believes(built, minter)
-                && matches!(mapping, Mapping::Media(other) if !Arc::ptr_eq(other, &media.media))
-        });
+    pub(super) fn opens_one_catalogue(
+        &self,
+        at: &str,
+        minter: &Minter,
+        media: &Inventory,
+        problems: &mut Problems,
+    ) {
+        let other = self.of_another_catalogue(&media.media, |built| believes(built, minter));
         if let Some(other) = other {
             problems.error(
                 format!("{at}.audience"),
@@ -133,5 +133,46 @@ impl Parts<'_> {
                 "give each catalogue an audience of its own",
             );
         }
+    }
+
+    /// `POST /v1/tokens` names ids of the catalogue of `[issuer.fynn]`, and no route may mean another's by its tokens. Opaque
+    /// ones have no audience: all routes that take them mean one catalogue.
+    pub(super) fn native_opens_one_catalogue(
+        &self,
+        at: &str,
+        native: &Native,
+        fynn: &Fynn,
+        problems: &mut Problems,
+    ) {
+        for scheme in &native.schemes {
+            match scheme {
+                NativeScheme::Jwt { minter, .. } => {
+                    self.opens_one_catalogue(at, minter, &fynn.media, problems);
+                }
+                NativeScheme::Opaque { .. } => {
+                    if let Some(other) = self.of_another_catalogue(&fynn.media.media, takes_opaque) {
+                        problems.error(
+                            format!("{}.scheme.opaque", other.at),
+                            "takes tokens of POST /v1/tokens for media of another catalogue than that of [issuer.fynn]",
+                            "take it out, or \"opaque\" out of `issuer.native.schemes`",
+                        );
+                    }
+                }
+                NativeScheme::Sirv { .. } | NativeScheme::ShortMedia => {}
+            }
+        }
+    }
+
+    /// The first of these routes that means another catalogue.
+    fn of_another_catalogue(
+        &self,
+        media: &Arc<Media>,
+        is_one: impl Fn(&super::RouteBuilt) -> bool,
+    ) -> Option<&super::RouteBuilt> {
+        let mut routes = self.routes.built.iter();
+        routes.find(|built| {
+            let mapping = &built.route.mapping;
+            is_one(built) && matches!(mapping, Mapping::Media(other) if !Arc::ptr_eq(other, media))
+        })
     }
 }

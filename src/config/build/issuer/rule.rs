@@ -88,6 +88,25 @@ pub(super) fn rule(
             "name the `folders` of the catalogue, or set `own_media_only`",
         );
     }
+    let one_catalogue = issuer
+        .fynn
+        .as_ref()
+        .zip(issuer.fynn_invoice.as_ref())
+        .is_some_and(|(fynn, invoice)| fynn.media == invoice.media);
+    if one_catalogue && raw.folders.is_none() && !raw.own_media_only {
+        problems.warn(
+            at("own_media_only"),
+            "is not set, so that [issuer.fynn] hands out the invoices of [issuer.fynn_invoice] to everybody",
+            "own_media_only = true, or name the `folders`",
+        );
+    }
+    if issuer.adobe_media.is_some() && narrow && issuer.fynn.is_none() {
+        problems.warn(
+            at("paths"),
+            "does not limit the resources that [issuer.adobe_media] hands out",
+            "the entitlements do: name their `subjects`",
+        );
+    }
     if raw.uses.is_some_and(|uses| uses != 1) {
         problems.error(at("uses"), "is not 1", "1, or take it out for any number of uses");
     }

@@ -17,9 +17,11 @@ const UNTITLED: &str = "The resource's MRSS has not exactly one title of its cha
 /// The title of the channel.
 pub(super) fn channel_title(text: &str) -> Result<String, &'static str> {
     let mut reader = Reader::from_str(text.trim());
+    // An empty title is one, however it is written.
+    reader.config_mut().expand_empty_elements = true;
     let mut path: Vec<String> = Vec::new();
     let mut title: Option<String> = None;
-    let mut starts = 0;
+    let (mut starts, mut channels) = (0, 0);
     loop {
         let event = reader.read_event().map_err(|_| BROKEN)?;
         let is_title = path.iter().map(String::as_str).eq(WHERE);
@@ -29,6 +31,10 @@ pub(super) fn channel_title(text: &str) -> Result<String, &'static str> {
                 path.push(tag.name().as_ref().to_owned());
                 if path.len() > MAX_DEPTH || starts > 1 {
                     return Err(BROKEN);
+                }
+                channels += usize::from(path.iter().map(String::as_str).eq(WHERE[..2].iter().copied()));
+                if channels > 1 {
+                    return Err(UNTITLED);
                 }
                 if path.iter().map(String::as_str).eq(WHERE) && title.replace(String::new()).is_some() {
                     return Err(UNTITLED);

@@ -259,7 +259,7 @@ fn millis(seconds: &Number) -> Option<i64> {
 }
 
 /// An address or a network. IPv4 inside IPv6 is IPv4, as client addresses are folded too.
-fn network(text: &str) -> Option<IpNet> {
+pub fn network(text: &str) -> Option<IpNet> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(address.to_canonical().into());
     }

@@ -25,7 +25,7 @@ const MEMBERS: [&str; 7] = [
 ];
 const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 /// The longest life that is believed, in milliseconds: a year.
-pub(super) const MAX_TTL_MILLIS: i64 = 366 * 24 * 60 * 60 * 1000;
+pub(super) const MAX_TTL_MILLIS: i64 = 24 * 60 * 60 * 1000;
 /// Digits of the longest decimal number: milliseconds for 30,000 years.
 const MAX_DIGITS: usize = 15;
 

@@ -38,7 +38,10 @@ fn verifier_with(keys: Arc<KeyRing>, uses: Uses) -> ShortMedia {
     let rules = Rules {
         keys,
         requestors: Box::new(["SPORT".into()]),
-        resources: Some(BTreeMap::from([("news".into(), scope)])),
+        resources: Some(BTreeMap::from([(
+            "SPORT".into(),
+            BTreeMap::from([("news".into(), scope)]),
+        )])),
         uses,
         log_key: log_key(),
     };
@@ -120,7 +123,7 @@ fn what_is_made_is_believed_and_says_the_same() {
     assert_eq!(read.named, claims().named);
     assert_eq!((read.uses, read.token_id), (Uses::Once, minted.id));
     assert!(read.key.is_some() && looks_like_one(&minted.text));
-    assert_eq!(read.scope, verifier().rules.scope("news"));
+    assert_eq!(read.scope, verifier().rules.scope("SPORT", "news"));
     let many = verifier_with(ring(), Uses::UntilExpiry);
     assert_eq!(verify_by(&many, &minted.text).unwrap().uses, Uses::UntilExpiry);
     let plain = verify(&signed(ELEMENT)).unwrap();
