@@ -408,6 +408,42 @@ fn no_secret_of_any_dialect_is_in_a_sink() {
 }
 
 #[test]
+fn no_token_of_a_customer_opens_what_is_anothers() {
+    let more = "client_address = { header = \"x-forwarded-for\", trusted = [\"127.0.0.0/8\"] }";
+    let served = Served::start(more);
+    until("ready", || served.is_ready().filter(|status| *status == 200));
+    let script = include_str!("snippets/other_customers.sh");
+    let look = |customer: &str, scopes: &str| {
+        let ran = served.shell(&format!(
+            "GATE=http://{} ISSUER=http://{} SUB={customer} SCOPES=({scopes})\n{script}",
+            served.gate, served.issuer
+        ));
+        let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+        assert!(
+            ran.status.success(),
+            "{said} {}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        said
+    };
+    let said = look(
+        "43",
+        "media:read portal:exchange 'media:read customer:invoice:read invoice:read'",
+    );
+    let asked: usize = said.trim().parse().unwrap_or_else(|_| panic!("{said}"));
+    assert!(asked > 300, "{asked}");
+    // The script finds what there is to find: by path, by media token, after a login.
+    let own = look("42", "media:read");
+    for way in ["/~", "?t=", "-b jar"] {
+        assert!(
+            own.lines()
+                .any(|line| line.contains("found with") && line.contains(way)),
+            "{way}: {own}"
+        );
+    }
+}
+
+#[test]
 fn a_second_instance_ends_with_1_and_leaves_the_first_alone() {
     let served = Served::start("");
     until("ready", || served.is_ready().filter(|status| *status == 200));

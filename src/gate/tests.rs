@@ -6,13 +6,31 @@ use std::time::Duration;
 
 use super::route::{ActiveContent, DialectStatus, Disposition, Mapping, Route, ScopeRule};
 use super::session::Rules;
-use crate::origin::{Folder, Origin};
+use crate::origin::connect::Address;
+use crate::origin::{Folder, HttpOrigin, HttpSettings, Origin};
 use crate::secret::Secret;
 use crate::token::Methods;
 use crate::token::carrier::{Carrier, Carriers};
 use crate::token::keys::{KeyRing, LogKey};
 use crate::token::scheme::jwt::{Jwt, Rules as JwtRules};
 use crate::token::scheme::{Scheme, Schemes};
+
+/// An HTTP origin that nobody asks.
+pub(super) fn over_http() -> Origin {
+    let second = Duration::from_secs(1);
+    let url = "http://127.0.0.1:9".parse().unwrap();
+    Origin::Http(Arc::new(HttpOrigin::new(HttpSettings {
+        address: Address::parse(&url, None).unwrap(),
+        host: http::HeaderValue::from_static("127.0.0.1:9"),
+        base_path: String::new(),
+        connect_timeout: second,
+        head_timeout: second,
+        gap_timeout: second,
+        idle_timeout: second,
+        max_idle: 1,
+        allow_close_delimited: false,
+    })))
+}
 
 /// A route over an empty folder, whose scheme has no keys.
 pub(super) fn route(name: &str, host: Option<&str>, prefix: &str, carriers: &[Carrier]) -> Arc<Route> {

@@ -26,7 +26,6 @@ fn other_methods_are_405_with_allow_and_other_paths_404() {
         );
     }
     for path in [
-        "/",
         "/v1",
         "/v1/tokens/",
         "/v2/tokens",

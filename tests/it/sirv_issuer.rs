@@ -505,7 +505,21 @@ fn configurations_that_would_open_too_much_are_refused() {
             SCHEME,
             same,
             "[[issuer.callers]]\nkeys = \"sirv\"",
-            "could make callers' bearers",
+            "issuer.callers[0].keys: are for Sirv tokens too",
+        ),
+        // Under another name it is the same secret.
+        (
+            SCHEME,
+            same,
+            "[[keys.alias.inline]]\nalg = \"HS256\"\nsecret = { file = \"{dir}/sirv.key\" }\n\
+             [[issuer.callers]]\nkeys = \"alias\"",
+            "issuer.callers[0].keys: are for Sirv tokens too",
+        ),
+        (
+            SCHEME,
+            "[issuer]\n",
+            "[landing]\nkeys = \"demo\"\nissuer = \"x\"\n[issuer]\n",
+            "landing.keys: are for Sirv tokens too",
         ),
         (
             "[route.scheme.sirv]\nkeys = \"nothing\"\n",

@@ -6,10 +6,10 @@ use http::HeaderName;
 
 use super::*;
 use crate::clock::UnixTime;
-use crate::gate::tests::route;
+use crate::gate::tests::{over_http, route};
 use crate::media::{Media, Medium};
 use crate::token::scope::ScopeTemplate;
-use crate::token::{Methods, Opens, Scope, TokenId};
+use crate::token::{Methods, Opens, Parameter, Scope, TokenId};
 
 fn claims(paths: &[&str]) -> Claims {
     let scope = paths.iter().map(|path| Opens::parse(path).unwrap()).collect();
@@ -249,10 +249,18 @@ fn forced_parameters_replace_the_clients() {
             .collect(),
         ..claims(&["/**"])
     };
-    let route = plain();
+    let route = Route {
+        origin: over_http(),
+        ..plain()
+    };
     for (url, expected) in [
         ("/i.jpg", "/i.jpg?w=300&t%20x=a%26b"),
         ("/i.jpg?w=9999", "/i.jpg?w=300&t%20x=a%26b"),
+        // As an origin may read them that is less strict than others.
+        (
+            "/i.jpg?a=1;w=9&W=1&w[]=2&w%00=3&+w=4&%5bw=5",
+            "/i.jpg?%5bw=5&w=300&t%20x=a%26b",
+        ),
         (
             "/i.jpg?h=1&%77=9&t+x=0&w&z=%20",
             "/i.jpg?h=1&z=%20&w=300&t%20x=a%26b",
@@ -281,4 +289,18 @@ fn a_claim_that_cannot_be_a_header_refuses_the_request() {
     assert_eq!(of("42").unwrap()[0].1, "42");
     assert_eq!(of("a\r\nX-Admin: 1").unwrap_err(), Code::TokenInvalid);
     assert_eq!(of("a\0").unwrap_err(), Code::TokenInvalid);
+}
+
+#[test]
+fn a_folder_can_not_force_parameters() {
+    let forced = Claims {
+        parameters: Box::new([("w".into(), "300".into())]),
+        ..claims(&["/**"])
+    };
+    assert_eq!(asked(&plain(), forced, "/i.jpg").unwrap_err(), Code::TokenInvalid);
+    let withheld = Claims {
+        parameters: Box::new([("w".into(), Parameter::Withheld)]),
+        ..claims(&["/**"])
+    };
+    assert_eq!(asked(&plain(), withheld, "/i.jpg?w=1").unwrap(), "/i.jpg");
 }

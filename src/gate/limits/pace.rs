@@ -70,6 +70,8 @@ pub struct Timeline {
     lanes: Vec<Lane>,
     /// When the bucket of all is full again; `None` where it never was used.
     full: Option<Instant>,
+    /// The rate by which that was reckoned.
+    fastest: u64,
 }
 
 impl Timeline {
@@ -83,6 +85,7 @@ impl Timeline {
         self.lanes
             .retain(|lane| lane.full > now || lane.rate == pace.rate);
         let fastest = self.lanes.iter().map(|lane| lane.rate).fold(pace.rate, u64::max);
+        self.reckon(fastest, now);
         let fastest = Pace::new(fastest);
         let (own, total) = (time_of(bytes, pace.rate), time_of(bytes, fastest.rate));
         let lane = self.lanes.iter_mut().find(|lane| lane.rate == pace.rate);
@@ -108,6 +111,16 @@ impl Timeline {
             own,
             total,
         }
+    }
+
+    /// Has the time of all go by another rate: what is owed stays as many bytes.
+    fn reckon(&mut self, fastest: u64, now: Instant) {
+        if let Some(full) = self.full.filter(|_| self.fastest != fastest) {
+            let owed = full.saturating_duration_since(now).as_nanos() * u128::from(self.fastest);
+            let time = owed.div_ceil(u128::from(fastest.max(1)));
+            self.full = Some(now + Duration::from_nanos(u64::try_from(time).unwrap_or(u64::MAX)));
+        }
+        self.fastest = fastest;
     }
 
     /// A turn that was not used.

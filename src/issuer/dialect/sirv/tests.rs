@@ -128,7 +128,8 @@ fn s5_each_member_is_judged_and_all_mistakes_are_told() {
         "true",
         "18446744073709551616",
         "9223372036854775808",
-        "1e3",
+        "1e-3",
+        "1e30",
     ] {
         let body = format!(r#"{{"filename":"/a","expiresIn":{expires}}}"#);
         assert!(read(&body).is_err(), "{expires}");
