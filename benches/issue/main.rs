@@ -102,6 +102,23 @@ const ITEMS: &[Item] = &[
         ..native("", "HS256")
     },
     Item {
+        name: "sirv HS256",
+        dialect: "[issuer.sirv]\nkeys = \"signing\"\nper_hour = 4000000000\n",
+        path: "/v2/files/jwt",
+        body: r#"{"filename":"/a.mp4","expiresIn":300,"secureParams":{"w":300}}"#,
+        status: 200,
+        ..native("", "HS256")
+    },
+    Item {
+        // By our own interface: Adobe's holds an address to one request a second.
+        name: "short_media RS256",
+        dialect: "[issuer.native]\nkeys = \"signing\"\nissuer = \"bench\"\naudience = \"media\"\nschemes = [\"short_media\"]\n\
+                  [issuer.adobe_media]\nkeys = \"signing\"\n\
+                  [[issuer.adobe_media.entitlement]]\nrequestor = \"SPORT\"\nresources = [\"news\"]\nmvpd = \"cable\"\n",
+        body: r#"{"scheme":"short_media","requestor":"SPORT","resource":"news"}"#,
+        ..native("", "RS256")
+    },
+    Item {
         name: "nexudus_bearer (argon2id)",
         dialect: "[issuer.nexudus_bearer]\ntries_per_account = 1000000\ntries_per_address = 1000000\n",
         path: "/api/token",

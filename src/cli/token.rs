@@ -159,6 +159,9 @@ pub(super) fn mint(loaded: &Loaded, flags: &MintFlags) -> Result<(), Failed> {
     if !flags.ips.is_empty() {
         claims.addresses = Some(flags.ips.clone().into());
     }
+    if flags.sub.is_some() && policy.sirv.is_some() && !flags.is_opaque() {
+        return Err(usage(&"--sub does not go with a Sirv token, which names nobody"));
+    }
     claims.subject = flags.sub.as_deref().map(Into::into);
     if let Some(name) = &flags.filename {
         claims.filename = Some(name.as_str().into());

@@ -382,3 +382,35 @@ fn a_route_may_take_jwts_beside_and_tells_them_apart() {
     let names: Vec<_> = gate.access(2).iter().map(|line| line["sub"].clone()).collect();
     assert_eq!(names, ["beside", "customer-42"]);
 }
+
+#[test]
+fn a_token_reads_and_does_nothing_else() {
+    let (origin, gate) = start(
+        "methods = [\"GET\", \"HEAD\", \"PUT\", \"DELETE\"]",
+        &format!("one_time = false\n{RESOURCES}"),
+    );
+    let token = Short::of("reader").text();
+    get(&gate, &link(NEWS, &token), &[]).expect(200);
+    for method in ["PUT", "DELETE"] {
+        let headers = [("Content-Length", "0")];
+        gate.exchange(method, &link(NEWS, &token), &headers)
+            .refused(403, "method_denied");
+    }
+    assert_eq!(origin.only().method, "GET");
+}
+
+#[test]
+fn two_requestors_may_call_two_things_by_one_name() {
+    let resources = "one_time = false\nresources = { SPORT = { news = [\"/channels/news/**\"] }, MOVIES = { news = [\"/extra.ts\"] } }";
+    let (_origin, gate) = start("", resources);
+    for (requestor, opens, other) in [("SPORT", NEWS, "/extra.ts"), ("MOVIES", "/extra.ts", NEWS)] {
+        let token = Short::of("viewer").requestor(requestor).text();
+        get(&gate, &link(opens, &token), &[]).expect(200);
+        refused(
+            get(&gate, &link(other, &token), &[]),
+            403,
+            "scope_denied",
+            "INVALID_RESOURCE_ID",
+        );
+    }
+}

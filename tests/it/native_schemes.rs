@@ -11,13 +11,16 @@ const RULE: &str = "[[issuer.rule]]\nrequires = \"media:read\"\npaths = [\"/shar
 
 /// A route that takes both schemes, with these lines of the route, of `[issuer.native]`, and another rule.
 fn setup(origin: &Origin, route: &str, native: &str, rule: &str) -> Setup {
+    Setup::new(toml(origin, route, native, rule))
+}
+
+fn toml(origin: &Origin, route: &str, native: &str, rule: &str) -> String {
     let issuer = conf::issuer(rule).replacen("[issuer.fynn]", &format!("{native}\n[issuer.fynn]"), 1);
-    let toml = conf::http(origin.address())
+    conf::http(origin.address())
         + &conf::fynn_route()
         + &conf::route_carried("files", "/", "{ query = \"t\" }, { cookie = \"media\" }", route)
         + "[route.scheme.opaque]\n"
-        + &issuer;
-    Setup::new(toml)
+        + &issuer
 }
 
 fn start() -> (Origin, Gate) {
@@ -167,7 +170,7 @@ fn an_opaque_token_says_all_that_a_signed_one_says() {
 fn a_medium_may_be_opened_by_an_opaque_token() {
     let origin = Origin::start();
     origin.file("/store/report.bin", "0123456789");
-    let toml = conf::http(origin.address())
+    conf::http(origin.address())
         + &conf::fynn_route()
         + "[route.scheme.opaque]\n"
         + &conf::route()
@@ -564,4 +567,23 @@ fn a_short_media_token_comes_from_the_same_request_where_an_entitlement_is_for_t
         assert_eq!(answer.status, status, "{body}: {answer:?}");
         assert!(answer.json().get("token").is_none());
     }
+}
+
+#[test]
+fn a_token_for_a_medium_opens_none_of_another_catalogue() {
+    let origin = Origin::start();
+    let catalogue = "[1]\nfile = \"/shared/a.pdf\"\n";
+    let other = "[media.invoices]\nfile = \"{dir}/invoices.toml\"\n[[route]]\nname = \"invoices\"\npath = \"/invoices\"\n\
+        origin = \"files\"\ncarriers = [{ path = \"/invoices/{id}/download/{token}\" }]\nmedia = \"invoices\"\n";
+    let of = |scheme: &str| {
+        Setup::new(toml(&origin, "", "", RULE) + other + scheme)
+            .file("invoices.toml", catalogue)
+            .refused()
+    };
+    let jwt = "[route.scheme.jwt]\nkeys = \"media\"\nissuer = \"ISSUER\"\naudience = \"media\"\n"
+        .replace("ISSUER", mint::ISSUER);
+    let errors = of(&jwt);
+    assert!(errors.contains("open media of another catalogue"), "{errors}");
+    let errors = of("[route.scheme.opaque]\n");
+    assert!(errors.contains("for media of another catalogue"), "{errors}");
 }
