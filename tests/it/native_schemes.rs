@@ -170,7 +170,7 @@ fn an_opaque_token_says_all_that_a_signed_one_says() {
 fn a_medium_may_be_opened_by_an_opaque_token() {
     let origin = Origin::start();
     origin.file("/store/report.bin", "0123456789");
-    conf::http(origin.address())
+    let toml = conf::http(origin.address())
         + &conf::fynn_route()
         + "[route.scheme.opaque]\n"
         + &conf::route()
