@@ -231,6 +231,7 @@ fn begin(
                 head,
                 Some(body),
                 client.address,
+                gate.bench.now,
             )?;
             Ok(Begun::Asked(granted, answer))
         }

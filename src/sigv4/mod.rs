@@ -28,6 +28,9 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// The hash of a body that is not hashed.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
+/// The hash of a body that is empty.
+pub const EMPTY_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
 /// Who signs.
 #[derive(Clone)]
 pub struct Credentials {
@@ -107,10 +110,10 @@ impl Signer {
         &self.credentials
     }
 
-    /// Signs a request without a body in its headers. `X-Amz-Content-Sha256` has to say `UNSIGNED-PAYLOAD`, and
-    /// `X-Amz-Security-Token` is the session token, where there is one.
+    /// Signs a request without a body in its headers. `X-Amz-Content-Sha256` has to be `EMPTY_PAYLOAD`, and
+    /// `X-Amz-Security-Token` the session token, where there is one.
     pub fn sign(&self, request: &Request<'_>, now: UnixTime) -> Signed {
-        self.sign_payload(request, UNSIGNED_PAYLOAD, now)
+        self.sign_payload(request, EMPTY_PAYLOAD, now)
     }
 
     /// As `sign`, with the hash of the body in `X-Amz-Content-Sha256`.

@@ -6,9 +6,6 @@ use serde_json::Value;
 use super::*;
 use crate::target::Target;
 
-/// The empty body's hash.
-const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
 fn credentials(id: &str, secret: &str, token: Option<&str>) -> Credentials {
     Credentials {
         access_key_id: id.into(),
@@ -41,7 +38,7 @@ fn the_examples_of_the_s3_reference_come_out() {
             "GET",
             "/test.txt",
             "",
-            EMPTY,
+            EMPTY_PAYLOAD,
             vec![("range", "bytes=0-9")],
             "host;range;x-amz-content-sha256;x-amz-date",
             "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
@@ -62,7 +59,7 @@ fn the_examples_of_the_s3_reference_come_out() {
             "GET",
             "/",
             "lifecycle",
-            EMPTY,
+            EMPTY_PAYLOAD,
             vec![],
             "host;x-amz-content-sha256;x-amz-date",
             "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
@@ -71,7 +68,7 @@ fn the_examples_of_the_s3_reference_come_out() {
             "GET",
             "/",
             "prefix=J&max-keys=2",
-            EMPTY,
+            EMPTY_PAYLOAD,
             vec![],
             "host;x-amz-content-sha256;x-amz-date",
             "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",

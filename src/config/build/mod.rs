@@ -26,6 +26,7 @@ mod mapping;
 mod origins;
 mod proxy_protocol;
 mod routes;
+mod s3;
 mod server;
 mod single_use;
 mod tls;
@@ -190,6 +191,11 @@ fn parts(
         None => (None, None),
     };
     let notes = std::mem::take(&mut *place.notes.borrow_mut());
+    let credential_sources = notes
+        .origins
+        .values()
+        .filter_map(|(_, origin)| s3::source(origin));
+    let credential_sources = credential_sources.collect();
     let kept = Inheritance {
         keys: notes.keys,
         origins: notes.origins,
@@ -222,6 +228,7 @@ fn parts(
             names: Arc::clone(&log_key),
         },
         key_sources: keys.sources,
+        credential_sources,
         keys: keys.named,
         callers_file: file
             .issuer

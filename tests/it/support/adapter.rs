@@ -1,5 +1,6 @@
 //! The one place that touches the product's own interface: load a configuration, start the server, stop it.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use mediagate::cli::{changes, setup};
 use mediagate::clock::{Clock, UnixTime};
 use mediagate::config::{Kept, KeyFiles, attempt};
+use mediagate::secret::Environment;
 use mediagate::server::control::wire::{Command, Message};
 use mediagate::server::{Running, Server as Product};
 use mediagate::store::{Issued, Purposes, Revocation};
@@ -39,8 +41,13 @@ pub(crate) struct Known<'k> {
 
 impl Server {
     /// Loads and starts; the errors as text. `refresh` replaces the regular interval of fetched key sets and of
-    /// certificates, which no configuration may set as short as tests need it.
-    pub(crate) fn start(config: &Path, now: i64, refresh: Option<Duration>) -> Result<Self, String> {
+    /// certificates, and how often the clock is looked at for credentials, which no configuration may set as short as tests need it.
+    pub(crate) fn start(
+        config: &Path,
+        now: i64,
+        refresh: Option<Duration>,
+        environment: &HashMap<String, String>,
+    ) -> Result<Self, String> {
         let clock = Clock::manual(UnixTime::from_secs(now));
         let loaded = attempt(config, KeyFiles::Make, Kept::default());
         let mut loaded = *loaded.outcome.map_err(|errors| errors.to_string())?;
@@ -48,6 +55,10 @@ impl Server {
         let names = Arc::clone(&loaded.log_key);
         for source in &mut loaded.key_sources {
             source.refresh = refresh.unwrap_or(source.refresh);
+        }
+        for source in &mut loaded.credential_sources {
+            source.environment = Environment::Fixed(environment.clone());
+            source.look = refresh.unwrap_or(source.look);
         }
         loaded.tls.poll = refresh.unwrap_or(loaded.tls.poll);
         let running = Product::start(setup(loaded, clock.clone())).map_err(|error| error.to_string())?;

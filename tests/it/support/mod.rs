@@ -11,6 +11,7 @@ pub(crate) mod h2;
 pub(crate) mod mint;
 pub(crate) mod origin;
 pub(crate) mod program;
+pub(crate) mod s3;
 pub(crate) mod tls;
 pub(crate) mod wait;
 
