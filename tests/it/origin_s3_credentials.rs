@@ -258,6 +258,7 @@ fn credentials_that_s3_no_longer_takes_are_loaded_anew_at_once() {
 fn a_reload_leaves_loaded_credentials_alone() {
     let (origin, metadata) = (Origin::start(), Origin::start());
     metadata.on("/creds", document(1, &minutes(600)));
+    metadata.on("/creds", Script::new().stall());
     let gate = chain(&origin)
         .variable(
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -272,6 +273,12 @@ fn a_reload_leaves_loaded_credentials_alone() {
     gate.reload();
     assert_eq!(signed_with(&gate, &origin, &Token::whole()), 1);
     assert_eq!(metadata.seen().len(), 1);
+
+    // A changed table loads its own, and goes on with these until it has.
+    gate.edit("region = ", "forbidden = 502\nregion = ");
+    gate.reload();
+    let seen = metadata.wait_seen(2).len();
+    assert_eq!(signed_with(&gate, &origin, &Token::whole()), 1, "{seen} asked");
 }
 
 #[test]

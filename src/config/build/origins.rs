@@ -71,10 +71,13 @@ pub(super) fn origins(
 /// another, and is never given them. A folder is opened anew: its name may lead elsewhere by now.
 fn take_over(name: &str, identity: Digest, built: &mut Built, place: &Place) {
     let before = place.kept.as_ref().and_then(|kept| kept.origins.get(name));
-    if let (Origin::Http(_) | Origin::S3(_), Some((same, origin))) = (&built.origin, before)
-        && *same == identity
-    {
-        built.origin = origin.clone();
+    if let (Origin::Http(_) | Origin::S3(_), Some((same, origin))) = (&built.origin, before) {
+        match (&built.origin, origin) {
+            _ if *same == identity => built.origin = origin.clone(),
+            // No request shall wait for credentials that are there.
+            (Origin::S3(new), Origin::S3(old)) => new.keys().inherit(old.keys()),
+            _ => {}
+        }
     }
     let made = (identity, built.origin.clone());
     place.notes.borrow_mut().origins.insert(name.to_owned(), made);

@@ -76,6 +76,13 @@ impl Keys {
         &self.region
     }
 
+    /// Takes over what others have loaded for the same region, where these are loaded as well and have not been yet.
+    pub fn inherit(&self, others: &Self) {
+        if (self.source, others.source) == (Source::Chain, Source::Chain) && self.region == others.region {
+            self.held.store(others.held.load_full());
+        }
+    }
+
     /// Where they come from.
     pub(super) fn source(&self) -> Source {
         self.source
@@ -130,8 +137,18 @@ mod tests {
         };
         keys.put(credentials.clone(), Some(UnixTime::from_secs(100)));
         assert!(at(99) && !at(100) && keys.are_there());
-        keys.put(credentials, None);
+        keys.put(credentials.clone(), None);
         assert!(at(100));
+        for (others, taken) in [
+            (Keys::awaited("other", "r"), true),
+            (Keys::awaited("other", "s"), false),
+        ] {
+            others.inherit(&keys);
+            assert_eq!(others.are_there(), taken, "{}", others.region());
+        }
+        let by_hand = Keys::awaited("other", "r");
+        by_hand.inherit(&Keys::fixed("files", "r", credentials));
+        assert!(!by_hand.are_there(), "keys by hand were meant for another table");
         assert!(!format!("{keys:?}").contains("hidden"));
     }
 }

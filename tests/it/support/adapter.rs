@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mediagate::cli::{changes, setup};
 use mediagate::clock::{Clock, UnixTime};
-use mediagate::config::{Kept, KeyFiles, attempt};
+use mediagate::config::{Kept, KeyFiles, Loaded, attempt};
 use mediagate::secret::Environment;
 use mediagate::server::control::wire::{Command, Message};
 use mediagate::server::{Running, Server as Product};
@@ -23,6 +23,8 @@ pub(crate) struct Server {
     clock: Clock,
     kept: Mutex<Kept>,
     names: Arc<LogKey>,
+    refresh: Option<Duration>,
+    environment: HashMap<String, String>,
 }
 
 /// A token that the store is to know: what an issuer would put there.
@@ -56,10 +58,7 @@ impl Server {
         for source in &mut loaded.key_sources {
             source.refresh = refresh.unwrap_or(source.refresh);
         }
-        for source in &mut loaded.credential_sources {
-            source.environment = Environment::Fixed(environment.clone());
-            source.look = refresh.unwrap_or(source.look);
-        }
+        surround(&mut loaded, refresh, environment);
         loaded.tls.poll = refresh.unwrap_or(loaded.tls.poll);
         let running = Product::start(setup(loaded, clock.clone())).map_err(|error| error.to_string())?;
         running.ready();
@@ -68,6 +67,8 @@ impl Server {
             clock,
             kept,
             names,
+            refresh,
+            environment: environment.clone(),
         })
     }
 
@@ -75,8 +76,9 @@ impl Server {
     pub(crate) fn reload(&self, config: &Path) -> Result<(), String> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         match attempt(config, KeyFiles::Make, kept.clone()).outcome {
-            Ok(loaded) => {
+            Ok(mut loaded) => {
                 *kept = loaded.kept.clone();
+                surround(&mut loaded, self.refresh, &self.environment);
                 self.running.reload(changes(*loaded));
                 Ok(())
             }
@@ -205,6 +207,14 @@ impl Server {
     /// Stops at once; what is still written is there when this returns.
     pub(crate) fn stop(self) {
         drop(self.running);
+    }
+}
+
+/// Lets credentials be looked for in this environment, and the clock be looked at as often.
+fn surround(loaded: &mut Loaded, refresh: Option<Duration>, environment: &HashMap<String, String>) {
+    for source in &mut loaded.credential_sources {
+        source.environment = Environment::Fixed(environment.clone());
+        source.look = refresh.unwrap_or(source.look);
     }
 }
 
