@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
 use super::read::{At, choice, table};
-use super::values::{Encoding, Size, Texts};
+use super::values::{BucketStyle, Encoding, Size, Texts};
 use crate::clock::UnixTime;
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
 use crate::issuer::mint::SchemeName;
@@ -218,12 +218,14 @@ choice! {
 }
 
 choice! {
-    /// `[origin.NAME.folder]` or `[origin.NAME.http]`.
+    /// `[origin.NAME.folder]`, `[origin.NAME.http]` or `[origin.NAME.s3]`.
     pub enum Origin {
         /// A local folder.
         Folder "folder" (Folder),
         /// An HTTP server.
         Http "http" (Http),
+        /// A bucket.
+        S3 "s3" (S3),
     }
 }
 
@@ -256,6 +258,61 @@ table! {
         default("128") max_idle: usize,
         /// Whether a body that ends with its connection is accepted.
         default("false") allow_close_delimited: bool,
+    }
+}
+
+table! {
+    /// `[origin.NAME.s3]`.
+    pub struct S3 {
+        /// The server; that of AWS for the region where absent.
+        optional endpoint: String,
+        /// The bucket.
+        required bucket: String,
+        /// The region that is signed for.
+        required region: String,
+        /// `virtual-host` or `path`.
+        default("'virtual-host'") style: BucketStyle,
+        /// What stands before every key.
+        default("''") prefix: String,
+        /// `chain`, or keys by hand.
+        required credentials: Credentials,
+        /// What "forbidden" becomes: 404 or 502.
+        default("404") forbidden: u16,
+        /// Query parameters that get through.
+        default("[]") query: Vec<At<String>>,
+        /// A PEM file of certificate authorities, in the place of the system's.
+        optional ca_file: PathBuf,
+        /// Time for TCP and TLS.
+        default("'3s'") connect_timeout: Duration,
+        /// Time to the head of the answer.
+        default("'30s'") head_timeout: Duration,
+        /// Time between two pieces of a body.
+        default("'60s'") gap_timeout: Duration,
+        /// How long a connection may lie idle.
+        default("'15s'") idle_timeout: Duration,
+        /// Idle connections per worker.
+        default("128") max_idle: usize,
+    }
+}
+
+/// `credentials`.
+#[derive(Debug)]
+pub(super) enum Credentials {
+    /// `chain`.
+    Chain,
+    /// Keys by hand.
+    Keys(AccessKeys),
+}
+
+table! {
+    /// `[origin.NAME.s3.credentials]`.
+    pub struct AccessKeys {
+        /// The name of the key.
+        required access_key_id: SecretRef,
+        /// The key.
+        required secret_access_key: SecretRef,
+        /// What comes with a key that ends by itself.
+        optional session_token: SecretRef,
     }
 }
 

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::problems::{Problems, nearest};
-use super::raw::{Exists, Scope, ScopeTemplate};
+use super::raw::{AccessKeys, Credentials, Exists, Scope, ScopeTemplate};
 use super::read::{Read, text, wrong_type};
 use crate::clock::UnixTime;
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
@@ -34,6 +34,15 @@ pub(super) enum Encoding {
     Base64Url,
     Base64,
     Hex,
+}
+
+/// Where the bucket stands in a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BucketStyle {
+    /// In the host name.
+    VirtualHost,
+    /// In the path.
+    Path,
 }
 
 /// A text, or a list of texts.
@@ -128,6 +137,9 @@ texts! {
     Algorithm, "algorithm", |text| word(text, "algorithm", ALGORITHMS);
     Encoding, "word", |text| word(text, "encoding", &[
         ("text", Self::Text), ("base64url", Self::Base64Url), ("base64", Self::Base64), ("hex", Self::Hex),
+    ]);
+    BucketStyle, "word", |text| word(text, "style", &[
+        ("virtual-host", Self::VirtualHost), ("path", Self::Path),
     ]);
     AddressHeader, "word", |text| word(&text.to_ascii_lowercase(), "header that names clients", &[
         ("x-forwarded-for", Self::XForwardedFor), ("forwarded", Self::Forwarded),
@@ -329,5 +341,34 @@ impl Read for Scope {
 
     fn describe(path: &str, schema: &mut Vec<super::read::Key>) {
         ScopeTemplate::describe(path, schema);
+    }
+}
+
+impl Read for Credentials {
+    fn kind() -> String {
+        "word or table".to_owned()
+    }
+
+    fn read(node: &Spanned<DeValue<'_>>, path: &str, problems: &mut Problems) -> Option<Self> {
+        match node.get_ref() {
+            DeValue::Table(_) => AccessKeys::read(node, path, problems).map(Self::Keys),
+            DeValue::String(_) => text(node, path, "word", problems, |text| match text {
+                "chain" => Ok(Self::Chain),
+                // It may be a key that was written here, and is not shown again.
+                _ => Err((
+                    "is no place where credentials are".to_owned(),
+                    "\"chain\", or { access_key_id = { env = \"…\" }, secret_access_key = { env = \"…\" } }"
+                        .to_owned(),
+                )),
+            }),
+            _ => {
+                wrong_type(node, path, &Self::kind(), problems);
+                None
+            }
+        }
+    }
+
+    fn describe(path: &str, schema: &mut Vec<super::read::Key>) {
+        AccessKeys::describe(path, schema);
     }
 }

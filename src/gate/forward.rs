@@ -11,6 +11,7 @@ use hyper::body::{Body as _, Incoming};
 use super::authorize::Grant;
 use super::refusal::{Code, Stop};
 use super::route::Route;
+use crate::clock::UnixTime;
 use crate::origin::{Fetch, Origin, OriginRequest, Pools, Upload};
 use crate::token::carrier::{Carrier, without_cookies};
 
@@ -57,6 +58,7 @@ pub fn forward(
     head: Parts,
     body: Option<Incoming>,
     client: IpAddr,
+    now: UnixTime,
 ) -> Result<Fetch, Stop> {
     let Parts {
         method,
@@ -85,6 +87,7 @@ pub fn forward(
         headers,
         client: Some(client),
         upload,
+        now,
     };
     Ok(route.origin.fetch(pools, request))
 }
@@ -195,7 +198,7 @@ fn is_ours(name: &str, carriers: &[Box<str>]) -> bool {
 
 /// Under which name the public reaches us: always ours, never the client's copy.
 fn add_own(route: &Route, headers: &mut HeaderMap) {
-    if matches!(route.origin, Origin::Folder(_)) {
+    if matches!(route.origin, Origin::Folder(_) | Origin::S3(_)) {
         return;
     }
     if let Some(public) = &route.public {

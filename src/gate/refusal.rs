@@ -76,6 +76,7 @@ codes! {
     OriginTimeout "origin_timeout" 504 "The file takes too long" "Try again in a moment. Your link still works.";
     StoreUnavailable "store_unavailable" 503 "The link can't be checked now" "Try again in a moment. Your link still works.";
     KeysUnavailable "keys_unavailable" 503 "The link can't be checked now" "Try again in a moment. Your link still works.";
+    CredentialsUnavailable "credentials_unavailable" 503 "The file can't be fetched now" "Try again in a moment. Your link still works.";
     Overloaded "overloaded" 503 "Too busy" "Try again in a moment. Your link still works.";
 }
 
@@ -226,7 +227,22 @@ impl From<TokenError> for Stop {
 
 impl From<OriginError> for Stop {
     fn from(error: OriginError) -> Self {
+        let mut retry_after = None;
         let (code, detail) = match &error {
+            OriginError::Busy => {
+                retry_after = Some(Duration::from_secs(1));
+                (
+                    Code::Overloaded,
+                    "the origin has no time just now, tried several times",
+                )
+            }
+            OriginError::NoCredentials(_) => {
+                retry_after = Some(Duration::from_secs(5));
+                (
+                    Code::CredentialsUnavailable,
+                    "the origin's credentials are not there",
+                )
+            }
             OriginError::Connect(_) | OriginError::Timeout(Phase::Connect) => {
                 (Code::OriginUnreachable, "no connection to the origin")
             }
@@ -250,7 +266,7 @@ impl From<OriginError> for Stop {
             code,
             detail,
             source: Some(error),
-            retry_after: None,
+            retry_after,
         })
     }
 }

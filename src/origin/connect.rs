@@ -1,5 +1,5 @@
 //! TCP and TLS towards origins and key servers: the only file outside `server` that opens sockets.
-//! In: an address from the configuration. Out: a stream, or the answer to one small GET. Never: follows a redirect,
+//! In: an address from the configuration. Out: a stream, or the answer to one small request. Never: follows a redirect,
 //! speaks to another host than the configured one, or skips the check of a certificate.
 
 use std::io::{self, IoSlice};
@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustix::net::RecvFlags;
@@ -272,39 +272,56 @@ pub async fn get_small(
     max_bytes: usize,
     deadline: Duration,
 ) -> Result<(HeaderMap, Bytes), OriginError> {
-    tokio::time::timeout(
-        deadline,
-        get_unbounded(address, path_and_query, max_bytes, deadline),
-    )
-    .await
-    .map_err(|_| OriginError::Timeout(Phase::Head))?
+    let request = Request::builder()
+        .method(Method::GET)
+        .uri(path_and_query)
+        .header(header::ACCEPT, "*/*")
+        .body(Bytes::new())
+        .map_err(|_| OriginError::Invalid("a path that can't be asked"))?;
+    let (head, body) = ask_small(address, request, max_bytes, deadline)
+        .await?
+        .into_parts();
+    match head.status {
+        StatusCode::OK => Ok((head.headers, body)),
+        _ => Err(OriginError::Invalid("a status other than 200")),
+    }
+}
+
+/// One small request outside the request path (credentials), whose URI is path and query: follows no redirect, reads at
+/// most `max_bytes` of an answer of any status, all within `deadline`. `Host` is the address's.
+///
+/// # Errors
+/// `OriginError`; `Invalid` for a larger body.
+pub async fn ask_small(
+    address: &Address,
+    request: Request<Bytes>,
+    max_bytes: usize,
+    deadline: Duration,
+) -> Result<Response<Bytes>, OriginError> {
+    tokio::time::timeout(deadline, ask_unbounded(address, request, max_bytes, deadline))
+        .await
+        .map_err(|_| OriginError::Timeout(Phase::Head))?
 }
 
 fn fault(error: hyper::Error) -> OriginError {
     OriginError::Http(error.into())
 }
 
-async fn get_unbounded(
+async fn ask_unbounded(
     address: &Address,
-    path_and_query: &str,
+    mut request: Request<Bytes>,
     max_bytes: usize,
     deadline: Duration,
-) -> Result<(HeaderMap, Bytes), OriginError> {
-    let request = Request::builder()
-        .method(Method::GET)
-        .uri(path_and_query)
-        .header(header::HOST, address.authority())
-        .header(header::ACCEPT, "*/*")
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| OriginError::Invalid("a path that can't be asked"))?;
+) -> Result<Response<Bytes>, OriginError> {
+    let host = HeaderValue::from_str(&address.authority())
+        .map_err(|_| OriginError::Invalid("a host that can't be asked"))?;
+    request.headers_mut().insert(header::HOST, host);
     let stream = address.connect(deadline).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(fault)?;
     let driver = tokio::spawn(connection);
     let answer = async {
-        let (head, mut body) = sender.send_request(request).await.map_err(fault)?.into_parts();
-        if head.status != StatusCode::OK {
-            return Err(OriginError::Invalid("a status other than 200"));
-        }
+        let sent = sender.send_request(request.map(Full::new));
+        let (head, mut body) = sent.await.map_err(fault)?.into_parts();
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(fault)?.into_data() else {
@@ -315,7 +332,7 @@ async fn get_unbounded(
             }
             bytes.extend_from_slice(&data);
         }
-        Ok((head.headers, bytes.freeze()))
+        Ok(Response::from_parts(head, bytes.freeze()))
     }
     .await;
     driver.abort();

@@ -39,6 +39,12 @@ pub enum OriginError {
     /// An answer that can't be true: a lying range, a body without a length, a switch of protocols.
     #[error("the origin's answer can't be believed: {0}")]
     Invalid(&'static str),
+    /// It asks for patience, again and again.
+    #[error("the origin is busy")]
+    Busy,
+    /// There are no credentials to ask it with.
+    #[error("there are no credentials: {0}")]
+    NoCredentials(&'static str),
     /// A file can't be read.
     #[error("a file can't be read")]
     Io(#[source] io::Error),

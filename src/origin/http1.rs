@@ -61,6 +61,13 @@ pub struct HttpOrigin {
     slot: Slot,
 }
 
+/// Whether a request may be sent twice, and so over an idle connection, which may be dead (RFC 9110 §9.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeatable {
+    Yes,
+    No,
+}
+
 /// A request over an idle connection; sent once more over a fresh one when the idle one turns out to be dead.
 pub struct Reused {
     http: Arc<HttpOrigin>,
@@ -117,16 +124,30 @@ impl HttpOrigin {
     /// Answers one request.
     pub(super) fn fetch(self: &Arc<Self>, pools: &Pools, request: OriginRequest) -> Fetch {
         let asked = Asked::of(&request.method, &request.headers);
-        // Only what can be repeated may go over an idle connection, which may be dead (RFC 9110 §9.2.2).
-        let repeatable =
-            matches!(request.method, Method::GET | Method::HEAD) && matches!(request.upload, Upload::None);
+        let repeatable = match (&request.method, &request.upload) {
+            (&Method::GET | &Method::HEAD, Upload::None) => Repeatable::Yes,
+            _ => Repeatable::No,
+        };
         let (head, upload, framing) = match self.compose(request) {
             Ok(composed) => composed,
             Err(error) => return Fetch::Ready(Some(Err(error))),
         };
-        let sending = Sending::new(head, upload, framing);
+        self.send(pools, asked, Sending::new(head, upload, framing), repeatable)
+    }
+
+    /// Sends a request that was composed.
+    pub(super) fn send(
+        self: &Arc<Self>,
+        pools: &Pools,
+        asked: Asked,
+        sending: Sending,
+        repeatable: Repeatable,
+    ) -> Fetch {
         let now = Instant::now();
-        let idle = repeatable.then(|| pools.checkout(self.slot, now)).flatten();
+        let idle = match repeatable {
+            Repeatable::Yes => pools.checkout(self.slot, now),
+            Repeatable::No => None,
+        };
         let Some(mut lease) = idle else {
             return Fetch::Waiting(Box::pin(Arc::clone(self).ask_afresh(
                 pools.clone(),
@@ -169,54 +190,51 @@ impl HttpOrigin {
             headers,
             client,
             mut upload,
+            now: _,
         } = request;
         if upload.is_announced_too_large() {
             return Err(OriginError::Upload(UploadFault::TooLarge));
         }
         upload.set_patience(self.settings.gap_timeout);
-        // A space or a line end in a target would be another request.
-        if !target.starts_with('/') || target.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
-            return Err(OriginError::Invalid("a target that can't be asked"));
-        }
-        let mut head = Vec::with_capacity(512);
-        for part in [
-            method.as_str(),
-            " ",
-            &self.settings.base_path,
-            &target,
-            " HTTP/1.1\r\n",
-        ] {
-            head.extend_from_slice(part.as_bytes());
-        }
-        let mut add = |name: &str, value: &[u8]| {
-            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-                head.extend_from_slice(part);
-            }
-        };
+        let mut head = self.begin_head(&method, [&self.settings.base_path, &target])?;
         for (name, value) in &headers {
             if !OURS.contains(name) {
-                add(name.as_str(), value.as_bytes());
+                add(&mut head, name.as_str(), value.as_bytes());
             }
         }
         if let Some(client) = client {
-            add("x-forwarded-for", address(client).as_bytes());
+            add(&mut head, "x-forwarded-for", address(client).as_bytes());
         }
-        add("host", self.settings.host.as_bytes());
+        add(&mut head, "host", self.settings.host.as_bytes());
         let mut framing = Framing::Length;
         if upload.is_end_stream() {
             upload = Upload::None;
             // RFC 9110 §8.6; some servers wait or answer 411 without it.
             if matches!(method, Method::POST | Method::PUT | Method::PATCH) {
-                add("content-length", b"0");
+                add(&mut head, "content-length", b"0");
             }
         } else if let Some(length) = upload.size_hint().exact() {
-            add("content-length", length.to_string().as_bytes());
+            add(&mut head, "content-length", length.to_string().as_bytes());
         } else {
-            add("transfer-encoding", b"chunked");
+            add(&mut head, "transfer-encoding", b"chunked");
             framing = Framing::Chunked;
         }
         head.extend_from_slice(b"\r\n");
         Ok((head, upload, framing))
+    }
+
+    /// The first line of a request, for a target in two parts; its headers are to be added.
+    pub(super) fn begin_head(&self, method: &Method, target: [&str; 2]) -> Result<Vec<u8>, OriginError> {
+        // A space or a line end in a target would be another request.
+        let mut bytes = target[1].bytes();
+        if !target[1].starts_with('/') || bytes.any(|byte| byte <= b' ' || byte == 0x7f) {
+            return Err(OriginError::Invalid("a target that can't be asked"));
+        }
+        let mut head = Vec::with_capacity(512);
+        for part in [method.as_str(), " ", target[0], target[1], " HTTP/1.1\r\n"] {
+            head.extend_from_slice(part.as_bytes());
+        }
+        Ok(head)
     }
 
     async fn open(&self, pools: &Pools) -> Result<Lease, OriginError> {
@@ -275,6 +293,13 @@ impl HttpOrigin {
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         Ok(response)
+    }
+}
+
+/// Adds a header line. Nothing of it may end the line.
+pub(super) fn add(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        head.extend_from_slice(part);
     }
 }
 

@@ -24,6 +24,7 @@ pub mod http1;
 mod media_type;
 mod pool;
 mod range;
+pub mod s3;
 mod sending;
 mod truth;
 mod upstream;
@@ -33,6 +34,9 @@ pub use error::{HttpFault, OriginError, Phase, UploadFault};
 pub use folder::Folder;
 pub use http1::{HttpOrigin, HttpSettings};
 pub use pool::{OriginStats, Pools};
+pub use s3::{S3Origin, S3Settings};
+
+use crate::clock::UnixTime;
 
 /// A place that holds files. A copy is the same place.
 #[derive(Clone, Debug)]
@@ -41,6 +45,8 @@ pub enum Origin {
     Folder(Arc<Folder>),
     /// One HTTP/1.1 server.
     Http(Arc<HttpOrigin>),
+    /// A bucket of S3, or of a server that speaks its protocol.
+    S3(Arc<S3Origin>),
 }
 
 /// The wait for an origin's answer. Small, and without a box wherever nothing cold happens.
@@ -53,7 +59,7 @@ pub enum Fetch {
     Ready(Option<Result<Response<OriginBody>, OriginError>>),
     /// Over an idle connection.
     Reused(http1::Reused),
-    /// All that is rarer: a fresh connection, a file that the kernel has to look for.
+    /// All that is rarer: a fresh connection, a file that the kernel has to look for, a bucket.
     Waiting(Pin<Box<dyn Future<Output = Result<Response<OriginBody>, OriginError>> + Send>>),
 }
 
@@ -83,13 +89,16 @@ pub struct OriginRequest {
     pub client: Option<IpAddr>,
     /// The body of an upload.
     pub upload: Upload,
+    /// When it is asked: what a signature is dated.
+    pub now: UnixTime,
 }
 
 impl Origin {
     /// The path in front of every target; empty for none.
     pub fn base_path(&self) -> &str {
         match self {
-            Self::Folder(_) => "",
+            // A bucket never answers with a place that is passed on.
+            Self::Folder(_) | Self::S3(_) => "",
             Self::Http(http) => http.base_path(),
         }
     }
@@ -99,6 +108,7 @@ impl Origin {
         match self {
             Self::Folder(_) => Duration::ZERO,
             Self::Http(http) => http.head_wait(),
+            Self::S3(s3) => s3.head_wait(),
         }
     }
 
@@ -111,6 +121,7 @@ impl Origin {
         match self {
             Self::Folder(folder) => folder.fetch(request),
             Self::Http(http) => http.fetch(pools, request),
+            Self::S3(s3) => s3.fetch(pools, request),
         }
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::range::{Spec, Specs, parse};
 
 /// What was asked, as far as it bounds the answer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
     head: bool,
     /// Whether "not modified" can be an answer.
@@ -43,6 +43,14 @@ impl Asked {
             head: *method == Method::HEAD,
             conditional: headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE),
             ranges,
+        }
+    }
+
+    /// The same, for the whole file.
+    pub(super) fn whole(self) -> Self {
+        Self {
+            ranges: Specs::new(),
+            ..self
         }
     }
 }

@@ -50,6 +50,9 @@ mod sirv_issuer;
 mod origin_folder;
 mod origin_http;
 mod origin_nginx;
+mod origin_s3;
+mod origin_s3_clients;
+mod origin_s3_credentials;
 mod redbot;
 
 // Operation, and real clients.

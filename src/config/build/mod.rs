@@ -28,6 +28,7 @@ mod media;
 mod origins;
 mod proxy_protocol;
 mod routes;
+mod s3;
 mod server;
 mod short_media;
 mod single_use;
@@ -200,6 +201,11 @@ fn parts(
         None => (None, None),
     };
     let notes = std::mem::take(&mut *place.notes.borrow_mut());
+    let credential_sources = notes
+        .origins
+        .values()
+        .filter_map(|(_, origin)| s3::source(origin));
+    let credential_sources = credential_sources.collect();
     let kept = Inheritance {
         keys: notes.keys,
         origins: notes.origins,
@@ -232,6 +238,7 @@ fn parts(
             names: Arc::clone(&log_key),
         },
         key_sources: keys.sources,
+        credential_sources,
         keys: keys.named,
         callers_file: file
             .issuer

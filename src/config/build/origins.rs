@@ -2,17 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Uri};
 
-use super::{Digest, Place, in_range, raw, seconds};
+use super::{Digest, Place, in_range, raw, s3, seconds};
 use crate::config::problems::Problems;
 use crate::origin::connect::Address;
 use crate::origin::{Folder, HttpOrigin, HttpSettings, Origin};
 use crate::target::Target;
 
 /// The shortest wait for an origin that makes sense.
-const TENTH: std::time::Duration = std::time::Duration::from_millis(100);
+const TENTH: Duration = Duration::from_millis(100);
+
+/// How long an origin is waited for.
+pub(super) struct Waits {
+    pub(super) connect: Duration,
+    pub(super) head: Duration,
+    pub(super) gap: Duration,
+    pub(super) idle: Duration,
+}
+
+impl Waits {
+    /// Reports those that are out of range.
+    pub(super) fn check(&self, table: &str, problems: &mut Problems) {
+        for (key, wait, least, most) in [
+            ("connect_timeout", self.connect, TENTH, 300),
+            ("head_timeout", self.head, TENTH, 3600),
+            ("gap_timeout", self.gap, TENTH, 3600),
+            ("idle_timeout", self.idle, Duration::ZERO, 3600),
+        ] {
+            in_range(format!("{table}.{key}"), wait, least, seconds(most), problems);
+        }
+    }
+}
 
 /// An origin and what routes need to know of it.
 pub(super) struct Built {
@@ -33,6 +56,7 @@ pub(super) fn origins(
         let (mut built, identity) = place.part(origin, || match origin {
             raw::Origin::Folder(folder) => self::folder(folder, place, problems),
             raw::Origin::Http(http) => self::http(http, place, problems),
+            raw::Origin::S3(bucket) => s3::s3(name, bucket, place, problems),
         });
         if let Some(built) = &mut built {
             take_over(name, identity, built, place);
@@ -46,10 +70,13 @@ pub(super) fn origins(
 /// another, and is never given them. A folder is opened anew: its name may lead elsewhere by now.
 fn take_over(name: &str, identity: Digest, built: &mut Built, place: &Place) {
     let before = place.kept.as_ref().and_then(|kept| kept.origins.get(name));
-    if let (Origin::Http(_), Some((same, origin))) = (&built.origin, before)
-        && *same == identity
-    {
-        built.origin = origin.clone();
+    if let (Origin::Http(_) | Origin::S3(_), Some((same, origin))) = (&built.origin, before) {
+        match (&built.origin, origin) {
+            _ if *same == identity => built.origin = origin.clone(),
+            // No request shall wait for credentials that are there.
+            (Origin::S3(new), Origin::S3(old)) => new.keys().inherit(old.keys()),
+            _ => {}
+        }
     }
     let made = (identity, built.origin.clone());
     place.notes.borrow_mut().origins.insert(name.to_owned(), made);
@@ -77,34 +104,13 @@ fn folder(folder: &raw::Folder, place: &Place, problems: &mut Problems) -> Optio
 
 fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Built> {
     let at = |key: &str| format!("{}.{key}", http.at);
-    let connect_timeout = in_range(
-        at("connect_timeout"),
-        http.connect_timeout,
-        TENTH,
-        seconds(300),
-        problems,
-    );
-    let head_timeout = in_range(
-        at("head_timeout"),
-        http.head_timeout,
-        TENTH,
-        seconds(3600),
-        problems,
-    );
-    let gap_timeout = in_range(
-        at("gap_timeout"),
-        http.gap_timeout,
-        TENTH,
-        seconds(3600),
-        problems,
-    );
-    let idle_timeout = in_range(
-        at("idle_timeout"),
-        http.idle_timeout,
-        seconds(0),
-        seconds(3600),
-        problems,
-    );
+    let waits = Waits {
+        connect: http.connect_timeout,
+        head: http.head_timeout,
+        gap: http.gap_timeout,
+        idle: http.idle_timeout,
+    };
+    waits.check(&http.at, problems);
     let host = http.host.as_deref().map(|host| {
         let value = HeaderValue::from_str(host)
             .ok()
@@ -180,10 +186,10 @@ fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Buil
         address,
         host,
         base_path,
-        connect_timeout,
-        head_timeout,
-        gap_timeout,
-        idle_timeout,
+        connect_timeout: waits.connect,
+        head_timeout: waits.head,
+        gap_timeout: waits.gap,
+        idle_timeout: waits.idle,
         max_idle: http.max_idle,
         allow_close_delimited: http.allow_close_delimited,
     };

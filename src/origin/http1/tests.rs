@@ -152,6 +152,7 @@ fn request(method: Method, target: &str, headers: &[(&'static str, &'static str)
         headers: map,
         client: None,
         upload: Upload::None,
+        now: crate::clock::UnixTime::default(),
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod issuer;
 pub(crate) mod mint;
 pub(crate) mod origin;
 pub(crate) mod program;
+pub(crate) mod s3;
 pub(crate) mod sirv;
 pub(crate) mod tls;
 pub(crate) mod wait;

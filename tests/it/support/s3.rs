@@ -1,0 +1,168 @@
+//! S3 for the tests: a configuration, a second opinion on signatures that shares nothing with the product's, and a real
+//! server that checks every one.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use aws_lc_rs::{digest, hmac};
+use tempfile::TempDir;
+
+use super::origin::Seen;
+use super::program::{Running, own_addresses, run, wait_for_port};
+use super::{Script, Setup, conf};
+
+/// The name of the key that the tests sign with.
+pub(crate) const KEY_ID: &str = "AKIATESTOFMEDIAGATE";
+/// The key.
+pub(crate) const SECRET: &str = "s3-secret/of+the-tests/never-shown0";
+/// The bucket.
+pub(crate) const BUCKET: &str = "media-files";
+/// The region.
+pub(crate) const REGION: &str = "us-east-1";
+
+/// Time for a tool to be installed on first use.
+const INSTALLATION: Duration = Duration::from_secs(900);
+
+/// `[origin.files]`: a bucket in path style with further keys, whose credentials `setup` puts there.
+pub(crate) fn origin(address: SocketAddr, more: &str) -> String {
+    origin_by(
+        address,
+        "{ access_key_id = { file = \"{dir}/s3-id\" }, secret_access_key = { file = \"{dir}/s3-secret\" } }",
+        more,
+    )
+}
+
+/// The same with other credentials.
+pub(crate) fn origin_by(address: SocketAddr, credentials: &str, more: &str) -> String {
+    format!(
+        "[origin.files.s3]\nendpoint = \"http://{address}\"\nbucket = \"{BUCKET}\"\nregion = \"{REGION}\"\n\
+         style = \"path\"\ncredentials = {credentials}\nconnect_timeout = \"5s\"\nhead_timeout = \"10s\"\n\
+         gap_timeout = \"10s\"\n{more}\n"
+    )
+}
+
+/// A gate over a bucket, with one route for everything.
+pub(crate) fn setup(origin: &str) -> Setup {
+    Setup::new(origin.to_owned() + &conf::route())
+        .file("s3-id", KEY_ID)
+        .file("s3-secret", SECRET)
+}
+
+/// A key's path at the server.
+pub(crate) fn at(path: &str) -> String {
+    format!("/{BUCKET}{path}")
+}
+
+/// An error as S3 writes it.
+pub(crate) fn error(status: &str, code: &str) -> Script {
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>about {BUCKET} and {KEY_ID}\
+         </Message><BucketName>{BUCKET}</BucketName><HostId>internal-host</HostId></Error>"
+    );
+    Script::answer(
+        status,
+        &[("Content-Type", "application/xml"), ("Server", "AmazonS3")],
+        body,
+    )
+}
+
+/// Asserts that a request is signed with this key, over the bytes that came. Written apart from the product, from AWS'
+/// document; the path and the query have to come in the very spelling that is signed.
+#[track_caller]
+pub(crate) fn assert_signed(seen: &Seen, key_id: &str, secret: &str) {
+    let authorization = seen.header("authorization").expect("a signature");
+    let rest = authorization
+        .strip_prefix("AWS4-HMAC-SHA256 ")
+        .expect("the algorithm");
+    let field = |name: &str| {
+        rest.split(", ")
+            .find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
+            .unwrap_or_else(|| panic!("{name} in {authorization}"))
+    };
+    let date = seen.header("x-amz-date").expect("a date");
+    let scope = format!("{}/{REGION}/s3/aws4_request", &date[..8]);
+    assert_eq!(field("Credential"), format!("{key_id}/{scope}"));
+    let names: Vec<&str> = field("SignedHeaders").split(';').collect();
+    let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
+    let mut pairs: Vec<&str> = query.split('&').collect();
+    pairs.sort_unstable();
+    assert_eq!(pairs.join("&"), query, "the query is sorted");
+    let mut canonical = format!("{}\n{path}\n{query}\n", seen.method);
+    for name in &names {
+        canonical += &format!("{name}:{}\n", seen.header(name).expect("a signed header"));
+    }
+    let payload = seen.header("x-amz-content-sha256").expect("a hash");
+    canonical += &format!("\n{}\n{payload}", names.join(";"));
+    for (name, _) in &seen.headers {
+        assert!(
+            !name.starts_with("x-amz-") && name != "host" || names.contains(&name.as_str()),
+            "{name} is not signed: {seen:?}"
+        );
+    }
+    let hash = hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
+    let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hash}");
+    let mut key = format!("AWS4{secret}").into_bytes();
+    for part in [&date[..8], REGION, "s3", "aws4_request", &text] {
+        let signed = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), part.as_bytes());
+        key = signed.as_ref().to_vec();
+    }
+    assert_eq!(field("Signature"), hex(&key), "{canonical}");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A program of `tests/tools`.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/tools")
+        .join(name)
+}
+
+/// A running S3 server over a folder. It checks every signature.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    _running: Running,
+    root: TempDir,
+}
+
+impl Server {
+    /// Starts it, with an empty bucket.
+    pub(crate) fn start() -> Self {
+        let program = tool("s3s-fs");
+        let there = run(program.to_str().expect("UTF-8"), &["--version"], INSTALLATION);
+        assert!(there.status.success(), "{there:?}");
+        let root = TempDir::new().expect("a folder");
+        fs::create_dir(root.path().join(BUCKET)).expect("a bucket");
+        let [address] = own_addresses();
+        let mut command = Command::new(program);
+        command
+            .args([
+                "--host",
+                &address.ip().to_string(),
+                "--port",
+                &address.port().to_string(),
+            ])
+            .args(["--access-key", KEY_ID, "--secret-key", SECRET])
+            .args(["--domain", "s3.localhost"])
+            .arg(root.path());
+        let mut running = Running::start(command);
+        wait_for_port(address, &mut running);
+        Self {
+            address,
+            _running: running,
+            root,
+        }
+    }
+
+    /// Puts an object into the bucket.
+    pub(crate) fn put(&self, key: &str, content: impl AsRef<[u8]>) {
+        let path = self.root.path().join(BUCKET).join(key);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, content).expect("an object");
+    }
+}
