@@ -84,6 +84,7 @@ pub fn changes(loaded: Loaded) -> Reload {
             .map(|route| (route.number, route.name.clone()))
             .collect(),
         key_sources: loaded.key_sources,
+        origins: loaded.origins,
     }
 }
 

@@ -13,6 +13,7 @@ use super::read::{At, choice, table};
 use super::values::{Encoding, Size, Texts};
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
 use crate::issuer::DialectName;
+use crate::origin::Protocol;
 use crate::server::settings::AddressHeader;
 use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
@@ -254,6 +255,46 @@ table! {
         default("128") max_idle: usize,
         /// Whether a body that ends with its connection is accepted.
         default("false") allow_close_delimited: bool,
+        /// What is spoken.
+        default("'http1'") protocol: Protocol,
+        /// HTTP/2 streams on one connection at a time.
+        default("32") max_streams: usize,
+        /// The addresses, in the place of the URL's host.
+        default("[]") addresses: Vec<At<SocketAddr>>,
+        /// How often the URL's host is looked up.
+        default("'30s'") resolve_interval: Duration,
+        /// Requests at a time to one address; 0 is any number.
+        default("0") max_in_flight: u32,
+        /// Requests that may wait for that.
+        default("256") max_queue: usize,
+        /// For how long.
+        default("'2s'") queue_timeout: Duration,
+        /// Failures in a row until an address is left out; 0 is never.
+        default("5") eject_after: u32,
+        /// For how long at first.
+        default("'10s'") eject_time: Duration,
+        /// Whether answers of 500 and more are failures.
+        default("false") eject_on_5xx: bool,
+        /// Requests that are sent once more elsewhere, per hundred.
+        default("10") retry_percent: u32,
+        /// Requests that find out whether an address is well.
+        optional health: OriginHealth,
+    }
+}
+
+table! {
+    /// `[origin.NAME.http.health]`.
+    pub struct OriginHealth {
+        /// The path, asked as it is.
+        required path: String,
+        /// Time between two checks.
+        default("'5s'") interval: Duration,
+        /// Time for one.
+        default("'2s'") timeout: Duration,
+        /// Good ones in a row until an address is asked again.
+        default("2") healthy: u32,
+        /// Bad ones in a row until it is not.
+        default("3") unhealthy: u32,
     }
 }
 

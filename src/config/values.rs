@@ -14,6 +14,7 @@ use super::raw::{Scope, ScopeTemplate};
 use super::read::{Read, text, wrong_type};
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
 use crate::issuer::DialectName;
+use crate::origin::Protocol;
 use crate::server::settings::AddressHeader;
 use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
@@ -154,6 +155,9 @@ texts! {
     ]);
     Disposition, "word", |text| word(text, "disposition", &[
         ("origin", Self::Origin), ("inline", Self::Inline), ("attachment", Self::Attachment),
+    ]);
+    Protocol, "word", |text| word(text, "protocol", &[
+        ("http1", Self::Http1), ("http2", Self::Http2), ("auto", Self::Auto),
     ]);
 }
 

@@ -35,8 +35,9 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Client headers that go to the origin with an upload.
-static ALLOWED_UPLOAD: [HeaderName; 4] = [
+static ALLOWED_UPLOAD: [HeaderName; 5] = [
     header::CONTENT_TYPE,
+    header::EXPECT,
     header::CONTENT_ENCODING,
     CONTENT_MD5,
     DIGEST,

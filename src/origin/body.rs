@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::file_body::{FileBody, RangesBody};
+use super::http2::Multiplexed;
 use super::upstream::Upstream;
 use super::{OriginError, UploadFault};
 use crate::alarm::Patience;
@@ -23,6 +24,8 @@ pub enum OriginBody {
     Empty,
     /// From an HTTP origin, as it comes.
     Upstream(Upstream),
+    /// From an HTTP origin, as one of several over a connection.
+    Multiplexed(Box<Multiplexed>),
     /// A file, or one slice of it.
     File(FileBody),
     /// Several slices of a file as `multipart/byteranges`.
@@ -37,6 +40,7 @@ impl HttpBody for OriginBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Upstream(body) => body.poll(cx),
+            Self::Multiplexed(body) => body.poll(cx),
             Self::File(body) => body.poll(cx),
             Self::Ranges(body) => body.poll(cx),
         }
@@ -46,6 +50,7 @@ impl HttpBody for OriginBody {
         match self {
             Self::Empty => true,
             Self::Upstream(body) => body.is_done(),
+            Self::Multiplexed(body) => body.is_done(),
             Self::File(body) => body.left() == 0,
             Self::Ranges(body) => body.left() == 0,
         }
@@ -55,6 +60,7 @@ impl HttpBody for OriginBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Upstream(body) => body.left().map_or_else(SizeHint::new, SizeHint::with_exact),
+            Self::Multiplexed(body) => body.left().map_or_else(SizeHint::new, SizeHint::with_exact),
             Self::File(body) => SizeHint::with_exact(body.left()),
             Self::Ranges(body) => SizeHint::with_exact(body.left()),
         }

@@ -11,16 +11,22 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, Response};
 
+mod attempts;
 pub mod body;
 mod chunks;
 mod conditional;
 pub mod connect;
 mod connection;
+mod endpoint;
 mod error;
 mod file_body;
+mod fleet;
 pub mod folder;
 mod head;
+mod health;
 pub mod http1;
+mod http2;
+mod line;
 mod media_type;
 mod pool;
 mod range;
@@ -29,8 +35,11 @@ mod truth;
 mod upstream;
 
 pub use body::{OriginBody, Upload};
+pub use endpoint::{Ejection, Turns};
 pub use error::{HttpFault, OriginError, Phase, UploadFault};
+pub use fleet::{FleetFigures, Protocol, Reach};
 pub use folder::Folder;
+pub use health::HealthCheck;
 pub use http1::{HttpOrigin, HttpSettings};
 pub use pool::{OriginStats, Pools};
 
@@ -39,7 +48,7 @@ pub use pool::{OriginStats, Pools};
 pub enum Origin {
     /// A local folder.
     Folder(Arc<Folder>),
-    /// One HTTP/1.1 server.
+    /// An HTTP server.
     Http(Arc<HttpOrigin>),
 }
 
@@ -91,6 +100,14 @@ impl Origin {
         match self {
             Self::Folder(_) => "",
             Self::Http(http) => http.base_path(),
+        }
+    }
+
+    /// What has to be kept current beside the requests, where there is something.
+    pub fn kept(&self) -> Option<&Arc<HttpOrigin>> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Http(http) => Some(http),
         }
     }
 

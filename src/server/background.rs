@@ -1,5 +1,6 @@
-//! What runs beside the requests on the control thread: the loops that keep fetched key sets current. A reload ends the
-//! loops whose set is gone, starts those of new ones, and leaves the others alone: no fetch more, no cool-down less.
+//! What runs beside the requests on the control thread: the loops that keep fetched key sets and the addresses of origins
+//! current. A reload ends the loops whose set or origin is gone, starts those of new ones, and leaves the others alone: no
+//! fetch more, no cool-down less.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,8 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::keysource::{JwksSource, KeySourceStats};
-use crate::telemetry::metrics::Metrics;
+use crate::origin::HttpOrigin;
+use crate::telemetry::metrics::{Metrics, OriginFigures};
 use crate::token::keys::KeyRing;
 
 /// The fetched key sets whose ages the metrics show.
@@ -75,5 +77,76 @@ pub(super) async fn keep_keys(mut lists: mpsc::UnboundedReceiver<Vec<JwksSource>
                 loops.push((Arc::clone(&source.ring), tokio::spawn(source.run(clock.clone()))));
             }
         }
+    }
+}
+
+/// The origins whose addresses the metrics show, and the loops that keep them current.
+pub(super) struct Fleets {
+    shown: Arc<Mutex<Named>>,
+    lists: mpsc::UnboundedSender<Named>,
+}
+
+type Named = Vec<(Box<str>, Arc<HttpOrigin>)>;
+
+/// The other end of it, for the runtime.
+pub(super) struct FleetLists(mpsc::UnboundedReceiver<Named>);
+
+impl Fleets {
+    /// Shows these from now on; `FleetLists::keep` keeps them current.
+    pub(super) fn new(metrics: &Metrics, origins: Named) -> (Self, FleetLists) {
+        let (lists, received) = mpsc::unbounded_channel();
+        let fleets = Self {
+            shown: Arc::default(),
+            lists,
+        };
+        let shown = Arc::clone(&fleets.shown);
+        metrics.read_addresses(Box::new(move || {
+            let shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+            shown.iter().map(|(name, origin)| figures(name, origin)).collect()
+        }));
+        fleets.show(origins);
+        (fleets, FleetLists(received))
+    }
+
+    /// Shows and keeps these from now on.
+    pub(super) fn show(&self, origins: Named) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = origins.clone();
+        let _ = self.lists.send(origins);
+    }
+}
+
+impl FleetLists {
+    /// Keeps the origins of the newest list current, until the sender is gone.
+    pub(super) async fn keep(mut self) {
+        let mut loops: Vec<(Arc<HttpOrigin>, JoinHandle<()>)> = Vec::new();
+        while let Some(list) = self.0.recv().await {
+            loops.retain(|(origin, running)| {
+                let stays = list.iter().any(|(_, listed)| Arc::ptr_eq(listed, origin));
+                if !stays {
+                    running.abort();
+                }
+                stays
+            });
+            for (_, origin) in list {
+                if !loops.iter().any(|(known, _)| Arc::ptr_eq(known, &origin)) {
+                    loops.push((Arc::clone(&origin), tokio::spawn(origin.keep())));
+                }
+            }
+        }
+    }
+}
+
+fn figures(name: &str, origin: &HttpOrigin) -> OriginFigures {
+    let figures = origin.figures();
+    OriginFigures {
+        origin: name.to_owned(),
+        addresses: [
+            ("up", figures.up),
+            ("ejected", figures.ejected),
+            ("down", figures.down),
+        ],
+        in_flight: figures.in_flight,
+        waiting: figures.waiting,
+        ejections: figures.ejections,
     }
 }

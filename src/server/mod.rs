@@ -18,7 +18,7 @@ use crate::app::{App, Services, Snapshot, Worker};
 use crate::clock::{Clock, Stopwatch};
 use crate::gate::refusal::Code;
 use crate::keysource::JwksSource;
-use crate::origin::OriginStats;
+use crate::origin::{HttpOrigin, OriginStats};
 use crate::store::{Embedded, Store, StoreError, StoreSetup};
 use crate::telemetry::access::{self, AccessLog};
 use crate::telemetry::metrics::{Metrics, StoreFigures};
@@ -45,7 +45,7 @@ mod taking;
 pub mod tls;
 
 use admin::Health;
-use background::{KeyAges, keep_keys};
+use background::{Fleets, KeyAges, keep_keys};
 use connection::{Door, Shared, Stage};
 use control::book::Book;
 use control::wire;
@@ -92,6 +92,8 @@ pub struct Setup {
     pub route_names: Vec<Box<str>>,
     /// Key sets to keep current.
     pub key_sources: Vec<JwksSource>,
+    /// Origins to keep current, by name.
+    pub origins: Vec<(Box<str>, Arc<HttpOrigin>)>,
     /// The time.
     pub clock: Clock,
 }
@@ -106,6 +108,8 @@ pub struct Reload {
     pub tls: TlsListeners,
     /// Key sets to keep current. One with the ring of a running source goes on undisturbed.
     pub key_sources: Vec<JwksSource>,
+    /// Origins to keep current, by name. One that is kept goes on undisturbed.
+    pub origins: Vec<(Box<str>, Arc<HttpOrigin>)>,
 }
 
 /// A server that runs. Its drop cuts what is left; `stop` lets it end.
@@ -118,6 +122,7 @@ pub struct Running {
     app: Arc<App>,
     key_ages: KeyAges,
     key_lists: mpsc::UnboundedSender<Vec<JwksSource>>,
+    fleets: Fleets,
     accepting: AcceptSwitch,
     health: Arc<Health>,
     stage: watch::Sender<Stage>,
@@ -163,6 +168,7 @@ impl Server {
             snapshot,
             route_names,
             key_sources,
+            origins,
             clock,
         } = setup;
         // What was handed over is the same as what the service manager holds, where both are there.
@@ -200,6 +206,7 @@ impl Server {
         let key_ages = KeyAges::default();
         key_ages.connect(&metrics, &clock);
         key_ages.show(&key_sources);
+        let (fleets, fleet_lists) = Fleets::new(&metrics, origins);
         let (key_lists, lists) = mpsc::unbounded_channel();
         let _ = key_lists.send(key_sources);
         let store_now: Arc<ArcSwapOption<Store>> = Arc::default();
@@ -258,6 +265,7 @@ impl Server {
             app: Arc::clone(&app),
             key_ages,
             key_lists,
+            fleets,
             accepting: AcceptSwitch::new(),
             health: Arc::clone(&health),
             stage,
@@ -306,6 +314,7 @@ impl Server {
             tokio::spawn(admin);
             tokio::spawn(tls.keep_current());
             tokio::spawn(keep_keys(lists, clock));
+            tokio::spawn(fleet_lists.keep());
             let door = move |_| (Arc::clone(&control), Admission::Callers);
             work(issuer, door, worker, (entrance, pulse), stages, accepting).await;
         })?;
@@ -505,6 +514,7 @@ impl Running {
             routes,
             tls,
             key_sources,
+            origins,
         } = reload;
         self.tls.adopt(&tls);
         self.metrics.name_routes(routes);
@@ -513,6 +523,7 @@ impl Running {
         self.health.needs_store.store(needs_store, Ordering::Release);
         self.key_ages.show(&key_sources);
         let _ = self.key_lists.send(key_sources);
+        self.fleets.show(origins);
         self.metrics.reloaded(true);
     }
 

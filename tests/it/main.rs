@@ -35,9 +35,14 @@ mod nexudus_files;
 mod nexudus_issuer;
 
 // Origins.
+mod origin_faults;
+mod origin_fleet;
 mod origin_folder;
 mod origin_http;
+mod origin_http2;
 mod origin_nginx;
+mod origin_servers;
+mod origin_uploads;
 mod redbot;
 
 // Operation, and real clients.

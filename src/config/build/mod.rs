@@ -190,6 +190,11 @@ fn parts(
         None => (None, None),
     };
     let notes = std::mem::take(&mut *place.notes.borrow_mut());
+    let kept_origins = notes
+        .origins
+        .iter()
+        .filter_map(|(name, (_, origin))| Some((name.as_str().into(), Arc::clone(origin.kept()?))))
+        .collect();
     let kept = Inheritance {
         keys: notes.keys,
         origins: notes.origins,
@@ -222,6 +227,7 @@ fn parts(
             names: Arc::clone(&log_key),
         },
         key_sources: keys.sources,
+        origins: kept_origins,
         keys: keys.named,
         callers_file: file
             .issuer

@@ -80,6 +80,12 @@ impl Scene {
             .await
     }
 
+    /// An idle connection.
+    fn taken(&self) -> Option<Lease> {
+        let ticket = self.origin.fleet.endpoints()[0].enter().unwrap();
+        self.pools.checkout(ticket, Instant::now()).ok()
+    }
+
     fn counts(&self) -> (u64, u64, u64, u64) {
         let stats = self.pools.stats();
         (
@@ -570,9 +576,7 @@ async fn a_connection_rests_after_an_answer_without_a_body() {
     let mut fresh = scene.accept().await;
     fresh.head().await;
     assert_eq!(scene.counts(), (2, 0, 0, 0));
-    scene
-        .until(|scene| scene.pools.checkout(scene.origin.slot, Instant::now()).is_some())
-        .await;
+    scene.until(|scene| scene.taken().is_some()).await;
 }
 
 #[tokio::test]
@@ -611,7 +615,7 @@ async fn what_is_tended_keeps_no_large_buffer_and_no_connection_that_its_origin_
     });
     assert_eq!(text(answer.await.unwrap().unwrap()).await.unwrap().len(), 100_000);
     let server = writer.await.unwrap();
-    let taken = || scene.pools.checkout(scene.origin.slot, Instant::now());
+    let taken = || scene.taken();
     let mut lease = taken().unwrap();
     assert!(lease.connection.keeps_a_buffer());
     lease.give_back(Rest::Clean);
@@ -831,7 +835,7 @@ async fn an_answer_before_the_upload_ended_closes_the_connection() {
     let response = answer.await.unwrap().unwrap();
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(text(response).await.unwrap(), "hello");
-    assert!(scene.pools.checkout(scene.origin.slot, Instant::now()).is_none());
+    assert!(scene.taken().is_none());
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub(crate) mod document;
 pub(crate) mod framing;
 pub(crate) mod gate;
 pub(crate) mod h2;
+pub(crate) mod h2_origin;
 pub(crate) mod mint;
 pub(crate) mod origin;
 pub(crate) mod program;

@@ -1,0 +1,439 @@
+//! HTTP/2 towards an origin: a few connections per worker and address, many requests on each. In: a request. Out: a head
+//! that was checked as one of HTTP/1.1 is, and a body. Never: more streams on a connection than configured, or a body
+//! that looks whole when its stream was reset.
+
+use std::error::Error as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::body::Step;
+use super::connect::Stream;
+use super::endpoint::Ticket;
+use super::truth::Length;
+use super::{HttpFault, OriginError, OriginRequest, Phase, Pools, Upload, UploadFault};
+use crate::alarm::Patience;
+
+/// How much of one body may be under way to us, unread: what one of HTTP/1.1 holds, about.
+const WINDOW: u32 = 1024 * 1024;
+
+/// Larger heads are refused, as with HTTP/1.1.
+const HEAD_MAX: u32 = 64 * 1024;
+
+/// A connection without an answer to a ping is over.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_WAIT: Duration = Duration::from_secs(10);
+
+/// How long the end of a body may take after its last byte before its stream is reset.
+const END_WAIT: Duration = Duration::from_secs(1);
+
+/// The HTTP/2 connections of one worker to one address.
+#[derive(Default)]
+pub(super) struct Multiplexing {
+    connections: Vec<Shared>,
+    /// One connection is opened at a time: those who come meanwhile share it.
+    opening: Option<Arc<Semaphore>>,
+}
+
+/// A connection.
+struct Shared {
+    sender: SendRequest<Watched>,
+    streams: Arc<AtomicUsize>,
+    idle_since: Option<Instant>,
+}
+
+/// A place on a connection, for one request.
+pub(super) struct Seat {
+    sender: SendRequest<Watched>,
+    streams: Arc<AtomicUsize>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Multiplexing {
+    /// A place on a connection that has room.
+    pub(super) fn seat(&mut self, most: usize) -> Option<Seat> {
+        self.connections.retain(|shared| !shared.sender.is_closed());
+        let shared = self
+            .connections
+            .iter_mut()
+            .find(|shared| shared.streams.load(Ordering::Relaxed) < most)?;
+        shared.idle_since = None;
+        Some(shared.seat())
+    }
+
+    /// Whoever holds the permit opens a connection.
+    pub(super) fn opening(&mut self) -> Arc<Semaphore> {
+        Arc::clone(self.opening.get_or_insert_with(|| Arc::new(Semaphore::new(1))))
+    }
+
+    /// Keeps a connection, and takes the first place on it.
+    pub(super) fn keep(&mut self, sender: SendRequest<Watched>) -> Seat {
+        let shared = Shared {
+            sender,
+            streams: Arc::default(),
+            idle_since: None,
+        };
+        let seat = shared.seat();
+        self.connections.push(shared);
+        seat
+    }
+
+    /// Lets go of connections that are over, and of those that nobody used between two calls.
+    pub(super) fn tend(&mut self, now: Instant, idle_timeout: Duration) {
+        self.connections.retain_mut(|shared| {
+            if shared.streams.load(Ordering::Relaxed) > 0 {
+                shared.idle_since = None;
+                return !shared.sender.is_closed();
+            }
+            let since = *shared.idle_since.get_or_insert(now);
+            !shared.sender.is_closed() && now < since + idle_timeout
+        });
+    }
+}
+
+impl Shared {
+    fn seat(&self) -> Seat {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Seat {
+            sender: self.sender.clone(),
+            streams: Arc::clone(&self.streams),
+        }
+    }
+}
+
+/// Begins a connection; it is driven by a task of its own, which ends with the last who uses it.
+///
+/// # Errors
+/// `Http` when not even the beginning can be sent.
+pub(super) async fn handshake(stream: Stream, most: usize) -> Result<SendRequest<Watched>, OriginError> {
+    // What readers leave unread of one body must not hold up another.
+    let whole = u32::try_from(most).unwrap_or(u32::MAX).saturating_mul(WINDOW);
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(whole.min(i32::MAX as u32))
+        .max_header_list_size(HEAD_MAX)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_WAIT)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| OriginError::Http(error.into()))?;
+    tokio::spawn(async move {
+        // How it ended is told by each of its streams.
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
+/// Why a request got no head.
+pub(super) struct Refused {
+    pub(super) error: OriginError,
+    pub(super) extent: Extent,
+}
+
+/// What failed with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Nothing was done with it: the origin said so, or was not reached.
+    Untouched,
+    /// The whole connection.
+    Connection,
+    /// Its stream alone.
+    Stream,
+}
+
+/// Sends a request and waits for the head of its answer.
+pub(super) async fn ask(
+    seat: &mut Seat,
+    request: Request<Watched>,
+    patience: Duration,
+) -> Result<Response<Incoming>, Refused> {
+    let watch = Arc::clone(&request.body().watch);
+    let mut moved = 0;
+    let mut answer = std::pin::pin!(seat.sender.send_request(request));
+    loop {
+        match tokio::time::timeout(patience, &mut answer).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => {
+                let upload = watch.fault();
+                let extent = extent(&error);
+                let error = upload.map_or_else(|| OriginError::Http(error.into()), OriginError::Upload);
+                return Err(Refused { error, extent });
+            }
+            // A long upload may take its time as long as it moves.
+            Err(_) if watch.moved.load(Ordering::Relaxed) != moved => {
+                moved = watch.moved.load(Ordering::Relaxed);
+            }
+            Err(_) => {
+                return Err(Refused {
+                    error: OriginError::Timeout(Phase::Head),
+                    extent: Extent::Stream,
+                });
+            }
+        }
+    }
+}
+
+/// By GOAWAY and REFUSED_STREAM an origin says that it did nothing (RFC 9113 §8.7). hyper cancels what it had not sent.
+fn extent(error: &hyper::Error) -> Extent {
+    if error.is_canceled() || error.is_closed() {
+        return Extent::Untouched;
+    }
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<h2::Error>() {
+            return match error.reason() {
+                Some(h2::Reason::REFUSED_STREAM) => Extent::Untouched,
+                Some(h2::Reason::NO_ERROR) if error.is_go_away() && error.is_remote() => Extent::Untouched,
+                _ if error.is_reset() => Extent::Stream,
+                _ => Extent::Connection,
+            };
+        }
+        source = cause.source();
+    }
+    Extent::Connection
+}
+
+/// What a request is made of, for HTTP/2.
+///
+/// # Errors
+/// `Invalid` for a target that can't be asked.
+pub(super) fn compose(
+    request: &mut OriginRequest,
+    (scheme, authority): (&str, &HeaderValue),
+    base_path: &str,
+) -> Result<Request<Watched>, OriginError> {
+    let impossible = OriginError::Invalid("a target that can't be asked");
+    let Ok(authority) = authority.to_str() else {
+        return Err(impossible);
+    };
+    let path = format!("{base_path}{}", request.target);
+    let Ok(uri) = Uri::builder()
+        .scheme(scheme)
+        .authority(authority)
+        .path_and_query(&*path)
+        .build()
+    else {
+        return Err(impossible);
+    };
+    // What was judged is what is asked, byte for byte.
+    if uri.path_and_query().is_none_or(|parsed| parsed.as_str() != path) {
+        return Err(impossible);
+    }
+    let upload = std::mem::take(&mut request.upload);
+    let mut composed = Request::new(Watched {
+        upload,
+        watch: Arc::default(),
+    });
+    *composed.method_mut() = request.method.clone();
+    *composed.uri_mut() = uri;
+    *composed.version_mut() = Version::HTTP_2;
+    let headers = composed.headers_mut();
+    *headers = request.headers.clone();
+    for name in super::http1::OURS.iter().chain([&header::EXPECT]) {
+        headers.remove(name);
+    }
+    if let Some(client) = request.client
+        && let Ok(client) = HeaderValue::try_from(super::http1::address(client))
+    {
+        headers.insert("x-forwarded-for", client);
+    }
+    let body = composed.body();
+    let empty = HttpBody::is_end_stream(body);
+    if let Some(length) = body.size_hint().exact().filter(|_| !empty) {
+        composed
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, length.into());
+    } else if empty && matches!(request.method, Method::POST | Method::PUT | Method::PATCH) {
+        composed
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    Ok(composed)
+}
+
+/// An upload that is looked at on its way.
+pub(super) struct Watched {
+    upload: Upload,
+    watch: Arc<Watch>,
+}
+
+/// What was seen.
+#[derive(Default)]
+struct Watch {
+    /// Grows with every piece.
+    moved: AtomicU64,
+    fault: AtomicU8,
+}
+
+impl Watch {
+    fn fault(&self) -> Option<UploadFault> {
+        match self.fault.load(Ordering::Relaxed) {
+            1 => Some(UploadFault::TooLarge),
+            2 => Some(UploadFault::TooSlow),
+            3 => Some(UploadFault::Broken),
+            _ => None,
+        }
+    }
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = OriginError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Step {
+        let step = Pin::new(&mut self.upload).poll_frame(cx);
+        match &step {
+            Poll::Ready(Some(Ok(_))) => _ = self.watch.moved.fetch_add(1, Ordering::Relaxed),
+            Poll::Ready(Some(Err(OriginError::Upload(fault)))) => {
+                let number = match fault {
+                    UploadFault::TooLarge => 1,
+                    UploadFault::TooSlow => 2,
+                    UploadFault::Broken => 3,
+                };
+                self.watch.fault.store(number, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+        step
+    }
+
+    fn is_end_stream(&self) -> bool {
+        HttpBody::is_end_stream(&self.upload)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.upload.size_hint()
+    }
+}
+
+/// The body of an answer over HTTP/2.
+pub struct Multiplexed {
+    /// `None` once the body ended, in whatever way.
+    source: Option<Source>,
+    /// Bytes of data still to come, where that is known.
+    left: Option<u64>,
+    patience: Patience,
+}
+
+struct Source {
+    body: Incoming,
+    pools: Pools,
+    _seat: Seat,
+    _ticket: Ticket,
+}
+
+impl Multiplexed {
+    /// A body of this length.
+    pub(super) fn new(
+        body: Incoming,
+        length: Length,
+        (seat, ticket): (Seat, Ticket),
+        pools: Pools,
+        gap: Duration,
+    ) -> Self {
+        let left = match length {
+            Length::Nothing => Some(0),
+            Length::Known(left) => Some(left),
+            // The end of the stream is told apart from a cut.
+            Length::Chunked(left) | Length::Close(left) => left,
+        };
+        Self {
+            source: Some(Source {
+                body,
+                pools,
+                _seat: seat,
+                _ticket: ticket,
+            }),
+            left,
+            patience: Patience::new(gap),
+        }
+    }
+
+    /// Bytes still to come, where that is known.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.left
+    }
+
+    /// Nothing more will come.
+    pub(super) fn is_done(&self) -> bool {
+        self.source.is_none()
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Step {
+        loop {
+            let Some(source) = &mut self.source else {
+                return Poll::Ready(None);
+            };
+            let frame = match Pin::new(&mut source.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => frame,
+                Poll::Ready(Some(Err(error))) => return self.fail(OriginError::Http(error.into())),
+                Poll::Ready(None) if self.left.is_some_and(|left| left > 0) => {
+                    return self.fail(OriginError::Http(HttpFault::Ended));
+                }
+                Poll::Ready(None) => {
+                    self.source = None;
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {
+                    std::task::ready!(self.patience.poll(cx));
+                    return self.fail(OriginError::Timeout(Phase::Gap));
+                }
+            };
+            self.patience.rest();
+            // Trailers stay behind.
+            let Ok(mut data) = frame.into_data() else { continue };
+            if let Some(left) = &mut self.left {
+                if data.len() as u64 > *left {
+                    // What was promised is passed on, the rest is not.
+                    data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                    source.pools.stats().surplus.fetch_add(1, Ordering::Relaxed);
+                }
+                *left -= data.len() as u64;
+                if *left == 0 {
+                    self.finish();
+                }
+            }
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+        }
+    }
+
+    /// All bytes are there; the end of the stream may come in a frame of its own. Who leaves without it resets the stream,
+    /// and servers count resets.
+    fn finish(&mut self) {
+        let Some(mut source) = self.source.take() else {
+            return;
+        };
+        if HttpBody::is_end_stream(&source.body) {
+            return;
+        }
+        tokio::spawn(async move {
+            let end = std::future::poll_fn(|cx| Pin::new(&mut source.body).poll_frame(cx));
+            let _ = tokio::time::timeout(END_WAIT, end).await;
+        });
+    }
+
+    /// The stream is reset with its source.
+    fn fail(&mut self, error: OriginError) -> Step {
+        self.source = None;
+        Poll::Ready(Some(Err(error)))
+    }
+}
