@@ -218,6 +218,7 @@ choice! {
 
 choice! {
     /// `[origin.NAME.folder]` or `[origin.NAME.http]`.
+    #[allow(clippy::large_enum_variant, reason = "there are a handful, and they are read once")]
     pub enum Origin {
         /// A local folder.
         Folder "folder" (Folder),

@@ -29,6 +29,10 @@ const SLOW_TRIES: u32 = 3;
 const STALE_MAX: u8 = 2;
 
 /// What is asked.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and lies in a box"
+)]
 pub(super) enum Order {
     /// As it is written in HTTP/1.1.
     Written(Asked, Sending),

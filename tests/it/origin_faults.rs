@@ -13,7 +13,7 @@ use crate::support::{End, Gate, Origin, Script, Token, conf};
 enum Want {
     /// This status and body, whole.
     Whole(u16, &'static str),
-    /// A head with 200, these bytes or fewer, and then a cut.
+    /// A head with 200 or 206, these bytes, and then a cut.
     Cut(&'static str),
     /// A refusal.
     Refused(u16, &'static str),
@@ -24,7 +24,7 @@ impl Want {
     fn text(&self) -> String {
         match self {
             Self::Whole(status, _) => format!("{status}, whole"),
-            Self::Cut(_) => "200, cut".to_owned(),
+            Self::Cut(_) => "cut".to_owned(),
             Self::Refused(status, code) => format!("{status} `{code}`"),
         }
     }
@@ -96,11 +96,7 @@ fn partial(content_range: &str, body: &str) -> (Script, Vec<Act>) {
 
 fn rows() -> Vec<Row> {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
-    let early = || only_head("103", &[("link", "</a>")]);
-    let early: Box<dyn Fn() -> Act> = Box::new(move || match early() {
-        Act::Head(fields, _) => Act::Head(fields, false),
-        other => other,
-    });
+    let early = || head("103", &[("link", "</a>")]);
     let giant = "x".repeat(100_000);
     let chunked = [("transfer-encoding", "chunked")];
     let (lying, lying2) = partial("bytes 0-3/10", "0123");
@@ -142,7 +138,7 @@ fn rows() -> Vec<Row> {
             "short body",
             Ask::Plain,
             Script::new().head("200 OK", &length("10")).send("hello").close(),
-            vec![head("200", &length("10")), last("hello")],
+            vec![head("200", &length("10")), data("hello"), last("")],
             Want::Cut("hello"),
         ),
         Row {
@@ -339,7 +335,7 @@ fn rows() -> Vec<Row> {
                 .head("206 Partial Content", &range("bytes 2-5/10", "4"))
                 .send("23")
                 .close(),
-            vec![head("206", &range("bytes 2-5/10", "4")), last("23")],
+            vec![head("206", &range("bytes 2-5/10", "4")), data("23"), last("")],
             Want::Cut("23"),
         ),
         Row {
@@ -385,13 +381,12 @@ fn rows() -> Vec<Row> {
             ],
             Want::Whole(200, "hello"),
         ),
-        both(
-            "answers before the answer, without end",
-            Ask::Plain,
-            Script::new().send(interim.repeat(2000)).stall(),
-            (0..2000).map(|_| early()).collect(),
-            INVALID,
-        ),
+        Row {
+            name: "answers before the answer, without end",
+            ask: Ask::Plain,
+            http1: Some((Script::new().send(interim.repeat(2000)).stall(), INVALID)),
+            http2: Some(((0..2000).map(|_| early()).collect(), TIMEOUT)),
+        },
         http1(
             "switch of protocols",
             Ask::Plain,
@@ -535,7 +530,13 @@ fn check(gate: &Gate, (name, ask, want): (&str, Ask, &Want), path: &str) {
             }
             Want::Cut(body) => {
                 assert!(
-                    (got.status == 200 || got.status == 206) && !got.whole && body.as_bytes() == got.body,
+                    (got.status == 200 || got.status == 206) && !got.whole,
+                    "{about}: {got:?}"
+                );
+                // What the kernel held of a connection that is reset may be gone with it.
+                let exact = name != "reset in the body";
+                assert!(
+                    body.as_bytes().starts_with(&got.body) && (!exact || body.as_bytes() == got.body),
                     "{about}: {got:?}"
                 );
             }
@@ -662,7 +663,7 @@ fn origin_faults_a_changed_etag_in_a_download_session_is_502() {
     for (address, more) in [(old.address(), ""), (new.address(), "protocol = \"http2\"")] {
         let gate = Gate::start(conf::impatient(address, "400ms") + more + "\n" + &conf::route() + single_use);
         let target = Token::whole().claim("uses", 1).claim("jti", "once").at("/f");
-        let first = gate.get(&target, &[]).expect(200);
+        let first = gate.connect().allow("set-cookie").get(&target, &[]).expect(200);
         assert_eq!(first.text(), "0123456789");
         gate.get(&target, &[("Range", "bytes=2-5")])
             .refused(502, "origin_invalid");

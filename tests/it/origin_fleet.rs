@@ -187,7 +187,7 @@ fn an_address_whose_connections_break_is_replaced_for_get_and_head_alone() {
     );
     let gate = Gate::start(fleet(
         &[broken.address(), origin.address()],
-        "eject_after = 0\nmax_idle = 0",
+        "eject_after = 0\nmax_idle = 0\nretry_percent = 100",
     ));
     for _ in 0..20 {
         for path in ["/a", "/half"] {
@@ -469,7 +469,7 @@ fn a_token_that_works_once_survives_the_death_of_an_address() {
     let text = fleet(
         &[broken.address(), origin.address()],
         "eject_after = 0\nmax_idle = 0",
-    ) + "[route.single_use]\nmode = \"strict\"\n";
+    ) + "[route.single_use]\nstrict = true\n";
     let gate = Gate::start(text);
     for number in 0..20 {
         let target = token()
