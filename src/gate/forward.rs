@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 
-use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
+use http::{Method, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::authorize::Grant;
@@ -61,6 +61,7 @@ pub fn forward(
 ) -> Result<Fetch, Stop> {
     let Parts {
         method,
+        version,
         headers: client_headers,
         ..
     } = head;
@@ -71,6 +72,10 @@ pub fn forward(
     let once = grant.is_once();
     let (target, identity) = grant.into_request();
     let mut headers = origin_headers(route, &method, &client_headers, identity);
+    // RFC 9110 §10.1.1: from HTTP/1.0 it means nothing.
+    if version == Version::HTTP_10 {
+        headers.remove(header::EXPECT);
+    }
     if once {
         // Bytes of a session are counted as the file has them, range by range.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));

@@ -288,7 +288,7 @@ impl HttpOrigin {
             .map_err(Missed::new(Again::Untouched))?;
         pools.stats().opened.fetch_add(1, Ordering::Relaxed);
         pools
-            .multiplexing(&endpoint.slot, |all| all.keep(sender))
+            .multiplexing(&endpoint.slot, |all| all.keep(sender, self.settings.idle_timeout))
             .map(|seat| Link::Seat(seat, ticket, Freshness::Fresh))
             .ok_or_else(|| Missed::new(Again::Untouched)(nowhere()))
     }
@@ -355,12 +355,18 @@ impl HttpOrigin {
             http2::compose(request, place, &self.settings.base_path).map_err(Missed::new(Again::No))?;
         let answer = match http2::ask(&mut seat, composed, attempts.patience(self)).await {
             Ok(answer) => answer,
-            Err(Refused { error, extent }) => {
+            Err(Refused {
+                error,
+                extent,
+                unsent,
+            }) => {
+                let is_lost = has_upload && unsent.is_none();
+                request.upload = unsent.unwrap_or_default();
                 let may_be_stale = freshness == Freshness::Reused && attempts.stale < STALE_MAX;
                 let again = match (extent, &error) {
                     (_, OriginError::Timeout(_) | OriginError::Upload(_)) => Again::No,
                     // Its upload is gone with it.
-                    _ if has_upload => Again::No,
+                    _ if is_lost => Again::No,
                     (Extent::Untouched, _) if may_be_stale => Again::Stale,
                     (Extent::Connection, _) if may_be_stale && attempts.repeatable => Again::Stale,
                     (Extent::Untouched, _) => Again::Untouched,

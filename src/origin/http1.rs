@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -263,7 +263,7 @@ impl HttpOrigin {
             framing = Framing::Chunked;
         }
         // The client waits to be asked for its upload; so let the origin be the one that asks.
-        let held = !matches!(upload, Upload::None) && is_expectation(headers.get(header::EXPECT));
+        let held = !matches!(upload, Upload::None) && is_expectation(&headers);
         if held {
             add("expect", b"100-continue");
         }
@@ -333,8 +333,10 @@ pub(super) fn is_repeatable(request: &OriginRequest) -> bool {
     matches!(request.method, Method::GET | Method::HEAD) && matches!(request.upload, Upload::None)
 }
 
-fn is_expectation(value: Option<&HeaderValue>) -> bool {
-    value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+/// Whether the client waits for a 100, and said so in the one way that there is.
+fn is_expectation(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::EXPECT).iter();
+    matches!((values.next(), values.next()), (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// An address as text. The usual kind by hand: the formatting machinery takes ten times as long.

@@ -51,6 +51,7 @@ struct Shared {
     sender: SendRequest<Watched>,
     streams: Arc<AtomicUsize>,
     idle_since: Option<Instant>,
+    idle_timeout: Duration,
 }
 
 /// A place on a connection, for one request.
@@ -83,26 +84,27 @@ impl Multiplexing {
     }
 
     /// Keeps a connection, and takes the first place on it.
-    pub(super) fn keep(&mut self, sender: SendRequest<Watched>) -> Seat {
+    pub(super) fn keep(&mut self, sender: SendRequest<Watched>, idle_timeout: Duration) -> Seat {
         let shared = Shared {
             sender,
             streams: Arc::default(),
             idle_since: None,
+            idle_timeout,
         };
         let seat = shared.seat();
         self.connections.push(shared);
         seat
     }
 
-    /// Lets go of connections that are over, and of those that nobody used between two calls.
-    pub(super) fn tend(&mut self, now: Instant, idle_timeout: Duration) {
+    /// Lets go of connections that are over, and of those that nobody used for long.
+    pub(super) fn tend(&mut self, now: Instant) {
         self.connections.retain_mut(|shared| {
             if shared.streams.load(Ordering::Relaxed) > 0 {
                 shared.idle_since = None;
                 return !shared.sender.is_closed();
             }
             let since = *shared.idle_since.get_or_insert(now);
-            !shared.sender.is_closed() && now < since + idle_timeout
+            !shared.sender.is_closed() && now < since + shared.idle_timeout
         });
     }
 }
@@ -145,6 +147,8 @@ pub(super) async fn handshake(stream: Stream, most: usize) -> Result<SendRequest
 pub(super) struct Refused {
     pub(super) error: OriginError,
     pub(super) extent: Extent,
+    /// The upload, where no byte of the request was sent.
+    pub(super) unsent: Option<Upload>,
 }
 
 /// What failed with a request.
@@ -166,15 +170,24 @@ pub(super) async fn ask(
 ) -> Result<Response<Incoming>, Refused> {
     let watch = Arc::clone(&request.body().watch);
     let mut moved = 0;
-    let mut answer = std::pin::pin!(seat.sender.send_request(request));
+    let mut answer = std::pin::pin!(seat.sender.try_send_request(request));
     loop {
         match tokio::time::timeout(patience, &mut answer).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => {
+            Ok(Err(mut failed)) => {
+                let unsent = failed.take_message().map(|request| request.into_body().upload);
                 let upload = watch.fault();
-                let extent = extent(&error);
+                let extent = match unsent {
+                    Some(_) => Extent::Untouched,
+                    None => extent(failed.error()),
+                };
+                let error = failed.into_error();
                 let error = upload.map_or_else(|| OriginError::Http(error.into()), OriginError::Upload);
-                return Err(Refused { error, extent });
+                return Err(Refused {
+                    error,
+                    extent,
+                    unsent,
+                });
             }
             // A long upload may take its time as long as it moves.
             Err(_) if watch.moved.load(Ordering::Relaxed) != moved => {
@@ -184,17 +197,15 @@ pub(super) async fn ask(
                 return Err(Refused {
                     error: OriginError::Timeout(Phase::Head),
                     extent: Extent::Stream,
+                    unsent: None,
                 });
             }
         }
     }
 }
 
-/// By GOAWAY and REFUSED_STREAM an origin says that it did nothing (RFC 9113 §8.7). hyper cancels what it had not sent.
+/// By GOAWAY and REFUSED_STREAM an origin says that it did nothing (RFC 9113 §8.7).
 fn extent(error: &hyper::Error) -> Extent {
-    if error.is_canceled() || error.is_closed() {
-        return Extent::Untouched;
-    }
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(error) = cause.downcast_ref::<h2::Error>() {

@@ -17,9 +17,6 @@ use super::http2::Multiplexing;
 /// does so within this time, and is then found out.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// How long an HTTP/2 connection may be without a stream: servers end theirs after a minute or more, and say so before.
-const SHARED_IDLE: Duration = Duration::from_secs(30);
-
 /// What is counted, for all workers together.
 #[derive(Debug, Default)]
 pub struct OriginStats {
@@ -156,7 +153,7 @@ impl Pools {
             let idle = &mut shelf.idle;
             idle.retain_mut(|idle| now < idle.fit_until && self.shared.stats.is_fit(&mut idle.connection));
             idle.iter_mut().for_each(|idle| idle.connection.slim());
-            shelf.shared.tend(now, SHARED_IDLE);
+            shelf.shared.tend(now);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::support::gate::ask_over;
-use crate::support::h2::{H2, NO_ERROR};
+use crate::support::h2::{H2, INTERNAL_ERROR, NO_ERROR};
 use crate::support::h2_origin::{Act, H2Origin, data, head, last, only_head};
 use crate::support::origin::Signal;
 use crate::support::{Client, Gate, Response, Token, conf, wait};
@@ -218,11 +218,38 @@ fn a_connection_that_died_while_idle_is_replaced_unseen() {
         assert_eq!(get(&gate, "/dies").expect(200).text(), "bye");
         get(&gate, &format!("/{round}")).expect(200);
     }
+    // An upload, too, as long as none of it was sent.
+    for round in 0..5 {
+        assert_eq!(get(&gate, "/dies").expect(200).text(), "bye");
+        send(&gate, "PUT", &format!("/up-{round}"), &[], b"content").expect(200);
+    }
     // Dies with the request on it.
     origin
         .on("/a", vec![Act::Abort])
         .on("/a", vec![head("200", &[]), last("again")]);
     assert_eq!(get(&gate, "/a").expect(200).text(), "again");
+}
+
+#[test]
+fn a_stream_that_the_origin_resets_is_asked_of_another_address() {
+    let (origin, other) = (H2Origin::start(), H2Origin::start());
+    let addresses = format!(
+        "addresses = [\"{}\", \"{}\"]\neject_after = 0",
+        origin.address(),
+        other.address()
+    );
+    let gate = Gate::start(toml(&origin, &addresses));
+    origin.on("/a", vec![Act::Reset(INTERNAL_ERROR)]);
+    other.on("/a", vec![head("200", &[]), last("from the other")]);
+    for _ in 0..20 {
+        assert_eq!(get(&gate, "/a").expect(200).text(), "from the other");
+    }
+    assert!(!origin.seen().is_empty());
+    assert_eq!(
+        (origin.connections(), other.connections()),
+        (1, 1),
+        "a stream is no connection"
+    );
 }
 
 #[test]
