@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use crate::support::h2::{Ended, H2, INTERNAL_ERROR, NO_ERROR};
 use crate::support::h2_origin::{Act, H2Origin, data, head, last, only_head};
-use crate::support::{End, Gate, Origin, Script, Token, conf};
+use crate::support::{End, Gate, Origin, Script, Token, conf, wait};
 
 /// What the client gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,18 @@ enum Ask {
     Plain,
     /// `bytes=2-5`.
     Range,
+    /// `bytes=-4`.
+    Suffix,
+}
+
+impl Ask {
+    fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Plain => &[],
+            Self::Range => &[("range", "bytes=2-5")],
+            Self::Suffix => &[("range", "bytes=-4")],
+        }
+    }
 }
 
 /// A fault, and how each protocol commits it; `None` where it can't.
@@ -95,6 +107,80 @@ fn partial(content_range: &str, body: &str) -> (Script, Vec<Act>) {
 }
 
 fn rows() -> Vec<Row> {
+    let mut rows = kinds();
+    rows.extend(variants());
+    rows
+}
+
+/// More ways to commit faults of the table, under the same names.
+fn variants() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (name, length) in [
+        ("two lengths", "5, 6"),
+        ("length that is no number", "+5"),
+        ("length that is no number", "-5"),
+        ("length that is no number", ""),
+        ("length that is no number", "99999999999999999999999999"),
+    ] {
+        let fields = [("content-length", length)];
+        let (old, new) = (
+            Script::new().head("200 OK", &fields),
+            vec![head("200", &fields), last("hello")],
+        );
+        rows.push(both(name, Ask::Plain, old.send("helloX").close(), new, INVALID));
+    }
+    for (ask, more) in [
+        (Ask::Range, &[("content-range", "bytes 5-2/10")][..]),
+        (Ask::Range, &[("content-range", "octets 2-5/10")]),
+        (Ask::Range, &[("content-range", "bytes two-five/ten")]),
+        (
+            Ask::Range,
+            &[
+                ("content-range", "bytes 2-5/10"),
+                ("content-range", "bytes 0-3/10"),
+            ],
+        ),
+        (
+            Ask::Range,
+            &[("content-type", "multipart/byteranges; boundary=x")],
+        ),
+        (Ask::Suffix, &[("content-range", "bytes 0-3/10")]),
+    ] {
+        let fields = [&[("content-length", "4")], more].concat();
+        let (old, new) = (
+            Script::new().head("206 Partial Content", &fields),
+            vec![head("206", &fields), last("2345")],
+        );
+        rows.push(both("range that is none", ask, old.send("2345"), new, INVALID));
+    }
+    for coding in ["gzip, chunked, identity", "xchunked"] {
+        let script = Script::new()
+            .head("200 OK", &[("transfer-encoding", coding)])
+            .send("5\r\nhello\r\n0\r\n\r\n");
+        rows.push(http1(
+            "transfer coding that is not known",
+            Ask::Plain,
+            script,
+            INVALID,
+        ));
+    }
+    let chunked = [("transfer-encoding", "chunked"), ("content-length", "3")];
+    let chunks = "5\r\nhello\r\n0\r\n\r\n";
+    rows.push(http1(
+        "length beside chunks",
+        Ask::Plain,
+        Script::new().head("200 OK", &chunked).send(chunks),
+        INVALID,
+    ));
+    let cut = Script::new()
+        .head("200 OK", &chunked[..1])
+        .send("5\r\nhello\r\n0\r\n")
+        .close();
+    rows.push(http1("close between chunks", Ask::Plain, cut, Want::Cut("hello")));
+    rows
+}
+
+fn kinds() -> Vec<Row> {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     let early = || head("103", &[("link", "</a>")]);
     let giant = "x".repeat(100_000);
@@ -278,6 +364,15 @@ fn rows() -> Vec<Row> {
             Ask::Plain,
             Script::new().head("200 OK", &length("5x")).send("hello").close(),
             vec![head("200", &length("5x")), last("hello")],
+            INVALID,
+        ),
+        http1(
+            "transfer coding that is not known",
+            Ask::Plain,
+            Script::new()
+                .head("200 OK", &[("transfer-encoding", "gzip")])
+                .send("hello")
+                .close(),
             INVALID,
         ),
         http1(
@@ -515,10 +610,7 @@ const CLIENTS: [(&str, Over); 2] = [("HTTP/1.1", over_http1), ("HTTP/2", over_ht
 fn check(gate: &Gate, (name, ask, want): (&str, Ask, &Want), path: &str) {
     for (client, over) in CLIENTS {
         let about = format!("{name}, client {client}");
-        let headers: &[(&str, &str)] = match ask {
-            Ask::Plain => &[],
-            Ask::Range => &[("range", "bytes=2-5")],
-        };
+        let headers = ask.headers();
         let got = over(gate, path, headers);
         match want {
             Want::Whole(status, body) => {
@@ -567,28 +659,56 @@ fn waits(address: SocketAddr, more: &str) -> String {
     conf::impatient(address, "400ms") + more + "\n" + &conf::route()
 }
 
+/// So many bodies were cut, and the log and the metrics say by whom.
+fn said_to_be_cut(gate: &Gate, count: usize) {
+    let by_origin = ["route=\"files\"", "by=\"origin\""];
+    wait::until_true("all cuts are counted", || {
+        gate.metric("mediagate_downloads_cut_total", &by_origin) as usize >= count
+    });
+    let lines = wait::until("all cuts are logged", || {
+        let lines = gate.access(count);
+        let cut = lines.iter().filter(|line| line["end"] == "cut_by_origin").count();
+        (cut >= count).then_some(lines)
+    });
+    let other: Vec<_> = lines
+        .iter()
+        .filter(|line| line["end"] != "complete" && line["end"] != "cut_by_origin")
+        .collect();
+    assert!(other.is_empty(), "{other:?}");
+    assert_eq!(
+        gate.metric("mediagate_downloads_cut_total", &by_origin) as usize,
+        count
+    );
+}
+
 #[test]
 fn origin_faults_over_http1() {
     let origin = Origin::start();
     let gate = Gate::start(waits(origin.address(), ""));
+    let mut cuts = 0;
     for (number, row) in rows().into_iter().enumerate() {
         let Some((script, want)) = row.http1 else { continue };
         let path = format!("/row-{number}");
         origin.on(&path, script);
         check(&gate, (row.name, row.ask, &want), &path);
+        cuts += CLIENTS.len() * usize::from(matches!(want, Want::Cut(_)));
     }
+    said_to_be_cut(&gate, cuts);
 }
 
 #[test]
 fn origin_faults_over_http2() {
     let origin = H2Origin::start();
     let gate = Gate::start(waits(origin.address(), "protocol = \"http2\""));
+    let mut cuts = 0;
     for (number, row) in rows().into_iter().enumerate() {
         let Some((script, want)) = row.http2 else { continue };
         let path = format!("/row-{number}");
         origin.on(&path, script);
         check(&gate, (row.name, row.ask, &want), &path);
+        cuts += CLIENTS.len() * usize::from(matches!(want, Want::Cut(_)));
     }
+    said_to_be_cut(&gate, cuts);
 }
 
 #[test]
