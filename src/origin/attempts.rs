@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use super::endpoint::{Endpoint, Ticket};
 use super::fleet::{Protocol, Tried};
 use super::http1::{HttpOrigin, is_repeatable};
-use super::http2::{self, Extent, Multiplexed, Refused, Seat};
+use super::http2::{self, Extent, Refused, Seat};
+use super::multiplexed::Multiplexed;
 use super::pool::Lease;
 use super::sending::Sending;
-use super::truth::{self, Asked, Length};
+use super::truth::{self, Asked};
 use super::{Fetch, OriginBody, OriginError, OriginRequest, Phase, Pools, Upload, UploadFault};
 
 /// Addresses that one request is sent to, and that are connected to in vain.
@@ -385,15 +386,19 @@ impl HttpOrigin {
             )));
         }
         head.headers.remove(header::TRANSFER_ENCODING);
-        let body = match length {
-            Length::Nothing | Length::Known(0) => OriginBody::Empty,
-            length => OriginBody::Multiplexed(Box::new(Multiplexed::new(
-                body,
-                length,
-                (seat, ticket),
-                attempts.pools.clone(),
-                self.settings.gap_timeout,
-            ))),
+        let mut body = Multiplexed::new(
+            body,
+            length,
+            (seat, ticket),
+            attempts.pools.clone(),
+            self.settings.gap_timeout,
+        );
+        let body = match body.left() {
+            Some(0) => {
+                body.finish();
+                OriginBody::Empty
+            }
+            _ => OriginBody::Multiplexed(Box::new(body)),
         };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;

@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::file_body::{FileBody, RangesBody};
-use super::http2::Multiplexed;
+use super::multiplexed::Multiplexed;
 use super::upstream::Upstream;
 use super::{OriginError, UploadFault};
 use crate::alarm::Patience;

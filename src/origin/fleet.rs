@@ -130,19 +130,28 @@ pub(super) enum Choice {
 
 impl Fleet {
     pub(super) fn new(settings: Reach, address: &Address, idle: (Duration, usize)) -> Self {
-        let common = Arc::new(Common {
-            name: settings.name.clone(),
-            ejection: settings.ejection,
-            max_in_flight: settings.max_in_flight,
-            line: Line::new(settings.max_queue),
-            born: Instant::now(),
-            ejections: AtomicU64::new(0),
-        });
         let literal = address.host.parse::<IpAddr>().ok();
         let fixed: Vec<SocketAddr> = match (&settings.addresses[..], literal) {
             ([], Some(host)) => vec![SocketAddr::new(host, address.port)],
             (addresses, _) => addresses.to_vec(),
         };
+        // Where there is no other, none is left out.
+        let after = if fixed.len() == 1 {
+            0
+        } else {
+            settings.ejection.after
+        };
+        let common = Arc::new(Common {
+            name: settings.name.clone(),
+            ejection: Ejection {
+                after,
+                ..settings.ejection
+            },
+            max_in_flight: settings.max_in_flight,
+            line: Line::new(settings.max_queue),
+            born: Instant::now(),
+            ejections: AtomicU64::new(0),
+        });
         let fleet = Self {
             named: fixed.is_empty(),
             budget: Budget::default(),

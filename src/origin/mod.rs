@@ -28,6 +28,7 @@ pub mod http1;
 mod http2;
 mod line;
 mod media_type;
+mod multiplexed;
 mod pool;
 mod range;
 mod sending;

@@ -113,6 +113,11 @@ impl Fleets {
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = origins.clone();
         let _ = self.lists.send(origins);
     }
+
+    /// Keeps none any more.
+    pub(super) fn rest(&self) {
+        let _ = self.lists.send(Vec::new());
+    }
 }
 
 impl FleetLists {

@@ -546,6 +546,7 @@ impl Running {
     /// end after a moment, bodies run on. Nothing is fetched in the background any more.
     pub fn drain(&mut self) {
         let _ = self.key_lists.send(Vec::new());
+        self.fleets.rest();
         self.sockets.clear();
         let _ = self.stage.send(Stage::Draining);
     }

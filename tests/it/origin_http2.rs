@@ -141,6 +141,7 @@ fn head_and_empty_answers_leave_the_connection_as_it_is() {
             vec![only_head("304", &[("etag", "\"a\""), ("content-length", "5")])],
         )
         .on("/204", vec![only_head("204", &[])])
+        .on("/head", vec![head("200", &[("content-length", "5")]), last("")])
         .on("/empty", vec![head("200", &[("content-length", "0")]), last("")]);
     let mut client = gate.connect();
     let answer = client.exchange("HEAD", &token().at("/f"), &[]).expect(200);
@@ -149,9 +150,11 @@ fn head_and_empty_answers_leave_the_connection_as_it_is() {
         .get(&token().at("/304"), &[("If-None-Match", "\"a\"")])
         .expect(304);
     client.get(&token().at("/204"), &[]).expect(204);
+    client.exchange("HEAD", &token().at("/head"), &[]).expect(200);
     assert!(client.get(&token().at("/empty"), &[]).expect(200).body.is_empty());
     client.get(&token().at("/next"), &[]).expect(200);
-    assert_eq!(origin.connections(), 1);
+    // Also where the end came in a frame of its own.
+    assert_eq!((origin.connections(), origin.resets()), (1, 0));
 }
 
 #[test]

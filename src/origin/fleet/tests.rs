@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use super::*;
 use crate::origin::endpoint::Turns;
+use crate::origin::{HttpOrigin, HttpSettings};
 
 fn address(text: &str) -> Address {
     Address::parse(&text.parse().unwrap(), None).unwrap()
@@ -259,13 +260,15 @@ async fn a_waiter_that_leaves_as_it_is_served_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_left_out_makes_room_is_used_once_all_are_out() {
-    let fleet = Arc::new(fleet(1, |reach| {
+async fn an_address_that_is_left_out_and_makes_room_is_used_once_all_are_out() {
+    let fleet = Arc::new(fleet(2, |reach| {
         reach.max_in_flight = 1;
         reach.ejection.after = 1;
     }));
-    let held = take(&fleet, 1).unwrap();
-    fleet.endpoints()[0].failed();
+    let held = [take(&fleet, 1).unwrap(), take(&fleet, 1).unwrap()];
+    for endpoint in fleet.endpoints() {
+        endpoint.failed();
+    }
     let waiter = {
         let fleet = Arc::clone(&fleet);
         tokio::spawn(async move { wait(&fleet).await.is_ok() })
@@ -309,6 +312,72 @@ async fn a_name_keeps_what_is_known_of_its_addresses() {
         (Duration::from_secs(15), 8),
     );
     assert!(literal.is_alone() && !literal.is_named());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_address_is_never_left_out() {
+    let fleet = fleet(1, |reach| reach.ejection.after = 1);
+    let endpoint = fleet.endpoints()[0].clone();
+    for _ in 0..10 {
+        endpoint.failed();
+    }
+    assert_eq!(endpoint.standing(Instant::now()), Standing::Up);
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up_beside_the_requests_and_what_is_known_outlives_a_failure() {
+    let origin = |host: &str| {
+        let settings = HttpSettings {
+            address: address(&format!("http://{host}:9")),
+            host: http::HeaderValue::from_static("files.example"),
+            base_path: String::new(),
+            connect_timeout: Duration::from_secs(5),
+            head_timeout: Duration::from_secs(5),
+            gap_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(5),
+            max_idle: 1,
+            allow_close_delimited: false,
+        };
+        let reach = Reach {
+            resolve_interval: Duration::from_millis(1),
+            ..Reach::default()
+        };
+        Arc::new(HttpOrigin::with_reach(settings, reach))
+    };
+    let until = async |origin: &HttpOrigin, port: u16| {
+        tokio::time::timeout(Duration::from_secs(20), async {
+            while origin
+                .fleet
+                .endpoints()
+                .iter()
+                .all(|one| one.address.port() != port)
+            {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await
+        .expect("it was never looked up");
+    };
+    let known = origin("localhost");
+    let other = SocketAddr::from(([192, 0, 2, 1], 7));
+    known.fleet.learn(&[other]);
+    let keeping = tokio::spawn(Arc::clone(&known).keep());
+    until(&known, 9).await;
+    // What the name no longer has goes after some answers.
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while known.fleet.endpoints().iter().any(|one| one.address == other) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("an address that is gone stays");
+    keeping.abort();
+    let unknown = origin("nobody.invalid");
+    unknown.fleet.learn(&[other]);
+    let keeping = tokio::spawn(Arc::clone(&unknown).keep());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(unknown.fleet.endpoints()[0].address, other);
+    keeping.abort();
 }
 
 #[test]
