@@ -7,27 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::{Response, StatusCode, header};
+use http::Response;
 use tokio::time::Instant;
 
 use super::endpoint::{Endpoint, Ticket};
 use super::fleet::{Protocol, Tried};
 use super::http1::{HttpOrigin, is_repeatable};
-use super::http2::{self, Extent, Refused, Seat};
-use super::multiplexed::Multiplexed;
+use super::http2::Seat;
 use super::pool::Lease;
 use super::sending::Sending;
-use super::truth::{self, Asked};
-use super::{Fetch, OriginBody, OriginError, OriginRequest, Phase, Pools, Upload, UploadFault};
+use super::truth::Asked;
+use super::{Fetch, OriginBody, OriginError, OriginRequest, Pools};
 
 /// Addresses that one request is sent to, and that are connected to in vain.
 const TRIES_MAX: usize = 8;
 
 /// How many slow connections are waited for; what fails at once is not slow.
 const SLOW_TRIES: u32 = 3;
-
-/// HTTP/2 connections that may turn out to be over before a new one is made.
-const STALE_MAX: u8 = 2;
 
 /// What is asked.
 #[expect(
@@ -43,26 +39,26 @@ pub(super) enum Order {
 
 /// Where a request was, and what it may still do.
 pub(super) struct Attempts {
-    pools: Pools,
+    pub(super) pools: Pools,
     tried: Tried,
     /// Whether it may be sent once more.
-    repeatable: bool,
+    pub(super) repeatable: bool,
     /// How often a connection that was there turned out to be over.
-    stale: u8,
+    pub(super) stale: u8,
     /// By when a connection has to be there, and by when a head.
-    connect_by: Instant,
+    pub(super) connect_by: Instant,
     answer_by: Instant,
 }
 
 /// An attempt that failed.
-struct Missed {
-    error: OriginError,
-    again: Again,
+pub(super) struct Missed {
+    pub(super) error: OriginError,
+    pub(super) again: Again,
 }
 
 /// What may follow.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Again {
+pub(super) enum Again {
     /// Nothing.
     No,
     /// Another address: this one was sent nothing, or did nothing.
@@ -74,19 +70,19 @@ enum Again {
 }
 
 impl Missed {
-    fn new(again: Again) -> impl FnOnce(OriginError) -> Self {
+    pub(super) fn new(again: Again) -> impl FnOnce(OriginError) -> Self {
         move |error| Self { error, again }
     }
 }
 
 /// A way to send a request.
-enum Link {
+pub(super) enum Link {
     Lease(Lease, Freshness),
     Seat(Seat, Ticket, Freshness),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Freshness {
+pub(super) enum Freshness {
     Fresh,
     Reused,
 }
@@ -105,7 +101,7 @@ impl Attempts {
     }
 
     /// How long the head may take from now on.
-    fn patience(&self, http: &HttpOrigin) -> Duration {
+    pub(super) fn patience(&self, http: &HttpOrigin) -> Duration {
         http.settings
             .head_timeout
             .min(self.answer_by.saturating_duration_since(Instant::now()))
@@ -225,7 +221,11 @@ impl HttpOrigin {
         }
     }
 
-    async fn connect(&self, attempts: &Attempts, ticket: &Ticket) -> Result<super::connect::Stream, Missed> {
+    pub(super) async fn connect(
+        &self,
+        attempts: &Attempts,
+        ticket: &Ticket,
+    ) -> Result<super::connect::Stream, Missed> {
         let left = attempts.connect_by.saturating_duration_since(Instant::now());
         let limit = self.settings.connect_timeout.min(left);
         let stream = self
@@ -241,57 +241,6 @@ impl HttpOrigin {
             )));
         }
         Ok(stream)
-    }
-
-    /// A place on a connection that is there, or a new one.
-    async fn link(&self, attempts: &mut Attempts, ticket: Ticket) -> Result<Link, Missed> {
-        let (endpoint, pools) = (Arc::clone(ticket.endpoint()), attempts.pools.clone());
-        let most = self.fleet.settings.max_streams;
-        let seat = || pools.multiplexing(&endpoint.slot, |all| all.seat(most)).flatten();
-        if let Some(seat) = seat() {
-            return Ok(Link::Seat(seat, ticket, Freshness::Reused));
-        }
-        let ticket = match attempts.repeatable && attempts.stale == 0 {
-            false => ticket,
-            true => match pools.checkout(ticket, Instant::now()) {
-                Ok(lease) => return Ok(Link::Lease(lease, Freshness::Reused)),
-                Err(ticket) => ticket,
-            },
-        };
-        // Who comes while a connection is opened waits for it: it has room for many.
-        let opening = match endpoint.chose_http1.load(Ordering::Relaxed) {
-            true => None,
-            false => pools.multiplexing(&endpoint.slot, |all| all.opening()),
-        };
-        let permit = match &opening {
-            None => None,
-            Some(opening) => tokio::time::timeout_at(attempts.connect_by, opening.acquire())
-                .await
-                .map_err(|_| Missed::new(Again::Untouched)(OriginError::Timeout(Phase::Connect)))?
-                .ok(),
-        };
-        if permit.is_some()
-            && let Some(seat) = seat()
-        {
-            return Ok(Link::Seat(seat, ticket, Freshness::Reused));
-        }
-        let stream = self.connect(attempts, &ticket).await?;
-        if !stream.is_http2() && !self.speaks_http2_in_clear() {
-            endpoint.chose_http1.store(true, Ordering::Relaxed);
-            drop(permit);
-            let lease = self.lease(stream, &pools, ticket);
-            let lease = lease.map_err(Missed::new(Again::Untouched))?;
-            return Ok(Link::Lease(lease, Freshness::Fresh));
-        }
-        endpoint.chose_http1.store(false, Ordering::Relaxed);
-        let sender = http2::handshake(stream, most)
-            .await
-            .map_err(Missed::new(Again::Untouched))?;
-        pools.stats().opened.fetch_add(1, Ordering::Relaxed);
-        pools
-            .multiplexing(&endpoint.slot, |all| all.keep(sender, self.settings.idle_timeout))
-            .map(|seat| Link::Seat(seat, ticket, Freshness::Fresh))
-            .ok_or_else(|| Missed::new(Again::Untouched)(nowhere()))
     }
 
     async fn over_http1(
@@ -336,77 +285,8 @@ impl HttpOrigin {
             again,
         })
     }
-
-    async fn over_http2(
-        &self,
-        attempts: &Attempts,
-        request: &mut OriginRequest,
-        (mut seat, ticket): (Seat, Ticket),
-        freshness: Freshness,
-    ) -> Result<Response<OriginBody>, Missed> {
-        if request.upload.is_announced_too_large() {
-            return Err(Missed::new(Again::No)(OriginError::Upload(UploadFault::TooLarge)));
-        }
-        request.upload.set_patience(self.settings.gap_timeout);
-        let asked = Asked::of(&request.method, &request.headers);
-        let has_upload = !matches!(request.upload, Upload::None);
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let place = (scheme, &self.settings.host);
-        let composed =
-            http2::compose(request, place, &self.settings.base_path).map_err(Missed::new(Again::No))?;
-        let answer = match http2::ask(&mut seat, composed, attempts.patience(self)).await {
-            Ok(answer) => answer,
-            Err(Refused {
-                error,
-                extent,
-                unsent,
-            }) => {
-                let is_lost = has_upload && unsent.is_none();
-                request.upload = unsent.unwrap_or_default();
-                let may_be_stale = freshness == Freshness::Reused && attempts.stale < STALE_MAX;
-                let again = match (extent, &error) {
-                    (_, OriginError::Timeout(_) | OriginError::Upload(_)) => Again::No,
-                    // Its upload is gone with it.
-                    _ if is_lost => Again::No,
-                    (Extent::Untouched, _) if may_be_stale => Again::Stale,
-                    (Extent::Connection, _) if may_be_stale && attempts.repeatable => Again::Stale,
-                    (Extent::Untouched, _) => Again::Untouched,
-                    _ => Again::Cut,
-                };
-                return Err(Missed { error, again });
-            }
-        };
-        ticket.endpoint().answered(answer.status());
-        let (mut head, body) = answer.into_parts();
-        let length = truth::judge(&asked, head.status, &mut head.headers)
-            .map_err(|what| Missed::new(Again::No)(OriginError::Invalid(what)))?;
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Missed::new(Again::No)(OriginError::Invalid(
-                "a switch of protocols",
-            )));
-        }
-        head.headers.remove(header::TRANSFER_ENCODING);
-        let mut body = Multiplexed::new(
-            body,
-            length,
-            (seat, ticket),
-            attempts.pools.clone(),
-            self.settings.gap_timeout,
-        );
-        let body = match body.left() {
-            Some(0) => {
-                body.finish();
-                OriginBody::Empty
-            }
-            _ => OriginBody::Multiplexed(Box::new(body)),
-        };
-        let mut response = Response::new(body);
-        *response.status_mut() = head.status;
-        *response.headers_mut() = head.headers;
-        Ok(response)
-    }
 }
 
-fn nowhere() -> OriginError {
+pub(super) fn nowhere() -> OriginError {
     OriginError::Connect(std::io::ErrorKind::AddrNotAvailable.into())
 }

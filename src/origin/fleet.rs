@@ -3,8 +3,8 @@
 //! of a request, but for the first.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::OriginError;
+use super::budget::Budget;
 use super::connect::Address;
 use super::endpoint::{Common, Ejection, Endpoint, Standing, Ticket};
 use super::health::HealthCheck;
@@ -27,12 +28,6 @@ const MISSING_MAX: u8 = 3;
 
 /// How often those who wait look for room that was not offered to them.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-/// How the retry budget is counted.
-const WINDOW: Duration = Duration::from_secs(10);
-
-/// Retries in a window that are allowed however few requests there are.
-const RETRIES_MIN: u64 = 20;
 
 /// How an origin is reached: its addresses, its protocol, and what is asked of both.
 #[derive(Clone, Debug)]
@@ -397,40 +392,6 @@ fn choose(members: &[Member], random: u64, tried: &Tried, now: Instant) -> Choic
     all.into_iter()
         .find_map(Endpoint::enter)
         .map_or(Choice::Full, Choice::Ticket)
-}
-
-/// How many retries there may be: a share of the requests of the last seconds, and a few always.
-#[derive(Debug, Default)]
-struct Budget(Mutex<Option<Window>>);
-
-#[derive(Debug)]
-struct Window {
-    since: Instant,
-    /// Requests that there had been when it began.
-    requests: u64,
-    retries: u64,
-}
-
-impl Budget {
-    fn take(&self, requests: u64, percent: u32, now: Instant) -> bool {
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let window = match &mut *window {
-            Some(window) if now < window.since + WINDOW => window,
-            other => {
-                // Before the first window there were none; the windows between were without a retry.
-                let begun = other.as_ref().map_or(0, |window| window.requests);
-                other.insert(Window {
-                    since: now,
-                    requests: begun.max(requests.saturating_sub(1000)),
-                    retries: 0,
-                })
-            }
-        };
-        let share = requests.saturating_sub(window.requests) * u64::from(percent) / 100;
-        let allowed = window.retries < RETRIES_MIN + share;
-        window.retries += u64::from(allowed);
-        allowed
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use http::{HeaderMap, Method, Response};
 
 mod attempts;
 pub mod body;
+mod budget;
 mod chunks;
 mod conditional;
 pub mod connect;
@@ -29,6 +30,7 @@ mod http2;
 mod line;
 mod media_type;
 mod multiplexed;
+mod negotiated;
 mod pool;
 mod range;
 mod sending;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 
-use crate::support::h2::{Ended, H2, INTERNAL_ERROR, NO_ERROR};
+use crate::support::h2::{END_HEADERS, Ended, H2, INTERNAL_ERROR, NO_ERROR, block};
 use crate::support::h2_origin::{Act, H2Origin, data, head, last, only_head};
 use crate::support::{End, Gate, Origin, Script, Token, conf, wait};
 
@@ -557,6 +557,38 @@ fn kinds() -> Vec<Row> {
                 last("llo"),
             ],
             Want::Whole(200, "hello"),
+        ),
+        http2(
+            "pushed stream",
+            Ask::Plain,
+            vec![
+                // PUSH_PROMISE of stream 2.
+                Act::Frame(
+                    5,
+                    END_HEADERS,
+                    [&[0, 0, 0, 2][..], &block(&H2::fields("/evil", &[]))].concat(),
+                ),
+                head("200", &length("5")),
+                last("hello"),
+            ],
+            INVALID,
+        ),
+        http2(
+            "empty frames without end",
+            Ask::Plain,
+            std::iter::once(head("200", &[]))
+                .chain((0..50_000).map(|_| data("")))
+                .collect(),
+            Want::Cut(""),
+        ),
+        http2(
+            "window that overflows",
+            Ask::Plain,
+            vec![
+                head("200", &length("5")),
+                Act::Frame(8, 0, vec![0x7f, 0xff, 0xff, 0xff]),
+            ],
+            Want::Cut(""),
         ),
         http2(
             "GOAWAY with an error",

@@ -1,6 +1,7 @@
 //! Which address is asked, for how long one is left out, who waits and who may try again.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use http::StatusCode;
 
@@ -378,22 +379,6 @@ async fn a_name_is_looked_up_beside_the_requests_and_what_is_known_outlives_a_fa
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(unknown.fleet.endpoints()[0].address, other);
     keeping.abort();
-}
-
-#[test]
-fn retries_are_a_share_of_requests_and_a_few() {
-    let budget = Budget::default();
-    let start = Instant::now();
-    let taken = |requests, now| (0..1000).filter(|_| budget.take(requests, 10, now)).count() as u64;
-    assert_eq!(taken(0, start), RETRIES_MIN);
-    assert_eq!(taken(500, start), 50);
-    assert_eq!(taken(500, start), 0);
-    // The next window looks at its own requests.
-    let next = start + WINDOW;
-    assert_eq!(taken(500, next), RETRIES_MIN + 50);
-    let later = next + WINDOW;
-    assert_eq!(taken(1_000_000, later), RETRIES_MIN + 100);
-    assert_eq!(taken(1_000_100, later), 10);
 }
 
 #[tokio::test]

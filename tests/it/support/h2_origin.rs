@@ -56,6 +56,8 @@ pub(crate) enum Act {
     Reset(u32),
     /// GOAWAY: the last stream that is looked at (`None` is this one) and the code.
     GoAway(Option<u32>, u32),
+    /// A frame of this kind and with these flags on the stream.
+    Frame(u8, u8, Vec<u8>),
     /// Bytes as they are.
     Raw(Vec<u8>),
     Wait(Signal),
@@ -449,6 +451,7 @@ fn perform(write: &Mutex<TcpStream>, stream: u32, act: Act, stop: &AtomicBool) -
             let payload = [last.unwrap_or(stream).to_be_bytes(), code.to_be_bytes()].concat();
             send(write, &H2::bytes(GOAWAY, 0, 0, &payload))
         }
+        Act::Frame(kind, flags, payload) => send(write, &H2::bytes(kind, flags, stream, &payload)),
         Act::Raw(bytes) => send(write, &bytes),
         Act::Wait(signal) => {
             signal.wait(stop);
