@@ -18,7 +18,7 @@ use super::connect::Address;
 use super::endpoint::{Common, Ejection, Endpoint, Standing, Ticket};
 use super::health::HealthCheck;
 use super::line::Line;
-use super::pool::Slot;
+use super::pool::{Lease, Pools, Slot};
 
 /// Addresses of one name that are used.
 const ADDRESSES_MAX: usize = 64;
@@ -232,6 +232,25 @@ impl Fleet {
             [one] if tried.is_empty() => one.endpoint.enter().map_or(Choice::Full, Choice::Ticket),
             members => choose(members, random, tried, now),
         }
+    }
+
+    /// An idle connection to another address of a name that has fewer requests than the chosen one: a name may have so many
+    /// addresses, and others each time, that a chosen one would seldom have been connected to.
+    ///
+    /// # Errors
+    /// The ticket, where there is none.
+    pub(super) fn checkout(&self, pools: &Pools, ticket: Ticket, now: Instant) -> Result<Lease, Ticket> {
+        if !self.named {
+            return Err(ticket);
+        }
+        let chosen = ticket.endpoint().in_flight();
+        let members = self.members.load();
+        let others = members.iter().map(|member| &member.endpoint);
+        others
+            .filter(|other| other.in_flight() < chosen && other.standing(now) == Standing::Up)
+            .filter_map(Endpoint::enter)
+            .find_map(|other| pools.checkout(other, now).ok())
+            .ok_or(ticket)
     }
 
     /// An address for a request.

@@ -173,7 +173,10 @@ impl HttpOrigin {
         if !repeatable {
             return self.begin(pools.clone(), asked, sending, repeatable, Some(ticket));
         }
-        match pools.checkout(ticket, now) {
+        let lease = pools
+            .checkout(ticket, now)
+            .or_else(|ticket| self.fleet.checkout(pools, ticket, now));
+        match lease {
             Err(ticket) => self.begin(pools.clone(), asked, sending, repeatable, Some(ticket)),
             Ok(mut lease) => {
                 lease

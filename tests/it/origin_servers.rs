@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -39,7 +40,7 @@ fn nginx(dir: &Path, listen: &str, more: &str) -> (Running, SocketAddr) {
     let config = format!(
         "daemon off; master_process off; pid {own}/nginx.pid; error_log {own}/error.log;\n\
          events {{ worker_connections 256; }}\n\
-         http {{ types {{ video/mp4 mp4; text/plain txt; }} log_format p \"$server_protocol $request_uri $connection\";\n\
+         http {{ types {{ video/mp4 mp4; text/plain txt; }} log_format p \"$server_protocol $bytes_sent $request_uri\";\n\
            access_log {own}/access.log p; keepalive_requests 10;\n\
            client_body_temp_path {own}/t1; proxy_temp_path {own}/t2; fastcgi_temp_path {own}/t3;\n\
            uwsgi_temp_path {own}/t4; scgi_temp_path {own}/t5;\n\
@@ -154,6 +155,33 @@ fn origin_nginx_over_http2_in_clear() {
     serves(address, "http2");
     let log = fs::read_to_string(dir.path().join("access.log")).unwrap();
     assert!(log.contains("HTTP/2.0") && !log.contains("HTTP/1"), "{log:.200}");
+}
+
+#[test]
+fn origin_nginx_sends_no_more_over_http2_than_its_reader_takes() {
+    let dir = TempDir::new().unwrap();
+    files(dir.path());
+    let size = 256 << 20;
+    fs::File::create(dir.path().join("root/large.bin"))
+        .unwrap()
+        .set_len(size)
+        .unwrap();
+    let (_running, address) = nginx(dir.path(), "http2", "");
+    let gate = Gate::start(conf::http_with(address, "protocol = \"http2\"") + &conf::route());
+    let mut client = gate.connect();
+    client.request("GET", &Token::whole().at("/large.bin"), &[]);
+    assert_eq!(client.read_only_head().status, 200);
+    client.read_bytes(100_000);
+    wait::pause(Duration::from_millis(500), "all windows and buffers fill");
+    drop(client);
+    let sent: u64 = wait::until("nginx logs what it has sent", || {
+        let log = fs::read_to_string(dir.path().join("access.log")).ok()?;
+        log.split(' ').nth(1)?.parse().ok()
+    });
+    assert!(
+        sent > 100_000 && sent < 32 << 20,
+        "{sent} of {size} bytes for a reader of 100000"
+    );
 }
 
 #[test]

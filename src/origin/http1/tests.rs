@@ -633,6 +633,46 @@ async fn what_is_tended_keeps_no_large_buffer_and_no_connection_that_its_origin_
 }
 
 #[tokio::test]
+async fn an_idle_connection_to_any_address_of_a_name_is_better_than_a_fresh_one() {
+    let scene = Scene::new(|settings| settings.address.host = "files.example".into()).await;
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addresses = [scene.listener.local_addr().unwrap(), other.local_addr().unwrap()];
+    scene.origin.fleet.learn(&addresses);
+    let answering = async |listener: &TcpListener| {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut server = Server {
+                stream,
+                unread: Vec::new(),
+            };
+            tokio::spawn(async move {
+                loop {
+                    server.head().await;
+                    server.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                }
+            });
+        }
+    };
+    let asking = async {
+        for _ in 0..30 {
+            assert_eq!(text(scene.fetch(get("/a")).await.unwrap()).await.unwrap(), "ok");
+        }
+        assert_eq!(scene.counts(), (1, 29, 0, 0));
+        // Whoever is busier is not asked for that: these two are held at once.
+        let (one, two) = tokio::join!(scene.fetch(get("/a")), scene.fetch(get("/a")));
+        assert_eq!(scene.origin.fleet.figures().in_flight, 2);
+        let endpoints = scene.origin.fleet.endpoints();
+        assert!(endpoints.iter().all(|endpoint| endpoint.in_flight() == 1));
+        drop((one, two));
+    };
+    tokio::select! {
+        () = answering(&scene.listener) => {}
+        () = answering(&other) => {}
+        () = asking => {}
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_was_idle_for_too_long_is_not_used() {
     let scene = Scene::new(|settings| settings.idle_timeout = Duration::ZERO).await;
     let answer = scene.ask(get("/1"));
