@@ -336,7 +336,7 @@ fn checks_leave_an_address_out_and_take_it_back() {
     }
     let gate = Gate::start(fleet(
         &[sick.address(), well.address()],
-        "[origin.files.http.health]\npath = \"/healthz\"\ninterval = \"100ms\"\ntimeout = \"500ms\"\nunhealthy = 2\nhealthy = 2",
+        "[origin.files.http.health]\npath = \"/healthz\"\ninterval = \"100ms\"\ntimeout = \"5s\"\nunhealthy = 2\nhealthy = 2",
     ));
     wait::until_true("both were checked", || {
         sick.seen().iter().any(|seen| seen.target == "/healthz") && well.seen().len() > 1
