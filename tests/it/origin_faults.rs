@@ -688,7 +688,7 @@ fn check(gate: &Gate, (name, ask, want): (&str, Ask, &Want), path: &str) {
 
 /// Waits short enough for rows that run into them.
 fn waits(address: SocketAddr, more: &str) -> String {
-    conf::impatient(address, "400ms") + more + "\n" + &conf::route()
+    conf::impatient(address, "1s") + more + "\n" + &conf::route()
 }
 
 /// So many bodies were cut, and the log and the metrics say by whom.
@@ -813,7 +813,7 @@ fn origin_faults_a_changed_etag_in_a_download_session_is_502() {
     new.on("/f", vec![head("206", &rest), last("2345")]);
     let single_use = "[route.single_use]\n";
     for (address, more) in [(old.address(), ""), (new.address(), "protocol = \"http2\"")] {
-        let gate = Gate::start(conf::impatient(address, "400ms") + more + "\n" + &conf::route() + single_use);
+        let gate = Gate::start(conf::impatient(address, "1s") + more + "\n" + &conf::route() + single_use);
         let target = Token::whole().claim("uses", 1).claim("jti", "once").at("/f");
         let first = gate.connect().allow("set-cookie").get(&target, &[]).expect(200);
         assert_eq!(first.text(), "0123456789");
