@@ -85,6 +85,7 @@ pub fn changes(loaded: Loaded) -> Reload {
             .collect(),
         key_sources: loaded.key_sources,
         credential_sources: loaded.credential_sources,
+        origins: loaded.origins,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::clock::UnixTime;
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
 use crate::issuer::mint::SchemeName;
 use crate::issuer::{DialectName, Format, Mrss};
+use crate::origin::Protocol;
 use crate::server::settings::AddressHeader;
 use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
@@ -219,6 +220,7 @@ choice! {
 
 choice! {
     /// `[origin.NAME.folder]`, `[origin.NAME.http]` or `[origin.NAME.s3]`.
+    #[allow(clippy::large_enum_variant, reason = "there are a handful, and they are read once")]
     pub enum Origin {
         /// A local folder.
         Folder "folder" (Folder),
@@ -258,6 +260,46 @@ table! {
         default("128") max_idle: usize,
         /// Whether a body that ends with its connection is accepted.
         default("false") allow_close_delimited: bool,
+        /// What is spoken.
+        default("'http1'") protocol: Protocol,
+        /// HTTP/2 streams on one connection at a time.
+        default("32") max_streams: usize,
+        /// The addresses, in the place of the URL's host.
+        default("[]") addresses: Vec<At<SocketAddr>>,
+        /// How often the URL's host is looked up.
+        default("'30s'") resolve_interval: Duration,
+        /// Requests at a time to one address; 0 is any number.
+        default("0") max_in_flight: u32,
+        /// Requests that may wait for that.
+        default("256") max_queue: usize,
+        /// For how long.
+        default("'2s'") queue_timeout: Duration,
+        /// Failures in a row until an address is left out; 0 is never.
+        default("5") eject_after: u32,
+        /// For how long at first.
+        default("'10s'") eject_time: Duration,
+        /// Whether answers of 500 and more are failures.
+        default("false") eject_on_5xx: bool,
+        /// Requests that are sent once more elsewhere, per hundred.
+        default("10") retry_percent: u32,
+        /// Requests that find out whether an address is well.
+        optional health: OriginHealth,
+    }
+}
+
+table! {
+    /// `[origin.NAME.http.health]`.
+    pub struct OriginHealth {
+        /// The path, asked as it is.
+        required path: String,
+        /// Time between two checks.
+        default("'5s'") interval: Duration,
+        /// Time for one.
+        default("'2s'") timeout: Duration,
+        /// Good ones in a row until an address is asked again.
+        default("2") healthy: u32,
+        /// Bad ones in a row until it is not.
+        default("3") unhealthy: u32,
     }
 }
 
@@ -292,6 +334,20 @@ table! {
         default("'15s'") idle_timeout: Duration,
         /// Idle connections per worker.
         default("128") max_idle: usize,
+        /// How often the server's host is looked up.
+        default("'30s'") resolve_interval: Duration,
+        /// Requests at a time to one address; 0 is any number.
+        default("0") max_in_flight: u32,
+        /// Requests that may wait for that.
+        default("256") max_queue: usize,
+        /// For how long.
+        default("'2s'") queue_timeout: Duration,
+        /// Failures in a row until an address is left out; 0 is never.
+        default("5") eject_after: u32,
+        /// For how long at first.
+        default("'10s'") eject_time: Duration,
+        /// Requests that are sent once more elsewhere, per hundred.
+        default("10") retry_percent: u32,
     }
 }
 

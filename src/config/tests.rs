@@ -537,7 +537,7 @@ fn the_shipped_configurations_are_right() {
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.extension().is_some_and(|ending| ending == "toml")),
     );
-    assert_eq!(files.len(), 8);
+    assert_eq!(files.len(), 10);
     for file in files {
         let loaded = load(&file, KeyFiles::ReadOnly).unwrap_or_else(|errors| panic!("{errors}"));
         let lasting = loaded

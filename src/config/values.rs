@@ -16,6 +16,7 @@ use crate::clock::UnixTime;
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
 use crate::issuer::mint::SchemeName;
 use crate::issuer::{DialectName, Format, Mrss};
+use crate::origin::Protocol;
 use crate::server::settings::AddressHeader;
 use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
@@ -182,6 +183,9 @@ texts! {
     ]);
     Disposition, "word", |text| word(text, "disposition", &[
         ("origin", Self::Origin), ("inline", Self::Inline), ("attachment", Self::Attachment),
+    ]);
+    Protocol, "word", |text| word(text, "protocol", &[
+        ("http1", Self::Http1), ("http2", Self::Http2), ("auto", Self::Auto),
     ]);
 }
 

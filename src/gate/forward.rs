@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 
-use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
+use http::{Method, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::authorize::Grant;
@@ -36,8 +36,9 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Client headers that go to the origin with an upload.
-static ALLOWED_UPLOAD: [HeaderName; 4] = [
+static ALLOWED_UPLOAD: [HeaderName; 5] = [
     header::CONTENT_TYPE,
+    header::EXPECT,
     header::CONTENT_ENCODING,
     CONTENT_MD5,
     DIGEST,
@@ -62,6 +63,7 @@ pub fn forward(
 ) -> Result<Fetch, Stop> {
     let Parts {
         method,
+        version,
         headers: client_headers,
         ..
     } = head;
@@ -74,6 +76,10 @@ pub fn forward(
     let one_range = once || grant.media_type().is_some();
     let (target, identity) = grant.into_request();
     let mut headers = origin_headers(route, &method, &client_headers, identity);
+    // RFC 9110 §10.1.1: from HTTP/1.0 it means nothing.
+    if version == Version::HTTP_10 {
+        headers.remove(header::EXPECT);
+    }
     if once {
         // Bytes of a session are counted as the file has them, range by range.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));

@@ -251,6 +251,14 @@ impl From<OriginError> for Stop {
             }
             OriginError::Http(_) => (Code::OriginInvalid, "the exchange with the origin failed"),
             OriginError::Invalid(what) => (Code::OriginInvalid, *what),
+            OriginError::Overloaded => {
+                return Self::Failed(Failure {
+                    code: Code::Overloaded,
+                    detail: "the origin has all the requests that it may have",
+                    source: Some(error),
+                    retry_after: Some(Duration::from_secs(1)),
+                });
+            }
             OriginError::Io(_) => (Code::OriginUnreachable, "a file can't be read"),
             OriginError::Upload(fault) => {
                 return match fault {

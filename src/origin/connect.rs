@@ -3,6 +3,7 @@
 //! speaks to another host than the configured one, or skips the check of a certificate.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -103,16 +104,43 @@ impl Address {
     /// # Errors
     /// `Connect` with the last address's error, or `Timeout`.
     pub(super) async fn connect(&self, limit: Duration) -> Result<Stream, OriginError> {
-        tokio::time::timeout(limit, self.connect_unbounded())
-            .await
-            .map_err(|_| OriginError::Timeout(Phase::Connect))?
-            .map_err(OriginError::Connect)
+        within(limit, async {
+            let tcp = self.connect_tcp().await?;
+            self.secure(tcp, self.tls.as_ref()).await
+        })
+        .await
     }
 
-    async fn connect_unbounded(&self) -> io::Result<Stream> {
-        let tcp = self.connect_tcp().await?;
+    /// As `connect`, to this one of its addresses, and with this TLS.
+    ///
+    /// # Errors
+    /// `Connect`, or `Timeout`.
+    pub(super) async fn connect_to(
+        &self,
+        address: SocketAddr,
+        tls: Option<&Arc<rustls::ClientConfig>>,
+        limit: Duration,
+    ) -> Result<Stream, OriginError> {
+        within(limit, async {
+            self.secure(TcpStream::connect(address).await?, tls).await
+        })
+        .await
+    }
+
+    /// All addresses of the host, as they are now.
+    ///
+    /// # Errors
+    /// `Connect` where the name is not known, or nobody can be asked; `Timeout`.
+    pub(super) async fn resolve(&self, limit: Duration) -> Result<Vec<SocketAddr>, OriginError> {
+        within(limit, async {
+            Ok(tokio::net::lookup_host((&*self.host, self.port)).await?.collect())
+        })
+        .await
+    }
+
+    async fn secure(&self, tcp: TcpStream, tls: Option<&Arc<rustls::ClientConfig>>) -> io::Result<Stream> {
         tcp.set_nodelay(true)?;
-        let Some(config) = &self.tls else {
+        let Some(config) = tls else {
             return Ok(Stream::Tcp(tcp));
         };
         let name = ServerName::try_from(self.host.to_string()).map_err(io::Error::other)?;
@@ -130,6 +158,13 @@ impl Address {
         }
         Err(last)
     }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> Result<T, OriginError> {
+    tokio::time::timeout(limit, work)
+        .await
+        .map_err(|_| OriginError::Timeout(Phase::Connect))?
+        .map_err(OriginError::Connect)
 }
 
 fn client_config(roots: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, String> {
@@ -186,6 +221,14 @@ pub(super) enum Waiting {
 }
 
 impl Stream {
+    /// Whether HTTP/2 was agreed on.
+    pub(super) fn is_http2(&self) -> bool {
+        match self {
+            Self::Tcp(_) => false,
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
     /// What waits to be read, without reading it and without waiting for it.
     pub(super) fn waiting(&self) -> io::Result<Waiting> {
         let (tcp, some) = match self {

@@ -48,6 +48,9 @@ pub enum OriginError {
     /// A file can't be read.
     #[error("a file can't be read")]
     Io(#[source] io::Error),
+    /// All addresses have all the requests that they may have, and it was waited for room in vain.
+    #[error("the origin has no room for another request")]
+    Overloaded,
     /// The client's upload failed or was larger than allowed.
     #[error("the client's body failed: {0:?}")]
     Upload(UploadFault),
@@ -62,10 +65,10 @@ pub enum HttpFault {
     /// The connection ended before the answer did.
     #[error("the connection ended before the answer did")]
     Ended,
-    /// What came is no HTTP/1.
+    /// What came is no HTTP.
     #[error("{0}")]
     Malformed(&'static str),
-    /// A key server.
+    /// HTTP/2, or a key server.
     #[error(transparent)]
     Client(#[from] hyper::Error),
 }

@@ -11,17 +11,26 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, Response};
 
+mod attempts;
 pub mod body;
+mod budget;
 mod chunks;
 mod conditional;
 pub mod connect;
 mod connection;
+mod endpoint;
 mod error;
 mod file_body;
+mod fleet;
 pub mod folder;
 mod head;
+mod health;
 pub mod http1;
+mod http2;
+mod line;
 mod media_type;
+mod multiplexed;
+mod negotiated;
 mod pool;
 mod range;
 pub mod s3;
@@ -30,8 +39,11 @@ mod truth;
 mod upstream;
 
 pub use body::{OriginBody, Upload};
+pub use endpoint::{Ejection, Turns};
 pub use error::{HttpFault, OriginError, Phase, UploadFault};
+pub use fleet::{FleetFigures, Protocol, Reach};
 pub use folder::Folder;
+pub use health::HealthCheck;
 pub use http1::{HttpOrigin, HttpSettings};
 pub use pool::{OriginStats, Pools};
 pub use s3::{S3Origin, S3Settings};
@@ -43,7 +55,7 @@ use crate::clock::UnixTime;
 pub enum Origin {
     /// A local folder.
     Folder(Arc<Folder>),
-    /// One HTTP/1.1 server.
+    /// An HTTP server.
     Http(Arc<HttpOrigin>),
     /// A bucket of S3, or of a server that speaks its protocol.
     S3(Arc<S3Origin>),
@@ -100,6 +112,15 @@ impl Origin {
             // A bucket never answers with a place that is passed on.
             Self::Folder(_) | Self::S3(_) => "",
             Self::Http(http) => http.base_path(),
+        }
+    }
+
+    /// What has to be kept current beside the requests, where there is something.
+    pub fn kept(&self) -> Option<&Arc<HttpOrigin>> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Http(http) => Some(http),
+            Self::S3(s3) => Some(s3.server()),
         }
     }
 

@@ -6,9 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
-use super::http1::{Repeatable, add};
+use super::fleet::{Protocol, Reach};
+use super::http1::{add, is_repeatable};
 use super::sending::{Framing, Sending};
 use super::truth::Asked;
 use super::{Fetch, HttpOrigin, HttpSettings, OriginBody, OriginError, OriginRequest, Pools, Upload};
@@ -61,6 +62,8 @@ pub enum Forbidden {
 pub struct S3Settings {
     /// The server, without a path of its own.
     pub http: HttpSettings,
+    /// How its addresses are reached; in HTTP/1.1 always.
+    pub reach: Reach,
     /// What stands before every target, in S3's spelling, without a slash at its end: the bucket in path style, the prefix.
     pub base: Box<str>,
     /// Whether keys have a prefix, so that a target of `/` names an object.
@@ -102,15 +105,21 @@ impl S3Origin {
     pub fn new(settings: S3Settings) -> Self {
         let S3Settings {
             http,
+            reach,
             base,
             prefixed,
             query,
             forbidden,
             keys,
         } = settings;
+        // A request is composed and signed before it is known where it goes.
+        let reach = Reach {
+            protocol: Protocol::Http1,
+            ..reach
+        };
         Self {
             host: http.host.to_str().unwrap_or_default().into(),
-            http: Arc::new(HttpOrigin::new(http)),
+            http: Arc::new(HttpOrigin::with_reach(http, reach)),
             base,
             prefixed,
             query,
@@ -124,12 +133,16 @@ impl S3Origin {
         &self.keys
     }
 
-    /// How long the head of an answer is waited for at most, with all tries.
+    /// The server that holds it.
+    pub(super) fn server(&self) -> &Arc<HttpOrigin> {
+        &self.http
+    }
+
+    /// How long the head of an answer is waited for at most, with all tries and one for the whole file.
     pub(super) fn head_wait(&self) -> Duration {
         let tries = 1 + PAUSES.len() as u32;
-        PAUSES
-            .iter()
-            .fold(self.http.head_wait() * tries, |wait, pause| wait + *pause * 2)
+        let pauses: Duration = PAUSES.iter().map(|pause| *pause * 2).sum();
+        self.http.head_wait() * (tries + 1) + answer::PATIENCE * tries + pauses
     }
 
     /// Answers one request.
@@ -143,7 +156,8 @@ impl S3Origin {
 
     /// The request as it is sent; none where there can be no object.
     fn compose(&self, request: &OriginRequest) -> Result<Option<Signed>, OriginError> {
-        if !matches!(request.method, Method::GET | Method::HEAD) || !matches!(request.upload, Upload::None) {
+        // So each request may be sent once more, and over an idle connection.
+        if !is_repeatable(request) {
             return Err(OriginError::Invalid("a bucket is only read"));
         }
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
@@ -239,10 +253,10 @@ impl S3Origin {
         let mut pauses = PAUSES.into_iter();
         loop {
             let sending = Sending::new(signed.head.clone(), Upload::None, Framing::Length);
-            let asking = self
+            let answer = self
                 .http
-                .send(&pools, signed.asked.clone(), sending, Repeatable::Yes);
-            let answer = asking.await?;
+                .send(&pools, signed.asked.clone(), sending, true)
+                .await?;
             if signed.is_ignored(&answer) {
                 signed = signed.whole();
                 continue;

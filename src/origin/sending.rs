@@ -22,6 +22,8 @@ pub(super) struct Sending {
     pieces: SmallVec<[Bytes; 3]>,
     upload: Upload,
     framing: Framing,
+    /// The upload waits for the origin to ask for it.
+    held: bool,
     /// Grows with every write.
     moved: u64,
     ended: bool,
@@ -46,8 +48,25 @@ impl Sending {
             pieces: SmallVec::new(),
             upload,
             framing,
+            held: false,
             moved: 0,
         }
+    }
+
+    /// Holds the upload back until it is released (RFC 9110 §10.1.1).
+    pub(super) fn held(mut self) -> Self {
+        self.held = !self.ended;
+        self
+    }
+
+    /// Whether the upload is held back.
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Lets the upload go.
+    pub(super) fn release(&mut self) {
+        self.held = false;
     }
 
     /// Whether all was written.
@@ -65,7 +84,7 @@ impl Sending {
         self.moved
     }
 
-    /// Writes as much as goes.
+    /// Writes as much as goes, or may.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), Broken>> {
         while self.written < self.head.len() {
             let count = ready!(write(cx, stream, &self.head[self.written..]))?;
@@ -81,9 +100,10 @@ impl Sending {
                     self.pieces.remove(0);
                 }
             }
-            if self.ended {
+            if self.ended || self.held {
                 // TLS holds back what the socket did not take.
-                return Pin::new(stream).poll_flush(cx).map_err(Broken::Socket);
+                ready!(Pin::new(stream).poll_flush(cx)).map_err(Broken::Socket)?;
+                return Poll::Ready(Ok(()));
             }
             match ready!(Pin::new(&mut self.upload).poll_frame(cx)) {
                 Some(Err(error)) => return Poll::Ready(Err(Broken::Upload(error))),

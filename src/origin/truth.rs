@@ -27,8 +27,8 @@ pub(super) enum Length {
     Known(u64),
     /// With its last chunk; the number is what a 206 promises.
     Chunked(Option<u64>),
-    /// With the connection.
-    Close,
+    /// With the connection, or the HTTP/2 stream; the number is what a 206 promises.
+    Close(Option<u64>),
 }
 
 impl Asked {
@@ -102,7 +102,7 @@ pub(super) fn judge(
     match (announced, promised) {
         (Some(announced), Some(promised)) if announced != promised => Err("a length that is not the range's"),
         (Some(announced), _) => Ok(Length::Known(announced)),
-        (None, _) => Ok(Length::Close),
+        (None, promised) => Ok(Length::Close(promised)),
     }
 }
 

@@ -1,6 +1,6 @@
-//! What runs beside the requests on the control thread: the loops that keep fetched key sets and credentials current. A
-//! reload ends the loops whose set is gone, starts those of new ones, and leaves the others alone: no fetch more, no
-//! cool-down less.
+//! What runs beside the requests on the control thread: the loops that keep fetched key sets, credentials and the addresses
+//! of origins current. A reload ends the loops whose set or origin is gone, starts those of new ones, and leaves the others
+//! alone: no fetch more, no cool-down less.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,9 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::keysource::{JwksSource, KeySourceStats};
+use crate::origin::HttpOrigin;
 use crate::origin::s3::{CredentialSource, Keys};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, OriginFigures};
 use crate::token::keys::KeyRing;
 
 /// The fetched key sets whose ages the metrics show.
@@ -21,11 +22,19 @@ pub(super) struct KeyAges {
     credentials: Arc<Mutex<Vec<Arc<Keys>>>>,
 }
 
+/// The origins whose addresses the metrics show.
+#[derive(Clone, Default)]
+pub(super) struct Fleets(Arc<Mutex<Named>>);
+
+/// Origins by name.
+type Named = Vec<(Box<str>, Arc<HttpOrigin>)>;
+
 /// What is kept current.
 #[derive(Default)]
 pub(super) struct Sources {
     pub(super) keys: Vec<JwksSource>,
     pub(super) credentials: Vec<CredentialSource>,
+    pub(super) origins: Named,
 }
 
 type Shown = (Arc<KeyRing>, Arc<KeySourceStats>);
@@ -79,10 +88,29 @@ impl KeyAges {
     }
 }
 
+impl Fleets {
+    /// Shows these from now on.
+    pub(super) fn show(&self, origins: &Named) {
+        lock(&self.0).clone_from(origins);
+    }
+
+    /// Lets the metrics read them.
+    pub(super) fn connect(&self, metrics: &Metrics) {
+        let shown = Arc::clone(&self.0);
+        metrics.read_addresses(Box::new(move || {
+            lock(&shown)
+                .iter()
+                .map(|(name, origin)| figures(name, origin))
+                .collect()
+        }));
+    }
+}
+
 /// Keeps what the newest list names current, until the sender is gone.
 pub(super) async fn keep_current(mut lists: mpsc::UnboundedReceiver<Sources>, clock: Clock) {
     let mut sets = Loops::default();
     let mut credentials = Loops::default();
+    let mut origins = Loops::default();
     while let Some(list) = lists.recv().await {
         let rings = list
             .keys
@@ -94,6 +122,11 @@ pub(super) async fn keep_current(mut lists: mpsc::UnboundedReceiver<Sources>, cl
             .into_iter()
             .map(|source| (Arc::clone(&source.keys), source));
         credentials.follow(keys, |source| source.run(clock.clone()));
+        let named = list.origins.into_iter();
+        origins.follow(
+            named.map(|(_, origin)| (Arc::clone(&origin), origin)),
+            HttpOrigin::keep,
+        );
     }
 }
 
@@ -130,4 +163,19 @@ impl<T> Loops<T> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn figures(name: &str, origin: &HttpOrigin) -> OriginFigures {
+    let figures = origin.figures();
+    OriginFigures {
+        origin: name.to_owned(),
+        addresses: [
+            ("up", figures.up),
+            ("ejected", figures.ejected),
+            ("down", figures.down),
+        ],
+        in_flight: figures.in_flight,
+        waiting: figures.waiting,
+        ejections: figures.ejections,
+    }
 }

@@ -19,8 +19,8 @@ use crate::clock::{Clock, Stopwatch};
 use crate::gate::limits::Subjects;
 use crate::gate::refusal::Code;
 use crate::keysource::JwksSource;
-use crate::origin::OriginStats;
 use crate::origin::s3::CredentialSource;
+use crate::origin::{HttpOrigin, OriginStats};
 use crate::store::{Embedded, Store, StoreError, StoreSetup};
 use crate::telemetry::access::{self, AccessLog};
 use crate::telemetry::metrics::{Metrics, StoreFigures};
@@ -47,7 +47,7 @@ mod taking;
 pub mod tls;
 
 use admin::Health;
-use background::{KeyAges, Sources, keep_current};
+use background::{Fleets, KeyAges, Sources, keep_current};
 use connection::{Door, Shared, Stage};
 use control::book::Book;
 use control::wire;
@@ -96,6 +96,8 @@ pub struct Setup {
     pub key_sources: Vec<JwksSource>,
     /// Credentials to keep current.
     pub credential_sources: Vec<CredentialSource>,
+    /// Origins to keep current, by name.
+    pub origins: Vec<(Box<str>, Arc<HttpOrigin>)>,
     /// The time.
     pub clock: Clock,
 }
@@ -112,6 +114,8 @@ pub struct Reload {
     pub key_sources: Vec<JwksSource>,
     /// Credentials to keep current, in the same way.
     pub credential_sources: Vec<CredentialSource>,
+    /// Origins to keep current, by name. One that is kept goes on undisturbed.
+    pub origins: Vec<(Box<str>, Arc<HttpOrigin>)>,
 }
 
 /// A server that runs. Its drop cuts what is left; `stop` lets it end.
@@ -123,6 +127,7 @@ pub struct Running {
     admin: SocketAddr,
     app: Arc<App>,
     key_ages: KeyAges,
+    fleets: Fleets,
     sources: mpsc::UnboundedSender<Sources>,
     accepting: AcceptSwitch,
     health: Arc<Health>,
@@ -170,6 +175,7 @@ impl Server {
             route_names,
             key_sources,
             credential_sources,
+            origins,
             clock,
         } = setup;
         // What was handed over is the same as what the service manager holds, where both are there.
@@ -207,10 +213,14 @@ impl Server {
         let key_ages = KeyAges::default();
         key_ages.connect(&metrics, &clock);
         key_ages.show(&key_sources, &credential_sources);
+        let fleets = Fleets::default();
+        fleets.connect(&metrics);
+        fleets.show(&origins);
         let (sources, lists) = mpsc::unbounded_channel();
         let _ = sources.send(Sources {
             keys: key_sources,
             credentials: credential_sources,
+            origins,
         });
         let store_now: Arc<ArcSwapOption<Store>> = Arc::default();
         connect_store(&metrics, &store_now);
@@ -271,6 +281,7 @@ impl Server {
             sockets: sockets.all,
             app: Arc::clone(&app),
             key_ages,
+            fleets,
             sources,
             accepting: AcceptSwitch::new(),
             health: Arc::clone(&health),
@@ -530,6 +541,7 @@ impl Running {
             tls,
             key_sources,
             credential_sources,
+            origins,
         } = reload;
         self.tls.adopt(&tls);
         self.metrics.name_routes(routes);
@@ -537,9 +549,11 @@ impl Running {
         self.app.swap(snapshot);
         self.health.needs_store.store(needs_store, Ordering::Release);
         self.key_ages.show(&key_sources, &credential_sources);
+        self.fleets.show(&origins);
         let _ = self.sources.send(Sources {
             keys: key_sources,
             credentials: credential_sources,
+            origins,
         });
         self.metrics.reloaded(true);
     }

@@ -1,7 +1,11 @@
 //! A bucket as origin, played by a server that keeps every byte: what is asked, how it is signed, and what becomes of each
 //! answer. Nothing that S3 says of an error reaches a client.
 
-use crate::support::origin::pattern;
+use std::time::Duration;
+
+use mediagate::origin::{Ejection, Reach};
+
+use crate::support::origin::{Signal, pattern};
 use crate::support::s3::{self, KEY_ID, SECRET, at, error};
 use crate::support::{End, Gate, NOW, Origin, Response, Script, Setup, Token, conf, wait};
 
@@ -54,6 +58,77 @@ fn a_file_comes_byte_for_byte_and_its_request_is_signed_at_the_time_of_the_clock
     let seen = origin.last();
     assert_eq!(seen.header("x-amz-date"), Some("20260103T000101Z"));
     s3::assert_signed(&seen, KEY_ID, SECRET);
+}
+
+#[test]
+fn a_bucket_that_loses_a_request_gets_it_at_another_address_with_the_same_signature() {
+    let (bad, good) = (Origin::start(), Origin::start());
+    bad.on("/shared/f", Script::new().reset());
+    good.file("/shared/f", "the content");
+    let reach = Reach {
+        addresses: vec![bad.address(), good.address()],
+        ejection: Ejection {
+            after: 2,
+            time: Duration::from_secs(300),
+            on_5xx: false,
+        },
+        ..Reach::default()
+    };
+    let bucket = s3::bucket(good.address(), "bucket.internal", reach);
+    for _ in 0..40 {
+        assert_eq!(&s3::ask(&bucket, "/f")[..], b"the content");
+    }
+    let signatures = |origin: &Origin| -> Vec<String> {
+        let seen = origin.seen();
+        seen.iter()
+            .map(|seen| {
+                s3::assert_signed(seen, KEY_ID, SECRET);
+                seen.header("authorization").unwrap().to_owned()
+            })
+            .collect()
+    };
+    let (lost, came) = (signatures(&bad), signatures(&good));
+    assert_eq!((lost.len(), came.len()), (2, 40), "it is left out after two");
+    assert!(lost.iter().all(|signature| came.contains(signature)));
+}
+
+#[test]
+fn the_addresses_of_a_buckets_server_are_looked_up_and_show_in_the_metrics() {
+    let origin = Origin::start();
+    origin.file(&at("/f"), "the content");
+    let named = s3::origin(origin.address(), "resolve_interval = \"1s\"").replace("127.0.0.1", "localhost");
+    let gate = s3::setup(&named).start();
+    for _ in 0..20 {
+        assert_eq!(get(&gate, "/f", &[]).expect(200).text(), "the content");
+    }
+    let host = format!("localhost:{}", origin.address().port());
+    assert_eq!(origin.last().header("host"), Some(host.as_str()));
+    s3::assert_signed(&origin.last(), KEY_ID, SECRET);
+    let up = gate.metric(
+        "mediagate_origin_addresses",
+        &["origin=\"files\"", "state=\"up\""],
+    );
+    assert!(up >= 1.0, "{up}");
+}
+
+#[test]
+fn requests_to_an_address_of_a_bucket_are_bounded() {
+    let (origin, gate) = start("max_in_flight = 1\nmax_queue = 0");
+    let go_on = Signal::default();
+    let held = Script::new().wait(&go_on);
+    origin.on(&at("/held"), held.head("200 OK", &[("Content-Length", "0")]));
+    origin.file(&at("/f"), "the content");
+    let mut client = gate.connect();
+    client.request("GET", &Token::whole().at("/held"), &[]);
+    origin.wait_seen(1);
+    let in_flight = || gate.metric("mediagate_origin_in_flight", &["origin=\"files\""]);
+    assert_eq!(in_flight(), 1.0);
+    let answer = get(&gate, "/f", &[]).refused(503, "overloaded");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    go_on.raise();
+    client.read().expect(200);
+    wait::until_true("there is room", || in_flight() == 0.0);
+    get(&gate, "/f", &[]).expect(200);
 }
 
 #[test]
@@ -450,6 +525,16 @@ fn a_wrong_table_is_refused_with_what_is_wrong_and_without_a_secret() {
         (
             "connect_timeout = \"5s\"",
             "connect_timeout = \"1ms\"",
+            "is out of range",
+        ),
+        (
+            "connect_timeout = \"5s\"",
+            "retry_percent = 101",
+            "is out of range",
+        ),
+        (
+            "connect_timeout = \"5s\"",
+            "queue_timeout = \"2m\"",
             "is out of range",
         ),
     ] {

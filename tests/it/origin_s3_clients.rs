@@ -1,36 +1,21 @@
 //! Real programs on both sides of a signature: a server that checks every one, AWS' own client, and curl.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method};
-use http_body_util::BodyExt;
-use mediagate::clock::{Clock, UnixTime};
-use mediagate::origin::connect::Address;
-use mediagate::origin::s3::{Forbidden, Keys};
-use mediagate::origin::{HttpSettings, Origin as Bucket, OriginRequest, Pools, S3Origin, S3Settings, Upload};
-use mediagate::secret::Secret;
-use mediagate::sigv4::{Credentials, EMPTY_PAYLOAD, Request, Signer};
+use mediagate::clock::UnixTime;
+use mediagate::origin::Reach;
+use mediagate::sigv4::{EMPTY_PAYLOAD, Request, Signer};
 
 use crate::support::client::HOST;
 use crate::support::document::adapted;
 use crate::support::origin::pattern;
 use crate::support::program::{Binary, own_addresses, run};
 use crate::support::s3::{self, KEY_ID, SECRET, Server};
-use crate::support::wait::SOON;
 use crate::support::{Client, End, Origin, Response, Setup, Token, conf};
 
 /// A real server wants real time: the product's own program, and tokens that live as long as there are any.
 fn setup(server: &Server, more: &str) -> Setup {
     s3::setup(&s3::origin(server.address, more))
-}
-
-fn credentials() -> Credentials {
-    Credentials {
-        access_key_id: KEY_ID.into(),
-        secret_access_key: Secret::new(SECRET.into()),
-        session_token: None,
-    }
 }
 
 fn token() -> Token {
@@ -102,42 +87,9 @@ fn a_wrong_secret_opens_nothing() {
 fn a_bucket_in_the_host_name_is_found() {
     let server = Server::start();
     server.put("shared/a b.txt", "hello");
-    let settings = S3Settings {
-        http: HttpSettings {
-            address: Address::parse(&format!("http://{}", server.address).parse().unwrap(), None).unwrap(),
-            host: HeaderValue::from_str(&format!("{}.s3.localhost", s3::BUCKET)).unwrap(),
-            base_path: String::new(),
-            connect_timeout: SOON,
-            head_timeout: SOON,
-            gap_timeout: SOON,
-            idle_timeout: SOON,
-            max_idle: 1,
-            allow_close_delimited: false,
-        },
-        base: "/shared".into(),
-        prefixed: true,
-        query: Box::default(),
-        forbidden: Forbidden::Failure,
-        keys: Arc::new(Keys::fixed("files", s3::REGION, credentials())),
-    };
-    let bucket = Bucket::S3(Arc::new(S3Origin::new(settings)));
-    let request = OriginRequest {
-        method: Method::GET,
-        target: "/a%20b.txt".into(),
-        headers: HeaderMap::new(),
-        client: None,
-        upload: Upload::None,
-        now: Clock::system().now(),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let content = runtime.block_on(async {
-        let answer = bucket.fetch(&Pools::default(), request).await.unwrap();
-        assert_eq!(answer.status(), 200);
-        answer.into_body().collect().await.unwrap().to_bytes()
-    });
+    let host = format!("{}.s3.localhost", s3::BUCKET);
+    let bucket = s3::bucket(server.address, &host, Reach::default());
+    let content = s3::ask(&bucket, "/a%20b.txt");
     assert_eq!(&content[..], b"hello");
 }
 
@@ -187,7 +139,7 @@ fn curl_signs_as_we_do() {
         let seen = origin.last();
         s3::assert_signed(&seen, KEY_ID, SECRET);
         let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
-        let signer = Signer::new(credentials(), s3::REGION, "s3");
+        let signer = Signer::new(s3::credentials(), s3::REGION, "s3");
         let request = Request {
             method: "GET",
             host: seen.header("host").unwrap(),

@@ -206,6 +206,11 @@ fn parts(
         .values()
         .filter_map(|(_, origin)| s3::source(origin));
     let credential_sources = credential_sources.collect();
+    let kept_origins = notes
+        .origins
+        .iter()
+        .filter_map(|(name, (_, origin))| Some((name.as_str().into(), Arc::clone(origin.kept()?))))
+        .collect();
     let kept = Inheritance {
         keys: notes.keys,
         origins: notes.origins,
@@ -239,6 +244,7 @@ fn parts(
         },
         key_sources: keys.sources,
         credential_sources,
+        origins: kept_origins,
         keys: keys.named,
         callers_file: file
             .issuer

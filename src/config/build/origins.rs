@@ -9,7 +9,9 @@ use http::{HeaderValue, Uri};
 use super::{Digest, Place, in_range, raw, s3, seconds};
 use crate::config::problems::Problems;
 use crate::origin::connect::Address;
-use crate::origin::{Folder, HttpOrigin, HttpSettings, Origin};
+use crate::origin::{
+    Ejection, Folder, HealthCheck, HttpOrigin, HttpSettings, Origin, Protocol, Reach, Turns,
+};
 use crate::target::Target;
 
 /// The shortest wait for an origin that makes sense.
@@ -37,6 +39,12 @@ impl Waits {
     }
 }
 
+/// Addresses of one origin.
+const ADDRESSES_MAX: usize = 64;
+
+/// More requests at a time to one address than there can be sockets.
+const IN_FLIGHT_MAX: u32 = 1_000_000;
+
 /// An origin and what routes need to know of it.
 pub(super) struct Built {
     pub(super) origin: Origin,
@@ -55,7 +63,7 @@ pub(super) fn origins(
     let one = |(name, origin): (&String, &raw::Origin)| {
         let (mut built, identity) = place.part(origin, || match origin {
             raw::Origin::Folder(folder) => self::folder(folder, place, problems),
-            raw::Origin::Http(http) => self::http(http, place, problems),
+            raw::Origin::Http(http) => self::http(name, http, place, problems),
             raw::Origin::S3(bucket) => s3::s3(name, bucket, place, problems),
         });
         if let Some(built) = &mut built {
@@ -102,7 +110,7 @@ fn folder(folder: &raw::Folder, place: &Place, problems: &mut Problems) -> Optio
     }
 }
 
-fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Built> {
+fn http(name: &str, http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Built> {
     let at = |key: &str| format!("{}.{key}", http.at);
     let waits = Waits {
         connect: http.connect_timeout,
@@ -120,6 +128,7 @@ fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Buil
         }
         value
     });
+    let reach = reach(name, http, problems);
     let url = http.url.as_deref()?;
     let mut wrong = |what: &str| {
         problems.error(
@@ -194,8 +203,92 @@ fn http(http: &raw::Http, place: &Place, problems: &mut Problems) -> Option<Buil
         allow_close_delimited: http.allow_close_delimited,
     };
     Some(Built {
-        origin: Origin::Http(Arc::new(HttpOrigin::new(settings))),
+        origin: Origin::Http(Arc::new(HttpOrigin::with_reach(settings, reach))),
         hosts,
         place,
+    })
+}
+
+/// How an HTTP origin is reached.
+fn reach(name: &str, http: &raw::Http, problems: &mut Problems) -> Reach {
+    let at = |key: &str| format!("{}.{key}", http.at);
+    if !(1..=1000).contains(&http.max_streams) {
+        problems.error(at("max_streams"), "is out of range", "1 to 1000");
+    }
+    if http.addresses.len() > ADDRESSES_MAX {
+        problems.error(at("addresses"), "holds too many", "64 at most");
+    }
+    let secure = http.url.as_deref().is_some_and(|url| url.starts_with("https"));
+    if http.protocol == Protocol::Auto && !secure {
+        problems.warn(
+            at("protocol"),
+            "means HTTP/1.1 for an http URL: there is no ALPN in clear",
+            "write \"http2\" where the origin speaks it in clear, or take it out",
+        );
+    }
+    let reach = Reach {
+        name: name.into(),
+        addresses: http.addresses.iter().map(|address| address.value).collect(),
+        resolve_interval: http.resolve_interval,
+        max_in_flight: http.max_in_flight,
+        max_queue: http.max_queue,
+        queue_timeout: http.queue_timeout,
+        ejection: Ejection {
+            after: http.eject_after,
+            time: http.eject_time,
+            on_5xx: http.eject_on_5xx,
+        },
+        retry_percent: http.retry_percent,
+        health: http
+            .health
+            .as_ref()
+            .and_then(|health| self::health(health, problems)),
+        protocol: http.protocol,
+        max_streams: http.max_streams,
+    };
+    within_bounds(&http.at, reach, problems)
+}
+
+/// Reports what of the addresses' settings is out of range.
+pub(super) fn within_bounds(table: &str, reach: Reach, problems: &mut Problems) -> Reach {
+    for (key, time, least, most) in [
+        ("resolve_interval", reach.resolve_interval, seconds(1), super::DAY),
+        ("queue_timeout", reach.queue_timeout, TENTH, seconds(60)),
+        ("eject_time", reach.ejection.time, TENTH, seconds(300)),
+    ] {
+        in_range(format!("{table}.{key}"), time, least, most, problems);
+    }
+    if reach.retry_percent > 100 {
+        problems.error(format!("{table}.retry_percent"), "is out of range", "0 to 100");
+    }
+    Reach {
+        max_in_flight: reach.max_in_flight.min(IN_FLIGHT_MAX),
+        ..reach
+    }
+}
+
+fn health(health: &raw::OriginHealth, problems: &mut Problems) -> Option<HealthCheck> {
+    let at = |key: &str| format!("{}.{key}", health.at);
+    let interval = in_range(at("interval"), health.interval, TENTH, seconds(3600), problems);
+    let timeout = in_range(at("timeout"), health.timeout, TENTH, seconds(60), problems);
+    for (key, count) in [("healthy", health.healthy), ("unhealthy", health.unhealthy)] {
+        if !(1..=100).contains(&count) {
+            problems.error(at(key), "is out of range", "1 to 100");
+        }
+    }
+    let path = health.path.as_deref()?;
+    let is_path = path.starts_with('/') && path.parse::<http::uri::PathAndQuery>().is_ok();
+    if !is_path {
+        problems.error(at("path"), "is no path", "write \"/healthz\"");
+        return None;
+    }
+    Some(HealthCheck {
+        path: path.into(),
+        interval,
+        timeout,
+        turns: Turns {
+            healthy: health.healthy,
+            unhealthy: health.unhealthy,
+        },
     })
 }

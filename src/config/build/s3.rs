@@ -6,13 +6,13 @@ use std::sync::Arc;
 use http::{HeaderValue, Uri};
 
 use super::inline::read_secret;
-use super::origins::{Built, Waits};
+use super::origins::{Built, Waits, within_bounds};
 use super::{Place, raw};
 use crate::config::problems::Problems;
 use crate::config::values::BucketStyle;
 use crate::origin::connect::Address;
 use crate::origin::s3::{CredentialSource, Forbidden, Keys, PARAMETERS};
-use crate::origin::{HttpSettings, Origin, S3Origin, S3Settings};
+use crate::origin::{Ejection, HttpSettings, Origin, Reach, S3Origin, S3Settings};
 use crate::sigv4::{Credentials, encode_path};
 use crate::target::Target;
 
@@ -28,6 +28,7 @@ pub(super) fn s3(name: &str, bucket: &raw::S3, place: &Place, problems: &mut Pro
         idle: bucket.idle_timeout,
     };
     waits.check(&bucket.at, problems);
+    let reach = within_bounds(&bucket.at, reach(name, bucket), problems);
     let at = |key: &str| format!("{}.{key}", bucket.at);
     let query = parameters(bucket, problems);
     let forbidden = match bucket.forbidden {
@@ -95,6 +96,7 @@ pub(super) fn s3(name: &str, bucket: &raw::S3, place: &Place, problems: &mut Pro
             max_idle: bucket.max_idle,
             allow_close_delimited: false,
         },
+        reach,
         base: base.into(),
         prefixed: !prefix.is_empty(),
         query: query?,
@@ -106,6 +108,24 @@ pub(super) fn s3(name: &str, bucket: &raw::S3, place: &Place, problems: &mut Pro
         hosts: vec![authority.into()],
         place: format!("bucket {bucket_name}{prefix} at {uri}"),
     })
+}
+
+/// How its server is reached. An answer of 500 and more says something of the bucket, not of the address that gave it.
+fn reach(name: &str, bucket: &raw::S3) -> Reach {
+    Reach {
+        name: name.into(),
+        resolve_interval: bucket.resolve_interval,
+        max_in_flight: bucket.max_in_flight,
+        max_queue: bucket.max_queue,
+        queue_timeout: bucket.queue_timeout,
+        ejection: Ejection {
+            after: bucket.eject_after,
+            time: bucket.eject_time,
+            on_5xx: false,
+        },
+        retry_percent: bucket.retry_percent,
+        ..Reach::default()
+    }
 }
 
 /// What loads the credentials of a bucket in the background, where they are loaded.

@@ -16,7 +16,7 @@ use crate::origin::OriginBody;
 const MAX_ERROR_BYTES: usize = 8 * 1024;
 
 /// An error is waited for no longer; without its code it is judged by its status.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The longest code that is read.
 const MAX_CODE_BYTES: usize = 64;

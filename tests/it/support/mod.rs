@@ -9,6 +9,7 @@ pub(crate) mod document;
 pub(crate) mod framing;
 pub(crate) mod gate;
 pub(crate) mod h2;
+pub(crate) mod h2_origin;
 pub(crate) mod issuer;
 pub(crate) mod mint;
 pub(crate) mod origin;

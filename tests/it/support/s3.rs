@@ -5,13 +5,26 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::{digest, hmac};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+use http_body_util::BodyExt;
+use mediagate::clock::Clock;
+use mediagate::origin::connect::Address;
+use mediagate::origin::s3::{Forbidden, Keys};
+use mediagate::origin::{
+    HttpSettings, Origin as Bucket, OriginRequest, Pools, Reach, S3Origin, S3Settings, Upload,
+};
+use mediagate::secret::Secret;
+use mediagate::sigv4::Credentials;
 use tempfile::TempDir;
 
 use super::origin::Seen;
 use super::program::{Running, own_addresses, run, wait_for_port};
+use super::wait::SOON;
 use super::{Script, Setup, conf};
 
 /// The name of the key that the tests sign with.
@@ -49,6 +62,61 @@ pub(crate) fn setup(origin: &str) -> Setup {
     Setup::new(origin.to_owned() + &conf::route())
         .file("s3-id", KEY_ID)
         .file("s3-secret", SECRET)
+}
+
+/// The key that the tests sign with.
+pub(crate) fn credentials() -> Credentials {
+    Credentials {
+        access_key_id: KEY_ID.into(),
+        secret_access_key: Secret::new(SECRET.into()),
+        session_token: None,
+    }
+}
+
+/// A bucket without a gate, below `/shared`, reached in a way that no name of this machine allows.
+pub(crate) fn bucket(address: SocketAddr, host: &str, reach: Reach) -> Bucket {
+    let settings = S3Settings {
+        http: HttpSettings {
+            address: Address::parse(&format!("http://{address}").parse().unwrap(), None).unwrap(),
+            host: HeaderValue::from_str(host).unwrap(),
+            base_path: String::new(),
+            connect_timeout: SOON,
+            head_timeout: SOON,
+            gap_timeout: SOON,
+            idle_timeout: SOON,
+            max_idle: 1,
+            allow_close_delimited: false,
+        },
+        reach,
+        base: "/shared".into(),
+        prefixed: true,
+        query: Box::default(),
+        forbidden: Forbidden::Failure,
+        keys: Arc::new(Keys::fixed("files", REGION, credentials())),
+    };
+    Bucket::S3(Arc::new(S3Origin::new(settings)))
+}
+
+/// The content of a file in such a bucket, over a fresh connection.
+#[track_caller]
+pub(crate) fn ask(bucket: &Bucket, target: &str) -> Bytes {
+    let request = OriginRequest {
+        method: Method::GET,
+        target: target.into(),
+        headers: HeaderMap::new(),
+        client: None,
+        upload: Upload::None,
+        now: Clock::system().now(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let answer = bucket.fetch(&Pools::default(), request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.into_body().collect().await.unwrap().to_bytes()
+    })
 }
 
 /// A key's path at the server.

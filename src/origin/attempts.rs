@@ -1,0 +1,293 @@
+//! The attempts at one request: to one address after another, where nothing of it can have had an effect or been seen. In:
+//! a request, and where it was before. Out: an answer, or the last error. Never: sends an upload twice, or goes on for
+//! longer than `head_wait`.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::Response;
+use tokio::time::Instant;
+
+use super::endpoint::{Endpoint, Ticket};
+use super::fleet::{Protocol, Tried};
+use super::http1::{HttpOrigin, is_repeatable};
+use super::http2::Seat;
+use super::pool::Lease;
+use super::sending::Sending;
+use super::truth::Asked;
+use super::{Fetch, OriginBody, OriginError, OriginRequest, Pools};
+
+/// Addresses that one request is sent to, and that are connected to in vain.
+const TRIES_MAX: usize = 8;
+
+/// How many slow connections are waited for; what fails at once is not slow.
+const SLOW_TRIES: u32 = 3;
+
+/// What is asked.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and lies in a box"
+)]
+pub(super) enum Order {
+    /// As it is written in HTTP/1.1.
+    Written(Asked, Sending),
+    /// Before it is known what is spoken.
+    Open(Box<OriginRequest>),
+}
+
+/// Where a request was, and what it may still do.
+pub(super) struct Attempts {
+    pub(super) pools: Pools,
+    tried: Tried,
+    /// Whether it may be sent once more.
+    pub(super) repeatable: bool,
+    /// How often a connection that was there turned out to be over.
+    pub(super) stale: u8,
+    /// By when a connection has to be there, and by when a head.
+    pub(super) connect_by: Instant,
+    answer_by: Instant,
+}
+
+/// An attempt that failed.
+pub(super) struct Missed {
+    pub(super) error: OriginError,
+    pub(super) again: Again,
+}
+
+/// What may follow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Nothing.
+    No,
+    /// Another address: this one was sent nothing, or did nothing.
+    Untouched,
+    /// Another address, for what may be sent once more, if the budget allows it.
+    Cut,
+    /// The same: an idle connection was dead.
+    Stale,
+}
+
+impl Missed {
+    pub(super) fn new(again: Again) -> impl FnOnce(OriginError) -> Self {
+        move |error| Self { error, again }
+    }
+}
+
+/// A way to send a request.
+pub(super) enum Link {
+    Lease(Lease, Freshness),
+    Seat(Seat, Ticket, Freshness),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Freshness {
+    Fresh,
+    Reused,
+}
+
+impl Attempts {
+    pub(super) fn new(http: &HttpOrigin, pools: Pools, tried: Tried, repeatable: bool) -> Self {
+        let now = Instant::now();
+        Self {
+            pools,
+            tried,
+            repeatable,
+            stale: 0,
+            connect_by: now + http.connect_wait(),
+            answer_by: now + http.head_wait(),
+        }
+    }
+
+    /// How long the head may take from now on.
+    pub(super) fn patience(&self, http: &HttpOrigin) -> Duration {
+        http.settings
+            .head_timeout
+            .min(self.answer_by.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl HttpOrigin {
+    /// How long a connection is waited for at most: for room, and for as many slow addresses as there may be.
+    pub(super) fn connect_wait(&self) -> Duration {
+        let room = match self.fleet.settings.max_in_flight {
+            0 => Duration::ZERO,
+            _ => self.fleet.settings.queue_timeout,
+        };
+        let tries = if self.fleet.is_alone() { 1 } else { SLOW_TRIES };
+        room + self.settings.connect_timeout * tries
+    }
+
+    /// Whether a request that may be sent once more, and that this address lost, may go to another.
+    pub(super) fn may_go_elsewhere(&self, endpoint: &Endpoint) -> bool {
+        self.fleet.has_other(&Tried::from_slice(&[endpoint.id()])) && self.fleet.may_retry()
+    }
+
+    /// A request whose protocol is to be found out.
+    pub(super) fn begin_negotiated(self: &Arc<Self>, pools: Pools, request: OriginRequest) -> Fetch {
+        let attempts = Attempts::new(self, pools, Tried::new(), is_repeatable(&request));
+        let order = Order::Open(Box::new(request));
+        Fetch::Waiting(Box::pin(Arc::clone(self).ask(attempts, order, None)))
+    }
+
+    /// Asks one address after another.
+    pub(super) async fn ask(
+        self: Arc<Self>,
+        mut attempts: Attempts,
+        mut order: Order,
+        mut ticket: Option<Ticket>,
+    ) -> Result<Response<OriginBody>, OriginError> {
+        let mut last = None;
+        loop {
+            let ticket = match ticket.take() {
+                Some(ticket) => ticket,
+                None => match self.next(&attempts).await {
+                    Ok(Some(ticket)) => ticket,
+                    // A request that was elsewhere already tells what happened there.
+                    Ok(None) => return Err(last.unwrap_or_else(nowhere)),
+                    Err(error) => return Err(last.unwrap_or(error)),
+                },
+            };
+            let endpoint = Arc::clone(ticket.endpoint());
+            let Missed { error, again } = match self.attempt(&mut attempts, &mut order, ticket).await {
+                Ok(answer) => return Ok(answer),
+                Err(missed) => missed,
+            };
+            if again == Again::Stale {
+                attempts.stale += 1;
+            } else {
+                if !matches!(error, OriginError::Upload(_) | OriginError::Invalid(_)) {
+                    endpoint.failed();
+                }
+                attempts.tried.push(endpoint.id());
+                if !self.may_follow(&attempts, again) {
+                    return Err(error);
+                }
+            }
+            attempts.pools.stats().retried.fetch_add(1, Ordering::Relaxed);
+            last = Some(error);
+        }
+    }
+
+    async fn next(&self, attempts: &Attempts) -> Result<Option<Ticket>, OriginError> {
+        let settings = &self.settings;
+        self.fleet
+            .wait(
+                attempts.pools.random(),
+                &attempts.tried,
+                &settings.address,
+                settings.connect_timeout,
+            )
+            .await
+    }
+
+    fn may_follow(&self, attempts: &Attempts, again: Again) -> bool {
+        let allowed = match again {
+            Again::Untouched => true,
+            Again::Cut => attempts.repeatable,
+            Again::No | Again::Stale => false,
+        };
+        allowed
+            && attempts.tried.len() < TRIES_MAX
+            && Instant::now() < attempts.connect_by
+            && self.fleet.has_other(&attempts.tried)
+            && (again == Again::Untouched || self.fleet.may_retry())
+    }
+
+    async fn attempt(
+        &self,
+        attempts: &mut Attempts,
+        order: &mut Order,
+        ticket: Ticket,
+    ) -> Result<Response<OriginBody>, Missed> {
+        let link = match order {
+            Order::Written(..) => {
+                let stream = self.connect(attempts, &ticket).await?;
+                let lease = self.lease(stream, &attempts.pools, ticket);
+                Link::Lease(lease.map_err(Missed::new(Again::Untouched))?, Freshness::Fresh)
+            }
+            Order::Open(_) => self.link(attempts, ticket).await?,
+        };
+        match (link, order) {
+            (Link::Lease(lease, freshness), order) => {
+                self.over_http1(attempts, order, lease, freshness).await
+            }
+            (Link::Seat(seat, ticket, freshness), Order::Open(request)) => {
+                self.over_http2(attempts, request, (seat, ticket), freshness)
+                    .await
+            }
+            (Link::Seat(..), Order::Written(..)) => Err(Missed::new(Again::No)(nowhere())),
+        }
+    }
+
+    pub(super) async fn connect(
+        &self,
+        attempts: &Attempts,
+        ticket: &Ticket,
+    ) -> Result<super::connect::Stream, Missed> {
+        let left = attempts.connect_by.saturating_duration_since(Instant::now());
+        let limit = self.settings.connect_timeout.min(left);
+        let stream = self
+            .settings
+            .address
+            .connect_to(ticket.endpoint().address, self.tls.as_ref(), limit)
+            .await
+            .map_err(Missed::new(Again::Untouched))?;
+        let wants_http2 = self.tls.is_some() && self.fleet.settings.protocol == Protocol::Http2;
+        if wants_http2 && !stream.is_http2() {
+            return Err(Missed::new(Again::Untouched)(OriginError::Invalid(
+                "no HTTP/2, where it was asked for",
+            )));
+        }
+        Ok(stream)
+    }
+
+    async fn over_http1(
+        &self,
+        attempts: &Attempts,
+        order: &mut Order,
+        mut lease: Lease,
+        freshness: Freshness,
+    ) -> Result<Response<OriginBody>, Missed> {
+        let (asked, sending) = match order {
+            Order::Written(asked, sending) => (std::mem::take(asked), std::mem::take(sending)),
+            Order::Open(request) => {
+                let asked = Asked::of(&request.method, &request.headers);
+                let copy = OriginRequest {
+                    method: request.method.clone(),
+                    target: request.target.clone(),
+                    headers: request.headers.clone(),
+                    client: request.client,
+                    upload: std::mem::take(&mut request.upload),
+                    now: request.now,
+                };
+                (asked, self.compose(copy).map_err(Missed::new(Again::No))?)
+            }
+        };
+        let patience = attempts.patience(self);
+        lease.connection.begin(asked, sending, Instant::now(), patience);
+        let lost = match poll_fn(|cx| lease.connection.poll_answer(cx)).await {
+            Ok(head) => return self.conclude(head, lease).map_err(Missed::new(Again::No)),
+            Err(lost) => lost,
+        };
+        let again = match freshness {
+            Freshness::Reused if lost.silent => Again::Stale,
+            _ if lost.is_cut() => Again::Cut,
+            _ => Again::No,
+        };
+        if attempts.repeatable
+            && let Order::Written(asked, sending) = order
+        {
+            (*asked, *sending) = lease.connection.take_request();
+        }
+        Err(Missed {
+            error: lost.error,
+            again,
+        })
+    }
+}
+
+pub(super) fn nowhere() -> OriginError {
+    OriginError::Connect(std::io::ErrorKind::AddrNotAvailable.into())
+}
