@@ -98,6 +98,8 @@ struct Signed {
     if_range: Option<Vec<u8>>,
     /// Whether the client chose a parameter.
     chose: bool,
+    /// Whether it is a HEAD, whose errors have no code.
+    is_head: bool,
 }
 
 impl S3Origin {
@@ -194,6 +196,7 @@ impl S3Origin {
                 .get(header::IF_RANGE)
                 .map(|value| value.as_bytes().to_vec()),
             chose: !query.is_empty(),
+            is_head: request.method == http::Method::HEAD,
         }))
     }
 
@@ -261,12 +264,16 @@ impl S3Origin {
                 signed = signed.whole();
                 continue;
             }
-            let verdict = match answer::judge(answer, self.forbidden, signed.chose).await {
+            let verdict = match answer::judge(answer, signed.is_head, self.forbidden, signed.chose).await {
                 Ok(answer) => return Ok(answer),
                 Err(verdict) => verdict,
             };
             match verdict {
                 Verdict::Absent => return Ok(absent()),
+                Verdict::Unsaid => {
+                    self.keys.refused();
+                    return Ok(absent());
+                }
                 Verdict::Stale(what) => {
                     self.keys.refused();
                     return Err(OriginError::Invalid(what));

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::Digest;
 use aws_lc_rs::hmac;
 use smallvec::SmallVec;
@@ -42,6 +43,20 @@ pub struct Credentials {
     pub session_token: Option<Secret>,
 }
 
+impl PartialEq for Credentials {
+    /// In a time that tells nothing of where secrets differ.
+    fn eq(&self, other: &Self) -> bool {
+        let is_same =
+            |one: &Secret, other: &Secret| verify_slices_are_equal(one.reveal(), other.reveal()).is_ok();
+        self.access_key_id == other.access_key_id
+            && is_same(&self.secret_access_key, &other.secret_access_key)
+            && match (&self.session_token, &other.session_token) {
+                (Some(one), Some(other)) => is_same(one, other),
+                (one, other) => one.is_none() && other.is_none(),
+            }
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials(…)")
@@ -64,12 +79,18 @@ pub struct Request<'r> {
 }
 
 /// What is sent with a request that was signed in its headers, beside those that `Request` names.
-#[derive(Debug)]
 pub struct Signed {
     /// `X-Amz-Date`.
     pub date: [u8; 16],
     /// `Authorization`.
     pub authorization: String,
+}
+
+impl fmt::Debug for Signed {
+    /// The signature is not shown: it opens a file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signed(…)")
+    }
 }
 
 /// Signs for one place with one key. The key of the day is kept: it costs four hashes, and is looked at without a lock.
@@ -148,21 +169,26 @@ impl Signer {
         Signed { date, authorization }
     }
 
-    /// The signature of a request with this digest at this date.
+    /// The signature of a request with this digest at this date, for us to send.
     fn signature(&self, date: &[u8; 16], request: &Digest) -> [u8; 32] {
-        let day = first_of(date);
         let kept = self.today.load();
-        match kept.as_deref().filter(|kept| kept.day == day) {
-            Some(kept) => self.sign_with(&kept.key, date, request),
-            None => {
-                let made = Arc::new(DayKey {
-                    key: self.day_key(&day),
-                    day,
-                });
-                self.today.store(Some(Arc::clone(&made)));
-                self.sign_with(&made.key, date, request)
-            }
+        if let Some(kept) = kept.as_deref().filter(|kept| kept.day == first_of(date)) {
+            return self.sign_with(&kept.key, date, request);
         }
+        let made = self.key_of(date);
+        let signature = self.sign_with(&made.key, date, request);
+        self.today.store(Some(made));
+        signature
+    }
+
+    /// The key of this date's day: the one that is kept, or made and not kept.
+    fn key_of(&self, date: &[u8; 16]) -> Arc<DayKey> {
+        let day = first_of(date);
+        let kept = self.today.load_full().filter(|kept| kept.day == day);
+        kept.unwrap_or_else(|| {
+            let key = self.day_key(&day);
+            Arc::new(DayKey { day, key })
+        })
     }
 
     fn sign_with(&self, key: &hmac::Key, date: &[u8; 16], request: &Digest) -> [u8; 32] {
@@ -185,20 +211,21 @@ impl Signer {
     /// The key that signs all of a day's requests.
     fn day_key(&self, day: &[u8; 8]) -> hmac::Key {
         let secret = self.credentials.secret_access_key.reveal();
-        let mut key = Zeroizing::new(Vec::with_capacity(4 + secret.len()));
-        key.extend_from_slice(b"AWS4");
-        key.extend_from_slice(secret);
-        for part in [
-            &day[..],
-            self.region.as_bytes(),
-            self.service.as_bytes(),
-            b"aws4_request",
-        ] {
-            let next = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), part);
-            *key = next.as_ref().to_vec();
+        let mut first = Zeroizing::new(Vec::with_capacity(4 + secret.len()));
+        first.extend_from_slice(b"AWS4");
+        first.extend_from_slice(secret);
+        // Each key is written over the one before, and the last is wiped.
+        let mut key = Zeroizing::new(derived(&first, day));
+        for part in [self.region.as_bytes(), self.service.as_bytes(), b"aws4_request"] {
+            *key = derived(&*key, part);
         }
-        hmac::Key::new(hmac::HMAC_SHA256, &key)
+        hmac::Key::new(hmac::HMAC_SHA256, &*key)
     }
+}
+
+/// The key that a key makes of a part of the scope.
+fn derived(key: &[u8], part: &[u8]) -> [u8; 32] {
+    bytes(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), part).as_ref())
 }
 
 /// `host;x-amz-date`.

@@ -76,7 +76,10 @@ impl Presigned {
         ];
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let Some(at) = names.iter().position(|known| *known == name) else {
+            // In the one spelling that is signed: otherwise a name could be one thing here and another there.
+            let mut spelled = String::with_capacity(name.len());
+            encode(name.as_bytes(), b'-', &mut spelled);
+            let Some(at) = names.iter().position(|known| *known == spelled) else {
                 continue;
             };
             let value = percent_decode_str(value)
@@ -175,8 +178,11 @@ impl Presigned {
             headers: &headers,
             payload: UNSIGNED_PAYLOAD,
         };
-        let right = signer.signature(&self.date, &canonical.digest());
+        let key = signer.key_of(&self.date);
+        let right = signer.sign_with(&key.key, &self.date, &canonical.digest());
         verify_slices_are_equal(&right, &self.signature).map_err(|_| Fault::Mismatch)?;
+        // Whoever has not the secret does not say which day's key is kept.
+        signer.today.store(Some(key));
         if self.from > now.after(SKEW) {
             Err(Fault::NotYet)
         } else if now >= self.expires {

@@ -229,6 +229,33 @@ fn each_fault_of_a_presigned_url_has_its_name() {
             "X-Amz-Date=2026&X-Amz-Date=2026",
             Fault::Malformed,
         ),
+        // The same names in another spelling.
+        (
+            "X-Amz-Algorithm=",
+            "X-Amz-%53ignature=00&X-Amz-Algorithm=",
+            Fault::Malformed,
+        ),
+        (
+            "X-Amz-Algorithm=",
+            "X%2DAmz-Expires=604800&X-Amz-Algorithm=",
+            Fault::Malformed,
+        ),
+        (
+            "X-Amz-Algorithm=",
+            "%58-Amz-Date=20260101T000000Z&X-Amz-Algorithm=",
+            Fault::Malformed,
+        ),
+        // Another name, which is a parameter like any other.
+        (
+            "X-Amz-Algorithm=",
+            "X-Amz-%2553ignature=00&X-Amz-Algorithm=",
+            Fault::Mismatch,
+        ),
+        (
+            "X-Amz-Algorithm=",
+            "x-amz-signature=00&X-Amz-Algorithm=",
+            Fault::Mismatch,
+        ),
     ] {
         assert!(query.contains(from), "{from}");
         assert_eq!(
@@ -264,6 +291,80 @@ fn the_key_of_a_day_is_made_once_and_the_next_day_has_another() {
         signed("20260101T000000Z"),
         documented().sign(&request, at("20260101T000000Z")).authorization
     );
+}
+
+#[test]
+fn nothing_can_be_added_behind_a_signature_in_any_spelling() {
+    let signer = documented();
+    let now = at("20260101T000000Z");
+    let request = Request {
+        method: "GET",
+        host: "h",
+        path: "/a",
+        query: "",
+        headers: &[],
+    };
+    let query = signer.presign(&request, 60, now);
+    let judge = |query: &str| Presigned::parse(query)?.verify(&signer, "GET", "h", "/a", |_| None, now);
+    let (head, signature) = query.rsplit_once('&').unwrap();
+    for spelling in [
+        "X-Amz-%53ignature",
+        "X%2dAmz%2DSignature",
+        "%58%2dAmz-Signatur%65",
+    ] {
+        let value = signature.split_once('=').unwrap().1;
+        assert_eq!(
+            judge(&format!("{query}&{spelling}=00")),
+            Err(Fault::Malformed),
+            "{spelling}"
+        );
+        assert_eq!(
+            judge(&format!("{query}&{spelling}={value}")),
+            Err(Fault::Malformed)
+        );
+        assert_eq!(judge(&format!("{spelling}&{query}")), Err(Fault::Malformed));
+        // Alone it is the signature, as S3 reads it.
+        assert_eq!(judge(&format!("{head}&{spelling}={value}")), Ok(()), "{spelling}");
+    }
+}
+
+#[test]
+fn the_day_whose_key_is_kept_is_said_by_good_signatures_alone() {
+    let (signer, verifier) = (documented(), documented());
+    let now = at("20260103T000000Z");
+    let request = Request {
+        method: "GET",
+        host: "h",
+        path: "/a",
+        query: "",
+        headers: &[],
+    };
+    let kept = || verifier.today.load_full().map(|kept| kept.day);
+    let judge = |query: &str| Presigned::parse(query)?.verify(&verifier, "GET", "h", "/a", |_| None, now);
+    let good = signer.presign(&request, 604_800, at("20260101T000000Z"));
+    let (head, _) = good.rsplit_once('=').unwrap();
+    let bad = format!("{head}={}", "0".repeat(64));
+    assert_eq!(judge(&bad), Err(Fault::Mismatch));
+    assert_eq!(kept(), None);
+    assert_eq!(judge(&good), Ok(()));
+    assert_eq!(kept().as_ref(), Some(b"20260101"));
+    assert_eq!(judge(&bad.replace("20260101", "20260102")), Err(Fault::Mismatch));
+    assert_eq!(kept().as_ref(), Some(b"20260101"));
+}
+
+#[test]
+fn credentials_are_the_same_where_all_their_parts_are() {
+    let one = credentials("A", "s", Some("t"));
+    assert!(one == credentials("A", "s", Some("t")));
+    for other in [
+        credentials("B", "s", Some("t")),
+        credentials("A", "x", Some("t")),
+        credentials("A", "s", Some("x")),
+        credentials("A", "s", None),
+    ] {
+        assert!(one != other);
+        assert!(other != one);
+    }
 }
 
 #[test]
@@ -309,9 +410,15 @@ fn nothing_of_a_secret_is_shown() {
         headers: &[],
     };
     let query = signer.presign(&request, 60, at("20260101T000000Z"));
-    let shown = format!("{credentials:?} {signer:?} {:?}", Presigned::parse(&query));
+    let signed = signer.sign(&request, at("20260101T000000Z"));
+    let shown = format!(
+        "{credentials:?} {signer:?} {signed:?} {:?}",
+        Presigned::parse(&query)
+    );
     let signature = query.rsplit('=').next().unwrap();
-    for hidden in ["AKIA", "hidden", signature] {
+    let sent = signed.authorization.rsplit('=').next().unwrap();
+    assert_eq!(sent.len(), 64);
+    for hidden in ["AKIA", "hidden", "Credential=", signature, sent] {
         assert!(!shown.contains(hidden), "{hidden}: {shown}");
     }
 }

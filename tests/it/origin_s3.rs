@@ -10,8 +10,13 @@ use crate::support::s3::{self, KEY_ID, SECRET, at, error};
 use crate::support::{End, Gate, NOW, Origin, Response, Script, Setup, Token, conf, wait};
 
 fn start(more: &str) -> (Origin, Gate) {
+    start_named("files", more)
+}
+
+/// With a name that its lines in the log hold.
+fn start_named(name: &str, more: &str) -> (Origin, Gate) {
     let origin = Origin::start();
-    let gate = s3::setup(&s3::origin(origin.address(), more)).start();
+    let gate = s3::setup_named(name, &s3::origin(origin.address(), more)).start();
     (origin, gate)
 }
 
@@ -34,12 +39,6 @@ fn tells_nothing(answer: &Response) {
     ] {
         assert!(!text.contains(&word.to_lowercase()), "{word}: {answer:?}");
     }
-}
-
-/// Waits until the program has logged this.
-#[track_caller]
-fn logged(words: &str) {
-    wait::until_true(words, || crate::support::gate::operational_log().contains(words));
 }
 
 #[test]
@@ -293,7 +292,7 @@ fn p12_listed_parameters_are_sent_and_signed_in_one_spelling() {
 
 #[test]
 fn every_error_of_s3_has_its_status_and_none_of_its_words_gets_out() {
-    let (origin, gate) = start("");
+    let (origin, gate) = start_named("errors-of-s3", "");
     for (status, code, ours, words) in [
         ("404 Not Found", "NoSuchKey", (404, "not_found"), ""),
         ("403 Forbidden", "AccessDenied", (404, "not_found"), ""),
@@ -351,24 +350,51 @@ fn every_error_of_s3_has_its_status_and_none_of_its_words_gets_out() {
             (502, "origin_invalid"),
             "has to be restored",
         ),
-        ("400 Bad Request", "InvalidRequest", (502, "origin_invalid"), ""),
-        ("401 Unauthorized", "Unauthorized", (502, "origin_invalid"), ""),
+        (
+            "400 Bad Request",
+            "InvalidTokenId",
+            (502, "origin_invalid"),
+            "does not take the session token",
+        ),
+        ("400 Bad Request", "KeyTooLongError", (404, "not_found"), ""),
+        (
+            "403 Forbidden",
+            "AllAccessDisabled",
+            (502, "origin_invalid"),
+            "not because of the object",
+        ),
+        (
+            "400 Bad Request",
+            "InvalidRequest",
+            (502, "origin_invalid"),
+            "answered with an error",
+        ),
+        (
+            "401 Unauthorized",
+            "Unauthorized",
+            (502, "origin_invalid"),
+            "answered with an error",
+        ),
     ] {
         let path = format!("/{code}");
         origin.on(&at(&path), error(status, code));
         let answer = get(&gate, &path, &[]).refused(ours.0, ours.1);
         tells_nothing(&answer);
-        logged(words);
+        if ours.0 == 502 {
+            s3::logged(&["route=\"errors-of-s3\"", words]);
+        }
     }
+    // No other test makes a bucket say this.
+    s3::logged(&["a bucket answers with an error", "code=\"AllAccessDisabled\""]);
     assert_eq!(origin.connections(), 1, "errors are read to their end");
 }
 
 #[test]
 fn what_is_forbidden_is_502_where_that_is_configured() {
-    let (origin, gate) = start("forbidden = 502");
+    let (origin, gate) = start_named("forbidden-is-502", "forbidden = 502");
     origin.on(&at("/f"), error("403 Forbidden", "AccessDenied"));
     tells_nothing(&get(&gate, "/f", &[]).refused(502, "origin_invalid"));
-    logged("the origin forbids the object");
+    s3::logged(&["route=\"forbidden-is-502\"", "the origin forbids the object"]);
 }
 
 #[test]
@@ -383,8 +409,38 @@ fn an_endless_error_is_not_read_to_its_end() {
             .stall(),
     );
     origin.on(&at("/f"), long);
+    get(&gate, "/f", &[]).refused(502, "origin_invalid");
     get(&gate, "/f", &[]).refused(404, "not_found");
-    get(&gate, "/f", &[]).refused(404, "not_found");
+}
+
+#[test]
+fn what_is_forbidden_is_404_only_where_s3_says_access_denied() {
+    let (origin, gate) = start_named("forbidden-unsaid", "");
+    let bare = |length| Script::new().head("403 Forbidden", &[("Content-Length", length)]);
+    for (path, script) in [
+        ("/empty", bare("0").send("")),
+        (
+            "/html",
+            Script::answer("403 Forbidden", &[], "<h1>AccessDenied</h1>"),
+        ),
+        ("/other", error("403 Forbidden", "SomethingOfItsOwn")),
+        ("/short", bare("100").send("<Error><Code>AccessDen").close()),
+    ] {
+        origin.on(&at(path), script);
+        let answer = get(&gate, path, &[]).refused(502, "origin_invalid");
+        tells_nothing(&answer);
+        assert!(!crate::support::gate::operational_log().contains("SomethingOfItsOwn"));
+    }
+    s3::logged(&["route=\"forbidden-unsaid\"", "not because of the object"]);
+    // An answer to HEAD has no code, whatever length it names.
+    for (path, headers) in [
+        ("/head", &[][..]),
+        ("/head-of-none", &[("Content-Length", "0")]),
+        ("/head-of-some", &[("Content-Length", "243")]),
+    ] {
+        origin.on(&at(path), Script::new().head("403 Forbidden", headers));
+        gate.exchange("HEAD", &Token::whole().at(path), &[]).expect(404);
+    }
 }
 
 #[test]

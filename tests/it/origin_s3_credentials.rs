@@ -12,8 +12,13 @@ use crate::support::{Gate, NOW, Origin, Script, Setup, Token, wait};
 const OFTEN: Duration = Duration::from_millis(20);
 
 fn chain(origin: &Origin) -> Setup {
+    chain_named("files", origin)
+}
+
+/// With a name that its lines in the log hold.
+fn chain_named(name: &str, origin: &Origin) -> Setup {
     let toml = s3::origin_by(origin.address(), "\"chain\"", "");
-    s3::setup(&toml)
+    s3::setup_named(name, &toml)
         .refresh(OFTEN)
         .variable("AWS_EC2_METADATA_DISABLED", "true")
 }
@@ -109,13 +114,12 @@ fn a_container_s_credentials_are_loaded_again_before_they_end_and_no_request_wai
     let token = Token::whole().expires(NOW + 100_000);
     assert_eq!(metadata.only().header("authorization"), Some("hidden-bearer"));
     assert_eq!(signed_with(&gate, &origin, &token), 1);
-    gate.advance(49 * 60);
-    assert_eq!(
-        signed_with(&gate, &origin, &token),
-        1,
-        "they are good for eleven minutes"
-    );
-    gate.advance(60);
+    // They are loaded ten minutes before they end, give or take one.
+    gate.advance(48 * 60 + 50);
+    assert_eq!(signed_with(&gate, &origin, &token), 1);
+    std::thread::sleep(10 * OFTEN);
+    assert_eq!(metadata.seen().len(), 1);
+    gate.advance(2 * 60 + 20);
     metadata.wait_seen(2);
     wait::until_true("the second are in use", || {
         signed_with(&gate, &origin, &token) == 2
@@ -131,7 +135,7 @@ fn what_has_ended_signs_nothing_and_the_last_good_stay_until_then() {
         "/creds",
         Script::answer("500 Internal Server Error", &[], "hidden-word"),
     );
-    let gate = chain(&origin)
+    let gate = chain_named("ended-bucket", &origin)
         .variable(
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
             &format!("http://{}/creds", metadata.address()),
@@ -158,8 +162,15 @@ fn what_has_ended_signs_nothing_and_the_last_good_stay_until_then() {
         gate.get(&token.at("/f"), &[]).status == 200
     });
     assert_eq!(signed_with(&gate, &origin, &token), 2);
+    let of_this = "origin=\"ended-bucket\"";
+    s3::logged(&[of_this, "the container gives none"]);
+    s3::logged(&[of_this, "the credentials have ended"]);
+    s3::logged(&[of_this, "credentials were loaded: the container"]);
+    s3::logged(&[
+        of_this,
+        "credentials come from the container, and from there alone",
+    ]);
     let log = crate::support::gate::operational_log();
-    assert!(log.contains("the container gives none"));
     for hidden in ["hidden-word", "hidden-secret", "hidden-token", "ASIAROUND"] {
         assert!(!log.contains(hidden), "{hidden} was logged");
     }
@@ -214,22 +225,127 @@ fn without_credentials_requests_are_503_and_the_server_is_not_ready() {
 
 #[test]
 fn one_that_is_there_and_fails_is_not_replaced_by_the_next() {
+    let role = ("AWS_ROLE_ARN", "arn:aws:iam::1:role/media");
+    for (name, variables, said) in [
+        (
+            "web-identity-fails",
+            &[role, ("AWS_WEB_IDENTITY_TOKEN_FILE", "/absent/token")][..],
+            "the web identity gives none",
+        ),
+        ("role-without-token", &[role], "the web identity gives none"),
+        (
+            "key-without-secret",
+            &[("AWS_ACCESS_KEY_ID", "AKIAHALF")],
+            "the environment gives none",
+        ),
+        (
+            "profile-without-file",
+            &[("AWS_PROFILE", "media")],
+            "the shared profile gives none",
+        ),
+    ] {
+        let (origin, metadata) = (Origin::start(), Origin::start());
+        metadata.on("/creds", document(1, &minutes(60)));
+        let uri = format!("http://{}/creds", metadata.address());
+        let mut setup = chain_named(name, &origin).variable("AWS_CONTAINER_CREDENTIALS_FULL_URI", &uri);
+        for (name, value) in variables {
+            setup = setup.variable(name, value);
+        }
+        let gate = setup.start();
+        s3::logged(&[&format!("origin=\"{name}\""), said]);
+        gate.get(&Token::whole().at("/f"), &[])
+            .refused(503, "credentials_unavailable");
+        metadata.untouched();
+    }
+}
+
+#[test]
+fn a_profile_that_is_caught_in_the_middle_of_a_rewrite_is_not_swapped_for_another_place() {
     let (origin, metadata) = (Origin::start(), Origin::start());
-    metadata.on("/creds", document(1, &minutes(60)));
-    let gate = chain(&origin)
-        .variable("AWS_ROLE_ARN", "arn:aws:iam::1:role/media")
-        .variable("AWS_WEB_IDENTITY_TOKEN_FILE", "/absent/token")
+    metadata.on("/creds", document(1, &minutes(600)));
+    let profile =
+        |id: &str| format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = hidden-profile\n");
+    let name = "rewritten-profile";
+    let setup = chain_named(name, &origin).file("credentials", profile("AKIABEFORE"));
+    let file = setup.dir().join("credentials");
+    let gate = setup
+        .variable("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap())
         .variable(
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
             &format!("http://{}/creds", metadata.address()),
         )
         .start();
-    wait::until_true("the web identity was tried", || {
-        crate::support::gate::operational_log().contains("the web identity gives none")
-    });
-    gate.get(&Token::whole().at("/f"), &[])
-        .refused(503, "credentials_unavailable");
+    ready(&gate);
+    let token = Token::whole().expires(NOW + 100_000);
+    let signed_with = || {
+        gate.get(&token.at("/f"), &[]).expect(200);
+        let seen = origin.last();
+        let id = seen.header("authorization").unwrap().split(['=', '/']).nth(1);
+        id.unwrap().to_owned()
+    };
+    assert_eq!(signed_with(), "AKIABEFORE");
+    gate.file("credentials", "[default]\naws_access_key_id = AKIAHALF\n");
+    gate.advance(6 * 60);
+    s3::logged(&[
+        &format!("origin=\"{name}\""),
+        "the shared credentials file gives none",
+    ]);
+    assert_eq!(signed_with(), "AKIABEFORE");
+    std::fs::remove_file(&file).unwrap();
+    std::thread::sleep(10 * OFTEN);
+    assert_eq!(signed_with(), "AKIABEFORE");
+    gate.file("credentials", profile("AKIAAFTER"));
+    wait::until_true("the new ones are in use", || signed_with() == "AKIAAFTER");
     metadata.untouched();
+}
+
+#[test]
+fn a_head_that_is_refused_without_a_word_asks_for_fresh_credentials() {
+    for (status, ours) in [("400 Bad Request", 502), ("403 Forbidden", 404)] {
+        let (origin, metadata) = (Origin::start(), Origin::start());
+        metadata.on("/creds", document(1, &minutes(600)));
+        metadata.on("/creds", document(2, &minutes(600)));
+        origin.on(&at("/f"), Script::new().head(status, &[]));
+        origin.on(&at("/f"), Script::ok(&[], "now"));
+        let gate = chain(&origin)
+            .variable(
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                &format!("http://{}/creds", metadata.address()),
+            )
+            .start();
+        ready(&gate);
+        gate.exchange("HEAD", &Token::whole().at("/f"), &[]).expect(ours);
+        metadata.wait_seen(2);
+        wait::until_true("the second are in use", || {
+            signed_with(&gate, &origin, &Token::whole()) == 2
+        });
+    }
+}
+
+#[test]
+fn the_same_credentials_again_are_asked_for_less_and_less_often() {
+    let (origin, metadata) = (Origin::start(), Origin::start());
+    metadata.on("/creds", document(1, &minutes(600)));
+    origin.on(&at("/f"), s3::error("403 Forbidden", "InvalidAccessKeyId"));
+    let name = "same-again";
+    let gate = chain_named(name, &origin)
+        .variable(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            &format!("http://{}/creds", metadata.address()),
+        )
+        .start();
+    ready(&gate);
+    let began = tokio::time::Instant::now();
+    while began.elapsed() < 40 * OFTEN || metadata.seen().len() < 3 {
+        gate.get(&Token::whole().at("/f"), &[])
+            .refused(502, "origin_invalid");
+    }
+    // The pauses are 1, 1, 2, 4, 8, 16, 32 looks.
+    let looks = (began.elapsed().as_millis() / OFTEN.as_millis()) as u32;
+    let most = 3 + looks.ilog2() as usize + 1;
+    let loads = metadata.seen().len();
+    assert!((3..=most).contains(&loads), "{loads} loads in {looks} looks");
+    s3::logged(&[&format!("origin=\"{name}\""), "gives the same again"]);
 }
 
 #[test]
@@ -272,13 +388,16 @@ fn a_reload_leaves_loaded_credentials_alone() {
     );
     gate.reload();
     assert_eq!(signed_with(&gate, &origin, &Token::whole()), 1);
+    // What a reload starts asks at once.
+    std::thread::sleep(20 * OFTEN);
     assert_eq!(metadata.seen().len(), 1);
 
     // A changed table loads its own, and goes on with these until it has.
     gate.edit("region = ", "forbidden = 502\nregion = ");
     gate.reload();
-    let seen = metadata.wait_seen(2).len();
-    assert_eq!(signed_with(&gate, &origin, &Token::whole()), 1, "{seen} asked");
+    metadata.wait_seen(2);
+    assert_eq!(signed_with(&gate, &origin, &Token::whole()), 1);
+    assert_eq!(metadata.seen().len(), 2);
 }
 
 #[test]

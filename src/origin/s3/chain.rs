@@ -1,29 +1,31 @@
-//! Credentials that the surroundings give: the environment, the shared profile, a web identity, a container's or an
-//! instance's metadata, in this order; the first that is there decides. Loaded in the background, and again before they end.
-//! Never: falls back from one that is there and fails to the next, or asks a metadata service on another network.
+//! Credentials that the surroundings give, from the first place that is there, and once it has given some from no other.
+//! Loaded in the background, and again before they end.
+//! Never: falls back from a place that is there and fails to the next, puts worse ones in the place of good ones, or asks a
+//! metadata service on another network.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use reqsign_aws_v4::{
-    AssumeRoleWithWebIdentityCredentialProvider, Credential, ECSCredentialProvider, EnvCredentialProvider,
+    AssumeRoleWithWebIdentityCredentialProvider, ECSCredentialProvider, EnvCredentialProvider,
     IMDSv2CredentialProvider, ProfileCredentialProvider,
 };
-use reqsign_core::{Context, Env, Error, ErrorKind, FileRead, HttpSend, ProvideCredential};
-use tokio::io::AsyncReadExt;
+use reqsign_core::{Context, Env, Error, ErrorKind, HttpSend, ProvideCredential};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::keys::{Keys, Source};
+use super::keys::{Keys, Offer, Source};
 use crate::clock::{Clock, UnixTime};
 use crate::origin::connect::{Address, ask_small};
 use crate::secret::{Environment, Secret};
 use crate::sigv4::Credentials;
+
+mod place;
+
+pub(super) use place::Place;
+use place::{NO_FILE, Reader, Surroundings};
 
 /// Time for one request to a metadata service.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
@@ -31,7 +33,7 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
 const LOAD_DEADLINE: Duration = Duration::from_secs(30);
 /// The largest answer, and the largest file, that is read.
 const MAX_BYTES: usize = 64 * 1024;
-/// So long before they end credentials are loaded anew; sooner where they live for less than twice as long.
+/// So long before they end, about, credentials are loaded anew; sooner where they live for less than twice as long.
 const EARLY: Duration = Duration::from_secs(10 * 60);
 /// Credentials that do not say when they end are looked at as often: somebody may have put others in their place.
 const LASTING: Duration = Duration::from_secs(5 * 60);
@@ -51,7 +53,7 @@ pub struct CredentialSource {
     pub look: Duration,
 }
 
-/// Why there are no credentials. For logs: an answer of a metadata service is not shown.
+/// Why there are no credentials, or no better ones. For logs: an answer of a metadata service is not shown.
 #[derive(Debug, thiserror::Error)]
 enum ChainError {
     #[error(
@@ -59,16 +61,20 @@ enum ChainError {
     )]
     Nowhere,
     #[error("{0} gives none: {1}")]
-    Failed(&'static str, &'static str),
+    Failed(Place, &'static str),
     #[error("{0} gives some that can't be used")]
-    Unusable(&'static str),
+    Unusable(Place),
+    #[error("{0} gives some that have ended already")]
+    Ended(Place),
+    #[error("{0} gives the same again that the origin did not take")]
+    Same(Place),
     #[error("it took too long")]
     Slow,
 }
 
 /// Credentials as they were found.
 struct Found {
-    place: &'static str,
+    place: Place,
     credentials: Credentials,
     expires: Option<UnixTime>,
 }
@@ -85,108 +91,159 @@ impl CredentialSource {
 
     /// Keeps the keys current until the task is dropped.
     pub async fn run(self, clock: Clock) {
-        let chain = Chain::new(&self.environment, self.keys.region());
+        let origin = self.keys.origin();
         let mut failures: u32 = 0;
+        let mut has_ended = false;
         loop {
             let tried = Instant::now();
-            let loaded = timeout(LOAD_DEADLINE, chain.load()).await;
-            let next = match loaded.unwrap_or(Err(ChainError::Slow)) {
-                Ok(found) => {
-                    if failures > 0 || !self.keys.are_there() {
-                        tracing::info!(
-                            origin = self.keys.origin(),
-                            "credentials were loaded: {}",
-                            found.place
-                        );
+            let loaded = timeout(LOAD_DEADLINE, self.load())
+                .await
+                .unwrap_or(Err(ChainError::Slow));
+            let now = clock.now();
+            match loaded.and_then(|found| self.take(found, now)) {
+                Ok(place) => {
+                    if failures > 0 {
+                        tracing::info!(origin, "credentials were loaded: {place}");
                     }
-                    failures = 0;
-                    let now = clock.now();
-                    let wait = found.expires.map_or(LASTING, |expires| again_in(now, expires));
-                    self.keys.put(found.credentials, found.expires);
-                    now.after(wait)
+                    (failures, has_ended) = (0, false);
                 }
                 Err(error) => {
                     if failures == 0 {
-                        tracing::warn!(origin = self.keys.origin(), %error, "credentials can't be loaded; the last stay");
+                        tracing::warn!(origin, %error, "credentials can't be loaded; the last stay");
                     }
                     failures = failures.saturating_add(1);
-                    let pause = self.look.saturating_mul(1 << (failures - 1).min(MAX_DOUBLINGS));
-                    sleep_until(tried + pause.min(LONGEST_PAUSE)).await;
-                    continue;
+                    if self.keys.have_ended(now) && !has_ended {
+                        tracing::warn!(origin, %error, "the credentials have ended: nothing is asked of the origin");
+                        has_ended = true;
+                    }
+                    // What the origin does not take is asked for again once it has refused it again, or when its time has come.
+                    if !matches!(error, ChainError::Same(_)) {
+                        sleep_until(tried + self.pause(failures)).await;
+                        continue;
+                    }
                 }
-            };
+            }
+            let next = now.after(self.keys.expires().map_or_else(
+                || LASTING.mul_f64(jitter()),
+                |expires| again_in(now, expires, jitter()),
+            ));
+            sleep_until(tried + self.pause(failures)).await;
             // A wall clock that jumps, or a machine that slept, is noticed: credentials end by it.
-            sleep_until(tried + self.look).await;
-            while clock.now() < next {
+            while clock.now() < next && !self.keys.are_refused() {
                 tokio::select! {
                     () = sleep_until(Instant::now() + self.look) => {}
-                    () = self.keys.refused.notified() => break,
+                    () = self.keys.refused.notified() => {}
                 }
             }
         }
     }
+
+    /// Looks where credentials came from before, or else everywhere. By a library made anew each time: what it remembers of a
+    /// metadata service ends by a clock of its own.
+    async fn load(&self) -> Result<Found, ChainError> {
+        let chain = Chain::new(&self.environment, self.keys.region());
+        chain.load(self.keys.place()).await
+    }
+
+    /// Puts what was found in the place of what is held, unless that is better. From then on it comes from there alone.
+    fn take(&self, found: Found, now: UnixTime) -> Result<Place, ChainError> {
+        let place = found.place;
+        match self.keys.offer(found.credentials, found.expires, now) {
+            Offer::Ended => return Err(ChainError::Ended(place)),
+            Offer::Refused => return Err(ChainError::Same(place)),
+            Offer::Taken | Offer::Kept => {}
+        }
+        if self.keys.pin(place) {
+            tracing::info!(
+                origin = self.keys.origin(),
+                "credentials come from {place}, and from there alone as long as this process runs"
+            );
+        }
+        Ok(place)
+    }
+
+    /// Between two loads, at least.
+    fn pause(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(MAX_DOUBLINGS);
+        self.look.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
+    }
 }
 
-/// How long credentials that end at `expires` are left alone.
-fn again_in(now: UnixTime, expires: UnixTime) -> Duration {
+/// How long credentials that end at `expires` are left alone; `jitter` is about 1.
+fn again_in(now: UnixTime, expires: UnixTime, jitter: f64) -> Duration {
     let life = now.until(expires);
-    life.saturating_sub(EARLY).max(life / 2)
+    life.saturating_sub(EARLY.mul_f64(jitter))
+        .max((life / 2).mul_f64(jitter))
+}
+
+/// From 0.9 to 1.1, so that many who began together do not ask together.
+fn jitter() -> f64 {
+    let mut byte = [0];
+    let _ = aws_lc_rs::rand::fill(&mut byte);
+    0.9 + 0.2 * f64::from(byte[0]) / 255.0
 }
 
 /// The places where credentials may be.
 struct Chain {
     context: Context,
-    environment: EnvCredentialProvider,
-    profile: ProfileCredentialProvider,
-    web_identity: AssumeRoleWithWebIdentityCredentialProvider,
-    container: ECSCredentialProvider,
-    instance: IMDSv2CredentialProvider,
+    surroundings: Surroundings,
+    region: String,
 }
 
 impl Chain {
     fn new(environment: &Environment, region: &str) -> Self {
+        let surroundings = Surroundings(environment.clone());
         Self {
             context: Context::new()
-                .with_env(Surroundings(environment.clone()))
+                .with_env(surroundings.clone())
                 .with_http_send(Sender)
                 .with_file_read(Reader),
-            environment: EnvCredentialProvider::new(),
-            profile: ProfileCredentialProvider::new(),
-            web_identity: AssumeRoleWithWebIdentityCredentialProvider::new()
-                .with_region(region.to_owned())
-                .with_regional_sts_endpoint(),
-            container: ECSCredentialProvider::new(),
-            instance: IMDSv2CredentialProvider::new(),
+            // STS is asked where the process runs; the bucket may be elsewhere.
+            region: surroundings
+                .var("AWS_REGION")
+                .unwrap_or_else(|| region.to_owned()),
+            surroundings,
         }
     }
 
-    async fn load(&self) -> Result<Found, ChainError> {
-        if let Some(found) = self.ask("the environment", &self.environment).await? {
-            return Ok(found);
+    /// Asks the first place that is there, or this one alone.
+    async fn load(&self, pinned: Option<Place>) -> Result<Found, ChainError> {
+        if let Some(place) = pinned {
+            return self.ask(place).await;
         }
-        if let Some(found) = self.ask("the shared profile", &self.profile).await? {
-            return Ok(found);
+        for place in Place::ALL {
+            if self.surroundings.have(place).await {
+                return self.ask(place).await;
+            }
         }
-        if let Some(found) = self.ask("the web identity", &self.web_identity).await? {
-            return Ok(found);
-        }
-        if let Some(found) = self.ask("the container", &self.container).await? {
-            return Ok(found);
-        }
-        let found = self.ask("the instance", &self.instance).await?;
-        found.ok_or(ChainError::Nowhere)
+        Err(ChainError::Nowhere)
     }
 
-    async fn ask(
-        &self,
-        place: &'static str,
-        provider: &impl ProvideCredential<Credential = Credential>,
-    ) -> Result<Option<Found>, ChainError> {
-        let asked = provider.provide_credential(&self.context).await;
-        let credential = match asked.map_err(|error| ChainError::Failed(place, reason(error.kind())))? {
-            Some(credential) => credential,
-            None => return Ok(None),
+    /// What a place gives. It is there, so that nothing is a failure.
+    async fn ask(&self, place: Place) -> Result<Found, ChainError> {
+        let context = &self.context;
+        let asked = match place {
+            Place::Environment => EnvCredentialProvider::new().provide_credential(context).await,
+            Place::CredentialsFile => {
+                let provider = ProfileCredentialProvider::new().with_config_file(NO_FILE);
+                provider.provide_credential(context).await
+            }
+            Place::Profile => {
+                let provider = ProfileCredentialProvider::new().with_credentials_file(NO_FILE);
+                provider.provide_credential(context).await
+            }
+            Place::WebIdentity => {
+                let provider = AssumeRoleWithWebIdentityCredentialProvider::new()
+                    .with_region(self.region.clone())
+                    .with_regional_sts_endpoint();
+                provider.provide_credential(context).await
+            }
+            Place::Container => ECSCredentialProvider::new().provide_credential(context).await,
+            Place::Instance => IMDSv2CredentialProvider::new().provide_credential(context).await,
         };
+        let credential = asked
+            .map_err(|error| ChainError::Failed(place, reason(error.kind())))?
+            .ok_or(ChainError::Failed(place, "it is not whole, or can't be read"))?;
         let expires = credential
             .expires_in
             .map(|expires| UnixTime::from_secs(expires.as_second()));
@@ -199,7 +256,7 @@ impl Chain {
         {
             return Err(ChainError::Unusable(place));
         }
-        Ok(Some(Found {
+        Ok(Found {
             place,
             credentials: Credentials {
                 access_key_id: credential.access_key_id.into(),
@@ -207,7 +264,7 @@ impl Chain {
                 session_token: token.map(|token| Secret::new(token.into_bytes())),
             },
             expires,
-        }))
+        })
     }
 }
 
@@ -219,29 +276,6 @@ fn reason(kind: ErrorKind) -> &'static str {
         ErrorKind::ConfigInvalid => "what it was told is wrong",
         ErrorKind::RateLimited => "it asks for patience",
         _ => "it can't be asked, or answers with an error",
-    }
-}
-
-/// The environment as the library reads it.
-struct Surroundings(Environment);
-
-impl fmt::Debug for Surroundings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Surroundings(…)")
-    }
-}
-
-impl Env for Surroundings {
-    fn var(&self, key: &str) -> Option<String> {
-        self.0.variable(key)
-    }
-
-    fn vars(&self) -> HashMap<String, String> {
-        self.0.variables()
-    }
-
-    fn home_dir(&self) -> Option<PathBuf> {
-        self.0.variable("HOME").map(PathBuf::from)
     }
 }
 
@@ -285,23 +319,6 @@ fn is_trustworthy(address: &Address) -> bool {
         }
     };
     address.tls.is_some() || *address.host == *"localhost" || address.host.parse().is_ok_and(is_near)
-}
-
-/// Reads the files that the library names.
-#[derive(Debug)]
-struct Reader;
-
-impl FileRead for Reader {
-    async fn file_read(&self, path: &str) -> reqsign_core::Result<Vec<u8>> {
-        let fault = |_| Error::config_invalid("a file can't be read");
-        let file = tokio::fs::File::open(path).await.map_err(fault)?;
-        let mut bytes = Vec::new();
-        file.take(MAX_BYTES as u64)
-            .read_to_end(&mut bytes)
-            .await
-            .map_err(fault)?;
-        Ok(bytes)
-    }
 }
 
 #[cfg(test)]

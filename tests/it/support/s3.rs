@@ -22,9 +22,10 @@ use mediagate::secret::Secret;
 use mediagate::sigv4::Credentials;
 use tempfile::TempDir;
 
+use super::gate::operational_log;
 use super::origin::Seen;
 use super::program::{Running, own_addresses, run, wait_for_port};
-use super::wait::SOON;
+use super::wait::{self, SOON};
 use super::{Script, Setup, conf};
 
 /// The name of the key that the tests sign with.
@@ -59,9 +60,25 @@ pub(crate) fn origin_by(address: SocketAddr, credentials: &str, more: &str) -> S
 
 /// A gate over a bucket, with one route for everything.
 pub(crate) fn setup(origin: &str) -> Setup {
-    Setup::new(origin.to_owned() + &conf::route())
-        .file("s3-id", KEY_ID)
-        .file("s3-secret", SECRET)
+    setup_named("files", origin)
+}
+
+/// The same, with this name for the origin and the route: the log is one for all tests, and a line is known by it.
+pub(crate) fn setup_named(name: &str, origin: &str) -> Setup {
+    let toml = (origin.to_owned() + &conf::route())
+        .replace("[origin.files", &format!("[origin.{name}"))
+        .replace("\"files\"", &format!("\"{name}\""));
+    Setup::new(toml).file("s3-id", KEY_ID).file("s3-secret", SECRET)
+}
+
+/// Waits until the program has logged one line with all of these words, one of which no other test makes it say.
+#[track_caller]
+pub(crate) fn logged(words: &[&str]) {
+    wait::until_true(&words.join(" … "), || {
+        operational_log()
+            .lines()
+            .any(|line| words.iter().all(|word| line.contains(word)))
+    });
 }
 
 /// The key that the tests sign with.
