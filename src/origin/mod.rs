@@ -124,6 +124,15 @@ impl Origin {
         }
     }
 
+    /// Whether a query parameter of this name reaches the place: what a token forces on it has to.
+    pub fn takes_parameter(&self, name: &str) -> bool {
+        match self {
+            Self::Folder(_) => false,
+            Self::Http(_) => true,
+            Self::S3(bucket) => bucket.takes(name),
+        }
+    }
+
     /// How long the head of an answer is waited for at most.
     pub fn head_wait(&self) -> Duration {
         match self {

@@ -12,7 +12,7 @@ use super::fleet::{Protocol, Reach};
 use super::http1::{add, is_repeatable};
 use super::sending::{Framing, Sending};
 use super::truth::Asked;
-use super::{Fetch, HttpOrigin, HttpSettings, OriginBody, OriginError, OriginRequest, Pools, Upload};
+use super::{Fetch, HttpOrigin, HttpSettings, OriginBody, OriginError, OriginRequest, Phase, Pools, Upload};
 use crate::sigv4::{EMPTY_PAYLOAD, Request, Signer, canonical_query, encode_path};
 
 mod answer;
@@ -140,17 +140,28 @@ impl S3Origin {
         &self.http
     }
 
-    /// How long the head of an answer is waited for at most, with all tries and one for the whole file.
+    /// How long the head of an answer is waited for at most, whatever is tried again: as long as two answers may take, and
+    /// one error's text.
     pub(super) fn head_wait(&self) -> Duration {
-        let tries = 1 + PAUSES.len() as u32;
-        let pauses: Duration = PAUSES.iter().map(|pause| *pause * 2).sum();
-        self.http.head_wait() * (tries + 1) + answer::PATIENCE * tries + pauses
+        self.http.head_wait() * 2 + answer::PATIENCE
+    }
+
+    /// Whether a parameter of this name is passed on.
+    pub(super) fn takes(&self, name: &str) -> bool {
+        self.query.iter().any(|known| **known == *name)
     }
 
     /// Answers one request.
     pub(super) fn fetch(self: &Arc<Self>, pools: &Pools, request: OriginRequest) -> Fetch {
         match self.compose(&request) {
-            Ok(Some(signed)) => Fetch::Waiting(Box::pin(Arc::clone(self).ask(pools.clone(), signed))),
+            Ok(Some(signed)) => {
+                let answer = Arc::clone(self).ask(pools.clone(), signed);
+                let wait = self.head_wait();
+                Fetch::Waiting(Box::pin(async move {
+                    let answer = tokio::time::timeout(wait, answer).await;
+                    answer.unwrap_or(Err(OriginError::Timeout(Phase::Head)))
+                }))
+            }
             Ok(None) => Fetch::Ready(Some(Ok(absent()))),
             Err(error) => Fetch::Ready(Some(Err(error))),
         }
@@ -297,7 +308,10 @@ impl Signed {
             let value = answer.headers().get(name).map(HeaderValue::as_bytes);
             value == Some(&**named)
         };
-        answer.status() == StatusCode::PARTIAL_CONTENT && !is(header::ETAG) && !is(header::LAST_MODIFIED)
+        let part = answer.status() == StatusCode::PARTIAL_CONTENT;
+        // A range that the named file has, and this one has not.
+        let none = answer.status() == StatusCode::RANGE_NOT_SATISFIABLE;
+        none || part && !is(header::ETAG) && !is(header::LAST_MODIFIED)
     }
 
     /// The same request for the whole file.

@@ -619,3 +619,18 @@ fn a_wrong_table_is_refused_with_what_is_wrong_and_without_a_secret() {
     let broken = s3::setup(&origin).file("s3-secret", "two\nlines").try_start();
     assert!(broken.err().unwrap().contains("secret_access_key"));
 }
+
+#[test]
+fn what_a_token_forces_reaches_the_bucket_or_refuses_the_token() {
+    let forced = |name: &str| {
+        let args = serde_json::json!({ name: "v1" });
+        Token::whole().claim("args", args).at("/f")
+    };
+    let (origin, gate) = start("");
+    gate.get(&forced("versionId"), &[]).refused(401, "token_invalid");
+    assert!(origin.seen().is_empty());
+    let (origin, gate) = start("query = [\"versionId\"]");
+    gate.get(&forced("versionId"), &[]).expect(200);
+    assert_eq!(origin.last().target, at("/f") + "?versionId=v1");
+    gate.get(&forced("acl"), &[]).refused(401, "token_invalid");
+}
