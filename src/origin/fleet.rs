@@ -407,9 +407,14 @@ fn choose(members: &[Member], random: u64, tried: &Tried, now: Instant) -> Choic
     if all.is_empty() {
         return Choice::None;
     }
-    all.sort_by_key(|endpoint| endpoint.in_flight());
+    // Read once each: others change the numbers while they are sorted, and a sort by keys that change may panic.
+    let mut all: SmallVec<[(u32, &Arc<Endpoint>); 8]> = all
+        .into_iter()
+        .map(|endpoint| (endpoint.in_flight(), endpoint))
+        .collect();
+    all.sort_by_key(|(in_flight, _)| *in_flight);
     all.into_iter()
-        .find_map(Endpoint::enter)
+        .find_map(|(_, endpoint)| endpoint.enter())
         .map_or(Choice::Full, Choice::Ticket)
 }
 
