@@ -17,13 +17,16 @@ use super::http2::Seat;
 use super::pool::Lease;
 use super::sending::Sending;
 use super::truth::Asked;
-use super::{Fetch, OriginBody, OriginError, OriginRequest, Pools};
+use super::{Fetch, HttpFault, OriginBody, OriginError, OriginRequest, Phase, Pools};
 
 /// Addresses that one request is sent to, and that are connected to in vain.
 const TRIES_MAX: usize = 8;
 
 /// How many slow connections are waited for; what fails at once is not slow.
 const SLOW_TRIES: u32 = 3;
+
+/// An origin that has to speak HTTP/2 did not agree to it.
+pub(super) const NO_HTTP2: &str = "no HTTP/2, where it was asked for";
 
 /// What is asked.
 #[expect(
@@ -54,6 +57,8 @@ pub(super) struct Attempts {
 pub(super) struct Missed {
     pub(super) error: OriginError,
     pub(super) again: Again,
+    /// Whether it counts against the address.
+    pub(super) blame: bool,
 }
 
 /// What may follow.
@@ -71,7 +76,20 @@ pub(super) enum Again {
 
 impl Missed {
     pub(super) fn new(again: Again) -> impl FnOnce(OriginError) -> Self {
-        move |error| Self { error, again }
+        move |error| Self {
+            blame: !matches!(error, OriginError::Upload(_) | OriginError::Invalid(_)),
+            error,
+            again,
+        }
+    }
+
+    /// The address had no chance: this waited for something else for too long.
+    pub(super) fn ours(error: OriginError) -> Self {
+        Self {
+            error,
+            again: Again::Untouched,
+            blame: false,
+        }
     }
 }
 
@@ -100,12 +118,45 @@ impl Attempts {
         }
     }
 
-    /// How long the head may take from now on.
-    pub(super) fn patience(&self, http: &HttpOrigin) -> Duration {
+    /// How long one connection may take from now on.
+    pub(super) fn connect_limit(&self, http: &HttpOrigin) -> Duration {
         http.settings
-            .head_timeout
-            .min(self.answer_by.saturating_duration_since(Instant::now()))
+            .connect_timeout
+            .min(self.connect_by.saturating_duration_since(Instant::now()))
     }
+
+    /// How long the head may take from now on.
+    ///
+    /// # Errors
+    /// `Timeout`, where all time has passed.
+    pub(super) fn patience(&self, http: &HttpOrigin) -> Result<Duration, Missed> {
+        let left = self.answer_by.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Missed::ours(OriginError::Timeout(Phase::Head)));
+        }
+        Ok(http.settings.head_timeout.min(left))
+    }
+
+    /// Why there is no head, after so much patience: an address that had less than it may have is not to blame.
+    pub(super) fn missed(
+        &self,
+        http: &HttpOrigin,
+        patience: Duration,
+        error: OriginError,
+        again: Again,
+    ) -> Missed {
+        let missed = Missed::new(again)(error);
+        let cut_short = is_cut_short(&missed.error, patience, http.settings.head_timeout);
+        Missed {
+            blame: missed.blame && !cut_short,
+            ..missed
+        }
+    }
+}
+
+/// Whether a wait ran out that was much shorter than it may be.
+fn is_cut_short(error: &OriginError, limit: Duration, whole: Duration) -> bool {
+    matches!(error, OriginError::Timeout(_)) && limit < whole / 2
 }
 
 impl HttpOrigin {
@@ -150,14 +201,14 @@ impl HttpOrigin {
                 },
             };
             let endpoint = Arc::clone(ticket.endpoint());
-            let Missed { error, again } = match self.attempt(&mut attempts, &mut order, ticket).await {
+            let Missed { error, again, blame } = match self.attempt(&mut attempts, &mut order, ticket).await {
                 Ok(answer) => return Ok(answer),
                 Err(missed) => missed,
             };
             if again == Again::Stale {
                 attempts.stale += 1;
             } else {
-                if !matches!(error, OriginError::Upload(_) | OriginError::Invalid(_)) {
+                if blame {
                     endpoint.failed();
                 }
                 attempts.tried.push(endpoint.id());
@@ -226,19 +277,24 @@ impl HttpOrigin {
         attempts: &Attempts,
         ticket: &Ticket,
     ) -> Result<super::connect::Stream, Missed> {
-        let left = attempts.connect_by.saturating_duration_since(Instant::now());
-        let limit = self.settings.connect_timeout.min(left);
+        let limit = attempts.connect_limit(self);
+        if limit.is_zero() {
+            return Err(Missed::ours(OriginError::Timeout(Phase::Connect)));
+        }
+        let whole = self.settings.connect_timeout;
         let stream = self
             .settings
             .address
             .connect_to(ticket.endpoint().address, self.tls.as_ref(), limit)
             .await
-            .map_err(Missed::new(Again::Untouched))?;
+            .map_err(|error| match is_cut_short(&error, limit, whole) {
+                true => Missed::ours(error),
+                false => Missed::new(Again::Untouched)(error),
+            })?;
         let wants_http2 = self.tls.is_some() && self.fleet.settings.protocol == Protocol::Http2;
         if wants_http2 && !stream.is_http2() {
-            return Err(Missed::new(Again::Untouched)(OriginError::Invalid(
-                "no HTTP/2, where it was asked for",
-            )));
+            let fault = OriginError::Http(HttpFault::Malformed(NO_HTTP2));
+            return Err(Missed::new(Again::Untouched)(fault));
         }
         Ok(stream)
     }
@@ -250,6 +306,7 @@ impl HttpOrigin {
         mut lease: Lease,
         freshness: Freshness,
     ) -> Result<Response<OriginBody>, Missed> {
+        let patience = attempts.patience(self)?;
         let (asked, sending) = match order {
             Order::Written(asked, sending) => (std::mem::take(asked), std::mem::take(sending)),
             Order::Open(request) => {
@@ -264,7 +321,6 @@ impl HttpOrigin {
                 (asked, self.compose(copy).map_err(Missed::new(Again::No))?)
             }
         };
-        let patience = attempts.patience(self);
         lease.connection.begin(asked, sending, Instant::now(), patience);
         let lost = match poll_fn(|cx| lease.connection.poll_answer(cx)).await {
             Ok(head) => return self.conclude(head, lease).map_err(Missed::new(Again::No)),
@@ -280,10 +336,7 @@ impl HttpOrigin {
         {
             (*asked, *sending) = lease.connection.take_request();
         }
-        Err(Missed {
-            error: lost.error,
-            again,
-        })
+        Err(attempts.missed(self, patience, lost.error, again))
     }
 }
 
