@@ -10,8 +10,9 @@ use std::time::Duration;
 use http::Response;
 use tokio::time::Instant;
 
+use super::endpoint::Count;
 use super::endpoint::{Endpoint, Ticket};
-use super::fleet::{Protocol, Tried};
+use super::fleet::{Protocol, Tried, Wish};
 use super::http1::{HttpOrigin, is_repeatable};
 use super::http2::Seat;
 use super::pool::Lease;
@@ -51,6 +52,8 @@ pub(super) struct Attempts {
     /// By when a connection has to be there, and by when a head.
     pub(super) connect_by: Instant,
     answer_by: Instant,
+    /// Whether it stands among the requests that there were.
+    counted: bool,
 }
 
 /// An attempt that failed.
@@ -115,7 +118,15 @@ impl Attempts {
             stale: 0,
             connect_by: now + http.connect_wait(),
             answer_by: now + http.head_wait(),
+            counted: false,
         }
+    }
+
+    /// It was begun before: no head is waited for any longer because of that.
+    fn begun(&mut self, http: &HttpOrigin, since: Instant) {
+        self.answer_by = since + http.head_wait();
+        self.connect_by = self.connect_by.min(self.answer_by);
+        self.counted = true;
     }
 
     /// How long one connection may take from now on.
@@ -190,10 +201,16 @@ impl HttpOrigin {
         mut ticket: Option<Ticket>,
     ) -> Result<Response<OriginBody>, OriginError> {
         let mut last = None;
+        attempts.counted |= ticket.is_some();
+        if let Order::Written(_, sending) = &order
+            && let Some(since) = sending.since()
+        {
+            attempts.begun(&self, since);
+        }
         loop {
             let ticket = match ticket.take() {
                 Some(ticket) => ticket,
-                None => match self.next(&attempts).await {
+                None => match self.next(&mut attempts).await {
                     Ok(Some(ticket)) => ticket,
                     // A request that was elsewhere already tells what happened there.
                     Ok(None) => return Err(last.unwrap_or_else(nowhere)),
@@ -207,6 +224,8 @@ impl HttpOrigin {
             };
             if again == Again::Stale {
                 attempts.stale += 1;
+                // What was waited for was an answer.
+                attempts.connect_by = (Instant::now() + self.connect_wait()).min(attempts.answer_by);
             } else {
                 if blame {
                     endpoint.failed();
@@ -221,14 +240,23 @@ impl HttpOrigin {
         }
     }
 
-    async fn next(&self, attempts: &Attempts) -> Result<Option<Ticket>, OriginError> {
+    async fn next(&self, attempts: &mut Attempts) -> Result<Option<Ticket>, OriginError> {
         let settings = &self.settings;
+        let count = match std::mem::replace(&mut attempts.counted, true) {
+            true => Count::Again,
+            false => Count::First,
+        };
+        let wish = Wish {
+            random: attempts.pools.random(),
+            tried: attempts.tried.clone(),
+            count,
+        };
         self.fleet
             .wait(
-                attempts.pools.random(),
-                &attempts.tried,
+                wish,
                 &settings.address,
                 settings.connect_timeout,
+                attempts.answer_by,
             )
             .await
     }
@@ -281,22 +309,26 @@ impl HttpOrigin {
         if limit.is_zero() {
             return Err(Missed::ours(OriginError::Timeout(Phase::Connect)));
         }
-        let whole = self.settings.connect_timeout;
         let stream = self
             .settings
             .address
             .connect_to(ticket.endpoint().address, self.tls.as_ref(), limit)
             .await
-            .map_err(|error| match is_cut_short(&error, limit, whole) {
-                true => Missed::ours(error),
-                false => Missed::new(Again::Untouched)(error),
-            })?;
+            .map_err(|error| self.unreached(limit, error))?;
         let wants_http2 = self.tls.is_some() && self.fleet.settings.protocol == Protocol::Http2;
         if wants_http2 && !stream.is_http2() {
             let fault = OriginError::Http(HttpFault::Malformed(NO_HTTP2));
             return Err(Missed::new(Again::Untouched)(fault));
         }
         Ok(stream)
+    }
+
+    /// Why there is no connection, after so long: an address that had less than it may have is not to blame.
+    pub(super) fn unreached(&self, limit: Duration, error: OriginError) -> Missed {
+        match is_cut_short(&error, limit, self.settings.connect_timeout) {
+            true => Missed::ours(error),
+            false => Missed::new(Again::Untouched)(error),
+        }
     }
 
     async fn over_http1(
@@ -342,4 +374,70 @@ impl HttpOrigin {
 
 pub(super) fn nowhere() -> OriginError {
     OriginError::Connect(std::io::ErrorKind::AddrNotAvailable.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::origin::HttpSettings;
+    use crate::origin::connect::Address;
+
+    fn origin() -> HttpOrigin {
+        HttpOrigin::new(HttpSettings {
+            address: Address::parse(&"http://127.0.0.1:9".parse().unwrap(), None).unwrap(),
+            host: HeaderValue::from_static("files.example"),
+            base_path: String::new(),
+            connect_timeout: Duration::from_secs(2),
+            head_timeout: Duration::from_secs(10),
+            gap_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(5),
+            max_idle: 1,
+            allow_close_delimited: false,
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_is_not_to_blame_for_time_that_was_spent_elsewhere() {
+        let origin = origin();
+        let mut attempts = Attempts::new(&origin, Pools::default(), Tried::new(), true);
+        let late = Duration::from_secs(9);
+        for (spent, blame) in [
+            (Duration::ZERO, true),
+            (Duration::from_secs(3), true),
+            (late, false),
+        ] {
+            let timeout = OriginError::Timeout(Phase::Head);
+            attempts.answer_by = Instant::now() + origin.head_wait() - spent;
+            let patience = attempts.patience(&origin).ok().unwrap();
+            let missed = attempts.missed(&origin, patience, timeout, Again::No);
+            assert_eq!(missed.blame, blame, "{spent:?}");
+            // What broke is broken, however short the wait was.
+            let broken = OriginError::Http(HttpFault::Ended);
+            assert!(attempts.missed(&origin, patience, broken, Again::Cut).blame);
+        }
+        tokio::time::advance(origin.head_wait()).await;
+        let missed = attempts.patience(&origin).err().unwrap();
+        assert!(!missed.blame && matches!(missed.error, OriginError::Timeout(Phase::Head)));
+        let ticket = origin.fleet.endpoints()[0].enter(Count::First).unwrap();
+        let missed = origin.connect(&attempts, &ticket).await.err().unwrap();
+        assert!(!missed.blame && matches!(missed.error, OriginError::Timeout(Phase::Connect)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_was_begun_before_has_no_more_time_because_of_it() {
+        let origin = origin();
+        let mut attempts = Attempts::new(&origin, Pools::default(), Tried::new(), true);
+        let since = Instant::now();
+        tokio::time::advance(Duration::from_secs(8)).await;
+        let again = Attempts::new(&origin, Pools::default(), Tried::new(), true);
+        attempts.connect_by = again.connect_by;
+        attempts.begun(&origin, since);
+        // Two seconds to connect and ten for the head, of which eight have passed.
+        assert_eq!(attempts.patience(&origin).ok().unwrap(), Duration::from_secs(4));
+        assert_eq!(attempts.connect_limit(&origin), Duration::from_secs(2));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(attempts.patience(&origin).ok().unwrap(), Duration::from_secs(1));
+    }
 }

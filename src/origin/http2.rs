@@ -279,6 +279,7 @@ async fn drive(
             && let Some(settled) = settled.take()
         {
             state.settled.store(true, Ordering::Relaxed);
+            *state.waiting.lock().unwrap_or_else(PoisonError::into_inner) = None;
             let _ = settled.send(Ok(()));
         }
         // Nobody waits any more.

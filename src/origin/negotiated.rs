@@ -85,7 +85,8 @@ impl HttpOrigin {
     async fn open(&self, attempts: &Attempts, ticket: Ticket) -> Result<Link, Missed> {
         let (endpoint, pools) = (Arc::clone(ticket.endpoint()), &attempts.pools);
         let most = self.fleet.settings.max_streams;
-        let connect_by = Instant::now() + attempts.connect_limit(self);
+        let limit = attempts.connect_limit(self);
+        let connect_by = Instant::now() + limit;
         let stream = self.connect(attempts, &ticket).await?;
         if !stream.is_http2() && !self.speaks_http2_in_clear() {
             endpoint.chose_http1.store(true, Ordering::Relaxed);
@@ -97,7 +98,7 @@ impl HttpOrigin {
         let link = tokio::time::timeout_at(connect_by, http2::handshake(stream, most))
             .await
             .unwrap_or(Err(OriginError::Timeout(Phase::Connect)))
-            .map_err(Missed::new(Again::Untouched))?;
+            .map_err(|error| self.unreached(limit, error))?;
         pools.stats().opened.fetch_add(1, Ordering::Relaxed);
         pools
             .multiplexing(&endpoint.slot, |all| all.keep(link, self.settings.idle_timeout))

@@ -419,7 +419,7 @@ fn a_head_that_comes_late_is_504_and_the_connection_lives() {
     );
     let (took, answer) = wait::timed(|| gate.get(&Token::whole().at("/late"), &[]));
     answer.refused(504, "origin_timeout");
-    assert!(took.as_millis() >= 990, "{took:?}");
+    assert!((990..1900).contains(&took.as_millis()), "{took:?}");
     go_on.raise();
     gate.get(&Token::whole().at("/next"), &[]).expect(200);
     assert_eq!(origin.connections(), 1);

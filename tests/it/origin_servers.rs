@@ -235,6 +235,48 @@ fn origin_nginx_over_tls_speaks_what_is_agreed_on() {
 }
 
 #[test]
+fn an_origin_that_knows_no_http2_where_it_has_to_speak_it_has_failed() {
+    let authority = Authority::new();
+    authority.put("a", &["localhost"]);
+    let (certificate, key) = (authority.chain("a"), authority.key("a"));
+    // It answers HTTP/1.1, and ignores what is offered by ALPN.
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let (port, listen) = (address.port(), address.to_string());
+    let arguments = [
+        "s_server",
+        "-www",
+        "-quiet",
+        "-accept",
+        &listen,
+        "-cert",
+        certificate.to_str().unwrap(),
+        "-key",
+        key.to_str().unwrap(),
+    ];
+    let _running = started("openssl", &arguments, address);
+    let other = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let start = |more: &str| {
+        Gate::start(
+            format!(
+                "[origin.files.http]\nurl = \"https://localhost:{port}\"\naddresses = [\"{address}\", \"{other}\"]\n\
+                 ca_file = \"{}\"\nprotocol = \"http2\"\n{more}\n",
+                authority.file().display(),
+            ) + &conf::route(),
+        )
+    };
+    let count = |gate: &Gate, state: &str| {
+        let state = format!("state=\"{state}\"");
+        gate.metric("mediagate_origin_addresses", &["origin=\"files\"", &state])
+    };
+    let gate = start("eject_after = 1\neject_time = \"60s\"");
+    let answer = gate.get(&Token::whole().at("/"), &[]);
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert_eq!(count(&gate, "ejected"), 2.0);
+    let gate = start("[origin.files.http.health]\npath = \"/\"\ninterval = \"100ms\"\nunhealthy = 1");
+    wait::until_true("checks say so, too", || count(&gate, "down") == 2.0);
+}
+
+#[test]
 fn origin_haproxy_over_http1_and_http2() {
     let dir = TempDir::new().unwrap();
     files(dir.path());
