@@ -25,7 +25,7 @@ use super::{HttpFault, OriginError, OriginRequest, Phase, Upload, UploadFault};
 
 /// How much of one body may be under way to us, unread. It bounds what a slow reader costs, and what one body gets over a
 /// long way: so much per round trip.
-const WINDOW: u32 = 192 * 1024;
+const WINDOW: u32 = 128 * 1024;
 
 /// Larger heads are refused, as with HTTP/1.1.
 const HEAD_MAX: u32 = 64 * 1024;
