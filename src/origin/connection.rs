@@ -101,6 +101,7 @@ impl Connection {
     pub(super) fn begin(&mut self, asked: Asked, sending: Sending, now: Instant, patience: Duration) {
         self.asked = asked;
         self.sending = sending;
+        self.sending.begin(now);
         self.broken = None;
         self.patience = patience;
         self.deadline = now + patience;

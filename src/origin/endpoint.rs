@@ -47,6 +47,8 @@ pub(super) struct Common {
     pub(super) ejection: Ejection,
     /// Requests at a time to one address; 0 is any number.
     pub(super) max_in_flight: u32,
+    /// There is one address, and no other to ask instead: it is never left out because of how requests go.
+    pub(super) alone: AtomicBool,
     pub(super) line: Line,
     /// What times are counted from.
     pub(super) born: Instant,
@@ -80,6 +82,17 @@ pub(super) struct Endpoint {
     turning: AtomicU32,
     /// Whether it chose HTTP/1.1 where it had the choice.
     pub(super) chose_http1: AtomicBool,
+    /// The name has it no longer: nobody who waits is sent there.
+    gone: AtomicBool,
+}
+
+/// Whether a request is counted as one that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Count {
+    /// Its first ticket.
+    First,
+    /// It was counted with its first.
+    Again,
 }
 
 /// What is thought of an address.
@@ -109,11 +122,15 @@ impl Load {
 
     /// Counts one more, unless there are `most` already. In one order with the line: who leaves looks at the line
     /// afterwards, and who joins the line tries again.
-    fn enter(&self, most: u32) -> bool {
-        let before = self.0.fetch_add(BEGUN + 1, Ordering::SeqCst);
+    fn enter(&self, most: u32, count: Count) -> bool {
+        let one = match count {
+            Count::First => BEGUN + 1,
+            Count::Again => 1,
+        };
+        let before = self.0.fetch_add(one, Ordering::SeqCst);
         let fits = most == 0 || (before & (BEGUN - 1)) < u64::from(most);
         if !fits {
-            self.0.fetch_sub(BEGUN + 1, Ordering::SeqCst);
+            self.0.fetch_sub(one, Ordering::SeqCst);
         }
         fits
     }
@@ -136,7 +153,23 @@ impl Endpoint {
             down: AtomicBool::new(false),
             turning: AtomicU32::new(0),
             chose_http1: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
         })
+    }
+
+    /// The name has it no longer.
+    pub(super) fn leave(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the name has it no longer.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is to be asked: it is well, or there is no other.
+    pub(super) fn is_eligible(&self, now: Instant) -> bool {
+        self.common.alone.load(Ordering::Relaxed) || self.standing(now) == Standing::Up
     }
 
     /// Its only name.
@@ -151,6 +184,7 @@ impl Endpoint {
         }
         match self.ejected_until.load(Ordering::Relaxed) {
             0 => Standing::Up,
+            _ if self.common.alone.load(Ordering::Relaxed) => Standing::Up,
             until if self.common.millis(now) < until => Standing::Ejected,
             _ => Standing::Up,
         }
@@ -161,15 +195,15 @@ impl Endpoint {
         self.load.in_flight()
     }
 
-    /// Requests that there ever were.
+    /// Requests that there ever were, each counted where it was first.
     pub(super) fn begun(&self) -> u64 {
         self.load.begun()
     }
 
     /// A ticket, unless it has all the requests that it may have.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Ticket> {
+    pub(super) fn enter(self: &Arc<Self>, count: Count) -> Option<Ticket> {
         self.load
-            .enter(self.common.max_in_flight)
+            .enter(self.common.max_in_flight, count)
             .then(|| Ticket(Arc::clone(self)))
     }
 
@@ -213,7 +247,8 @@ impl Endpoint {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         // Fresh out of it, one more failure is enough.
         let was_out = self.ejected_until.load(Ordering::Relaxed) != 0;
-        if after == 0 || (failures < after && !was_out) {
+        let alone = self.common.alone.load(Ordering::Relaxed);
+        if after == 0 || alone || (failures < after && !was_out) {
             return;
         }
         let now = Instant::now();
@@ -275,7 +310,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.0.load.leave();
         let line = &self.0.common.line;
-        if line.is_waited_in() && self.0.standing(Instant::now()) == Standing::Up {
+        if line.is_waited_in() && self.0.is_eligible(Instant::now()) {
             line.serve(&self.0);
         }
     }

@@ -3,8 +3,8 @@
 //! of a request, but for the first.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::OriginError;
 use super::budget::Budget;
 use super::connect::Address;
-use super::endpoint::{Common, Ejection, Endpoint, Standing, Ticket};
+use super::endpoint::{Common, Count, Ejection, Endpoint, Standing, Ticket};
 use super::health::HealthCheck;
 use super::line::Line;
 use super::pool::{Lease, Pools, Slot};
@@ -101,6 +101,8 @@ pub(super) struct Fleet {
     named: bool,
     /// One looks the name up for all who wait for its first answer.
     resolving: Semaphore,
+    /// Requests to addresses that the name has no longer. Held while the addresses change.
+    past: Mutex<u64>,
     budget: Budget,
 }
 
@@ -123,6 +125,14 @@ pub(super) enum Choice {
     None,
 }
 
+/// What a request looks for.
+pub(super) struct Wish {
+    /// Draws the lot.
+    pub(super) random: u64,
+    pub(super) tried: Tried,
+    pub(super) count: Count,
+}
+
 impl Fleet {
     pub(super) fn new(settings: Reach, address: &Address, idle: (Duration, usize)) -> Self {
         let literal = address.host.parse::<IpAddr>().ok();
@@ -130,18 +140,10 @@ impl Fleet {
             ([], Some(host)) => vec![SocketAddr::new(host, address.port)],
             (addresses, _) => addresses.to_vec(),
         };
-        // Where there is no other, none is left out.
-        let after = if fixed.len() == 1 {
-            0
-        } else {
-            settings.ejection.after
-        };
         let common = Arc::new(Common {
             name: settings.name.clone(),
-            ejection: Ejection {
-                after,
-                ..settings.ejection
-            },
+            ejection: settings.ejection,
+            alone: AtomicBool::new(false),
             max_in_flight: settings.max_in_flight,
             line: Line::new(settings.max_queue),
             born: Instant::now(),
@@ -155,6 +157,7 @@ impl Fleet {
             members: ArcSwap::default(),
             idle,
             resolving: Semaphore::new(1),
+            past: Mutex::default(),
         };
         fleet.learn(&fixed);
         fleet
@@ -175,6 +178,7 @@ impl Fleet {
         if addresses.is_empty() {
             return;
         }
+        let mut past = self.lock();
         let before = self.members.load_full();
         let mut members: Vec<Member> = Vec::new();
         for address in addresses.iter().take(ADDRESSES_MAX) {
@@ -197,9 +201,14 @@ impl Fleet {
                     endpoint: Arc::clone(&member.endpoint),
                     missing: member.missing + 1,
                 });
+            } else if is_new {
+                member.endpoint.leave();
+                *past += member.endpoint.begun();
             }
         }
+        self.common.alone.store(members.len() == 1, Ordering::Relaxed);
         self.members.store(Arc::new(members));
+        drop(past);
         self.serve_line();
     }
 
@@ -221,17 +230,25 @@ impl Fleet {
             .collect()
     }
 
-    /// An address for a request, without waiting for one. `random` draws the lot.
+    /// An address for a new request, without waiting for one. `random` draws the lot.
     pub(super) fn take(&self, random: u64, tried: &Tried, now: Instant) -> Choice {
+        self.find(random, tried, Count::First, now)
+    }
+
+    fn find(&self, random: u64, tried: &Tried, count: Count, now: Instant) -> Choice {
         if self.common.line.is_waited_in() {
             return Choice::Full;
         }
         let members = self.members.load();
         match &members[..] {
             [] => Choice::None,
-            [one] if tried.is_empty() => one.endpoint.enter().map_or(Choice::Full, Choice::Ticket),
-            members => choose(members, random, tried, now),
+            [one] if tried.is_empty() => one.endpoint.enter(count).map_or(Choice::Full, Choice::Ticket),
+            members => choose(members, random, (tried, count), now),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An idle connection to another address of a name that has fewer requests than the chosen one: a name may have so many
@@ -248,44 +265,50 @@ impl Fleet {
         let others = members.iter().map(|member| &member.endpoint);
         others
             .filter(|other| other.in_flight() < chosen && other.standing(now) == Standing::Up)
-            .filter_map(Endpoint::enter)
+            .filter_map(|other| other.enter(Count::Again))
             .find_map(|other| pools.checkout(other, now).ok())
             .ok_or(ticket)
     }
 
-    /// An address for a request.
+    /// An address for a request, by this time at the latest.
     ///
     /// # Errors
     /// `Overloaded` after a wait in vain; what stands in the way of the name's first answer; `Ok(None)` where all were
     /// tried.
     pub(super) async fn wait(
         &self,
-        random: u64,
-        tried: &Tried,
+        wish: Wish,
         address: &Address,
         connect_timeout: Duration,
+        by: Instant,
     ) -> Result<Option<Ticket>, OriginError> {
+        let Wish { random, tried, count } = wish;
         if self.named && self.members.load().is_empty() {
             self.resolve_first(address, connect_timeout).await?;
         }
-        match self.take(random, tried, Instant::now()) {
+        match self.find(random, &tried, count, Instant::now()) {
             Choice::Ticket(ticket) => return Ok(Some(ticket)),
             Choice::None => return Ok(None),
             Choice::Full => {}
         }
-        let mut place = self.common.line.join().ok_or(OriginError::Overloaded)?;
-        let deadline = Instant::now() + self.settings.queue_timeout;
-        loop {
+        if !self.has_other(&tried) {
+            return Ok(None);
+        }
+        let place = self.common.line.join(tried.clone(), count);
+        let mut place = place.ok_or(OriginError::Overloaded)?;
+        let deadline = by.min(Instant::now() + self.settings.queue_timeout);
+        while self.has_other(&tried) {
             // Room that was made before this stood in line was offered to nobody; nor is that of an address that is left
             // out, until all are.
             self.serve_line();
             match tokio::time::timeout_at(deadline.min(Instant::now() + LOOK_AGAIN), &mut place).await {
-                Ok(Ok(ticket)) => return Ok(Some(ticket)),
-                Ok(Err(_)) => return Err(OriginError::Overloaded),
+                Ok(Some(ticket)) => return Ok(Some(ticket)),
+                Ok(None) => return Err(OriginError::Overloaded),
                 Err(_) if Instant::now() >= deadline => return Err(OriginError::Overloaded),
                 Err(_) => {}
             }
         }
+        Ok(None)
     }
 
     async fn resolve_first(&self, address: &Address, limit: Duration) -> Result<(), OriginError> {
@@ -308,11 +331,9 @@ impl Fleet {
         }
         let now = Instant::now();
         let endpoints = self.endpoints();
-        let all_out = endpoints
-            .iter()
-            .all(|endpoint| endpoint.standing(now) != Standing::Up);
+        let all_out = endpoints.iter().all(|endpoint| !endpoint.is_eligible(now));
         for endpoint in endpoints {
-            if all_out || endpoint.standing(now) == Standing::Up {
+            if all_out || endpoint.is_eligible(now) {
                 self.common.line.serve(&endpoint);
             }
         }
@@ -328,8 +349,12 @@ impl Fleet {
 
     /// Whether a request may be sent once more; counts it.
     pub(super) fn may_retry(&self) -> bool {
-        let members = self.members.load();
-        let requests = members.iter().map(|member| member.endpoint.begun()).sum();
+        let requests = {
+            let past = self.lock();
+            let members = self.members.load();
+            let present: u64 = members.iter().map(|member| member.endpoint.begun()).sum();
+            *past + present
+        };
         let percent = self.settings.retry_percent;
         percent > 0 && self.budget.take(requests, percent, Instant::now())
     }
@@ -373,13 +398,13 @@ pub struct FleetFigures {
 
 /// The one with fewer requests of two by lot; where that finds none, the one with the fewest of all that are well; where
 /// none is, of all.
-fn choose(members: &[Member], random: u64, tried: &Tried, now: Instant) -> Choice {
-    let count = members.len() as u64;
-    let first = random % count;
+fn choose(members: &[Member], random: u64, (tried, count): (&Tried, Count), now: Instant) -> Choice {
+    let total = members.len() as u64;
+    let first = random % total;
     // Any but the first.
-    let second = match count {
+    let second = match total {
         1 => first,
-        _ => (first + 1 + (random >> 32) % (count - 1)) % count,
+        _ => (first + 1 + (random >> 32) % (total - 1)) % total,
     };
     let is_free = |endpoint: &Endpoint| !tried.contains(&endpoint.id());
     let is_well = |endpoint: &Endpoint| is_free(endpoint) && endpoint.standing(now) == Standing::Up;
@@ -388,7 +413,7 @@ fn choose(members: &[Member], random: u64, tried: &Tried, now: Instant) -> Choic
         .into_iter()
         .filter(|endpoint| is_well(endpoint))
         .min_by_key(|endpoint| endpoint.in_flight());
-    if let Some(ticket) = lot.and_then(Endpoint::enter) {
+    if let Some(ticket) = lot.and_then(|endpoint| endpoint.enter(count)) {
         return Choice::Ticket(ticket);
     }
     let mut all: SmallVec<[&Arc<Endpoint>; 8]> = members
@@ -407,9 +432,14 @@ fn choose(members: &[Member], random: u64, tried: &Tried, now: Instant) -> Choic
     if all.is_empty() {
         return Choice::None;
     }
-    all.sort_by_key(|endpoint| endpoint.in_flight());
+    // Read once each: others change the numbers while they are sorted, and a sort by keys that change may panic.
+    let mut all: SmallVec<[(u32, &Arc<Endpoint>); 8]> = all
+        .into_iter()
+        .map(|endpoint| (endpoint.in_flight(), endpoint))
+        .collect();
+    all.sort_by_key(|(in_flight, _)| *in_flight);
     all.into_iter()
-        .find_map(Endpoint::enter)
+        .find_map(|(_, endpoint)| endpoint.enter(count))
         .map_or(Choice::Full, Choice::Ticket)
 }
 

@@ -11,9 +11,11 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::JoinSet;
 
+use super::attempts::NO_HTTP2;
 use super::endpoint::{Endpoint, Turns};
+use super::fleet::Protocol;
 use super::http1::HttpOrigin;
-use super::{FleetFigures, OriginError, Phase};
+use super::{FleetFigures, HttpFault, OriginError, Phase};
 
 /// The longest that one look-up may take. The name servers are asked by the system.
 const LOOKUP_MAX: Duration = Duration::from_secs(15);
@@ -90,12 +92,16 @@ impl HttpOrigin {
     ) -> impl Future<Output = Result<StatusCode, OriginError>> + Send + use<> {
         let (address, tls) = (self.settings.address.clone(), self.tls.clone());
         let (socket, limit) = (endpoint.address, check.timeout);
+        let needs_http2 = tls.is_some() && self.fleet.settings.protocol == Protocol::Http2;
         let clear_http2 = self.speaks_http2_in_clear();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let host = self.settings.host.clone();
         let path = check.path.clone();
         async move {
             let stream = address.connect_to(socket, tls.as_ref(), limit).await?;
+            if needs_http2 && !stream.is_http2() {
+                return Err(OriginError::Http(HttpFault::Malformed(NO_HTTP2)));
+            }
             let request = Request::builder()
                 .method(Method::GET)
                 .header(header::USER_AGENT, "mediagate");

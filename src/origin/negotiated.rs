@@ -15,7 +15,7 @@ use super::multiplexed::Multiplexed;
 use super::truth::{self, Asked};
 use super::{OriginBody, OriginError, OriginRequest, Phase, Upload, UploadFault};
 
-/// HTTP/2 connections that may turn out to be over before a new one is made.
+/// Connections that may turn out to be over before a new one is made.
 const STALE_MAX: u8 = 2;
 
 impl HttpOrigin {
@@ -23,9 +23,21 @@ impl HttpOrigin {
     pub(super) async fn link(&self, attempts: &mut Attempts, ticket: Ticket) -> Result<Link, Missed> {
         let (endpoint, pools) = (Arc::clone(ticket.endpoint()), attempts.pools.clone());
         let most = self.fleet.settings.max_streams;
-        let seat = || pools.multiplexing(&endpoint.slot, |all| all.seat(most)).flatten();
+        // After some that were over, none is trusted that was there before.
+        let (newer_than, freshness) = match attempts.stale < STALE_MAX {
+            true => (0, Freshness::Reused),
+            false => (
+                pools.multiplexing(&endpoint.slot, |all| all.made()).unwrap_or(0),
+                Freshness::Fresh,
+            ),
+        };
+        let seat = || {
+            pools
+                .multiplexing(&endpoint.slot, |all| all.seat(most, newer_than))
+                .flatten()
+        };
         if let Some(seat) = seat() {
-            return Ok(Link::Seat(seat, ticket, Freshness::Reused));
+            return Ok(Link::Seat(seat, ticket, freshness));
         }
         let ticket = match attempts.repeatable && attempts.stale == 0 {
             false => ticket,
@@ -34,40 +46,64 @@ impl HttpOrigin {
                 Err(ticket) => ticket,
             },
         };
+        let chose_http1 = || endpoint.chose_http1.load(Ordering::Relaxed);
         // Who comes while a connection is opened waits for it: it has room for many.
-        let opening = match endpoint.chose_http1.load(Ordering::Relaxed) {
+        let opening = match chose_http1() {
             true => None,
             false => pools.multiplexing(&endpoint.slot, |all| all.opening()),
         };
-        let permit = match &opening {
-            None => None,
-            Some(opening) => tokio::time::timeout_at(attempts.connect_by, opening.acquire())
-                .await
-                .map_err(|_| Missed::new(Again::Untouched)(OriginError::Timeout(Phase::Connect)))?
-                .ok(),
+        let Some(opening) = opening else {
+            return self.open(attempts, ticket).await;
         };
-        if permit.is_some()
-            && let Some(seat) = seat()
-        {
-            return Ok(Link::Seat(seat, ticket, Freshness::Reused));
+        let failures = opening.failures();
+        let limit = attempts.connect_limit(self);
+        let permit = match tokio::time::timeout(limit, opening.permit.acquire()).await {
+            Ok(permit) => permit.ok(),
+            // It was not asked for anything, as far as this request goes.
+            Err(_) => return Err(Missed::ours(OriginError::Timeout(Phase::Connect))),
+        };
+        if let Some(seat) = seat() {
+            return Ok(Link::Seat(seat, ticket, freshness));
         }
+        if let Some(error) = opening.failed_since(failures) {
+            return Err(Missed::new(Again::Untouched)(error));
+        }
+        if chose_http1() {
+            drop(permit);
+            return self.open(attempts, ticket).await;
+        }
+        let link = self.open(attempts, ticket).await;
+        if let Err(missed) = &link
+            && missed.blame
+        {
+            opening.failed(&missed.error);
+        }
+        link
+    }
+
+    /// A new connection.
+    async fn open(&self, attempts: &Attempts, ticket: Ticket) -> Result<Link, Missed> {
+        let (endpoint, pools) = (Arc::clone(ticket.endpoint()), &attempts.pools);
+        let most = self.fleet.settings.max_streams;
+        let limit = attempts.connect_limit(self);
+        let connect_by = Instant::now() + limit;
         let stream = self.connect(attempts, &ticket).await?;
         if !stream.is_http2() && !self.speaks_http2_in_clear() {
             endpoint.chose_http1.store(true, Ordering::Relaxed);
-            drop(permit);
-            let lease = self.lease(stream, &pools, ticket);
+            let lease = self.lease(stream, pools, ticket);
             let lease = lease.map_err(Missed::new(Again::Untouched))?;
             return Ok(Link::Lease(lease, Freshness::Fresh));
         }
         endpoint.chose_http1.store(false, Ordering::Relaxed);
-        let sender = http2::handshake(stream, most)
+        let link = tokio::time::timeout_at(connect_by, http2::handshake(stream, most))
             .await
-            .map_err(Missed::new(Again::Untouched))?;
+            .unwrap_or(Err(OriginError::Timeout(Phase::Connect)))
+            .map_err(|error| self.unreached(limit, error))?;
         pools.stats().opened.fetch_add(1, Ordering::Relaxed);
         pools
-            .multiplexing(&endpoint.slot, |all| all.keep(sender, self.settings.idle_timeout))
+            .multiplexing(&endpoint.slot, |all| all.keep(link, self.settings.idle_timeout))
             .map(|seat| Link::Seat(seat, ticket, Freshness::Fresh))
-            .ok_or_else(|| Missed::new(Again::Untouched)(nowhere()))
+            .ok_or_else(|| Missed::ours(nowhere()))
     }
 
     /// Asks over HTTP/2, and holds the head against what was asked.
@@ -81,6 +117,7 @@ impl HttpOrigin {
         if request.upload.is_announced_too_large() {
             return Err(Missed::new(Again::No)(OriginError::Upload(UploadFault::TooLarge)));
         }
+        let patience = attempts.patience(self)?;
         request.upload.set_patience(self.settings.gap_timeout);
         let asked = Asked::of(&request.method, &request.headers);
         let has_upload = !matches!(request.upload, Upload::None);
@@ -88,7 +125,7 @@ impl HttpOrigin {
         let place = (scheme, &self.settings.host);
         let composed =
             http2::compose(request, place, &self.settings.base_path).map_err(Missed::new(Again::No))?;
-        let answer = match http2::ask(&mut seat, composed, attempts.patience(self)).await {
+        let answer = match http2::ask(&mut seat, composed, patience).await {
             Ok(answer) => answer,
             Err(Refused {
                 error,
@@ -97,17 +134,17 @@ impl HttpOrigin {
             }) => {
                 let is_lost = has_upload && unsent.is_none();
                 request.upload = unsent.unwrap_or_default();
-                let may_be_stale = freshness == Freshness::Reused && attempts.stale < STALE_MAX;
+                let may_be_stale = freshness == Freshness::Reused;
                 let again = match (extent, &error) {
                     (_, OriginError::Timeout(_) | OriginError::Upload(_)) => Again::No,
                     // Its upload is gone with it.
                     _ if is_lost => Again::No,
-                    (Extent::Untouched, _) if may_be_stale => Again::Stale,
+                    (Extent::Untouched | Extent::Over, _) if may_be_stale => Again::Stale,
                     (Extent::Connection, _) if may_be_stale && attempts.repeatable => Again::Stale,
-                    (Extent::Untouched, _) => Again::Untouched,
+                    (Extent::Untouched | Extent::Over, _) => Again::Untouched,
                     _ => Again::Cut,
                 };
-                return Err(Missed { error, again });
+                return Err(attempts.missed(self, patience, error, again));
             }
         };
         ticket.endpoint().answered(answer.status());

@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes};
 use http_body::Body as _;
 use smallvec::SmallVec;
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 
 use super::connect::Stream;
 use super::{OriginError, Upload};
@@ -24,9 +25,11 @@ pub(super) struct Sending {
     framing: Framing,
     /// The upload waits for the origin to ask for it.
     held: bool,
-    /// Grows with every write.
+    /// Grows with every write of the upload.
     moved: u64,
     ended: bool,
+    /// When it was begun, wherever that was.
+    since: Option<Instant>,
 }
 
 /// How the end of an upload is told.
@@ -50,7 +53,18 @@ impl Sending {
             framing,
             held: false,
             moved: 0,
+            since: None,
         }
+    }
+
+    /// It begins now, unless it was begun elsewhere before.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+
+    /// When it was begun first.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.since
     }
 
     /// Holds the upload back until it is released (RFC 9110 §10.1.1).
@@ -76,10 +90,13 @@ impl Sending {
 
     /// The same request once more, as long as it has no body.
     pub(super) fn again(self) -> Self {
-        Self::new(self.head, Upload::None, self.framing)
+        Self {
+            since: self.since,
+            ..Self::new(self.head, Upload::None, self.framing)
+        }
     }
 
-    /// Grows with every write.
+    /// Grows with every write of the upload; its head may not take longer than the answer's.
     pub(super) fn moved(&self) -> u64 {
         self.moved
     }
@@ -87,9 +104,7 @@ impl Sending {
     /// Writes as much as goes, or may.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), Broken>> {
         while self.written < self.head.len() {
-            let count = ready!(write(cx, stream, &self.head[self.written..]))?;
-            self.moved += count as u64;
-            self.written += count;
+            self.written += ready!(write(cx, stream, &self.head[self.written..]))?;
         }
         loop {
             while let Some(piece) = self.pieces.first_mut() {

@@ -329,6 +329,32 @@ fn killing_one_of_two_http2_addresses_under_load_loses_no_request() {
 }
 
 #[test]
+fn who_waits_for_a_connection_that_never_comes_moves_on_with_the_others() {
+    // Connections are made by the kernel, and nobody says a word over them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = H2Origin::start();
+    let addresses = [silent.local_addr().unwrap(), origin.address()];
+    for eject in [0, 5] {
+        let more = format!("protocol = \"http2\"\neject_after = {eject}");
+        let gate = Setup::new(fleet(&addresses, &more)).workers(2).start();
+        let target = gate.address();
+        let (took, ()) = wait::timed(|| {
+            std::thread::scope(|scope| {
+                for number in 0..50 {
+                    scope.spawn(move || {
+                        let path = format!("/{number}");
+                        let answer = Client::connect(target).get(&token().at(&path), &[]);
+                        assert_eq!(answer.expect(200).text(), format!("origin says {path}"));
+                    });
+                }
+            });
+        });
+        // The time for one connection is two seconds.
+        assert!(took < Duration::from_millis(3900), "{took:?}");
+    }
+}
+
+#[test]
 fn checks_leave_an_address_out_and_take_it_back() {
     let (sick, well) = (Origin::start(), Origin::start());
     for origin in [&sick, &well] {

@@ -1,6 +1,6 @@
 //! Which address is asked, for how long one is left out, who waits and who may try again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
 use http::StatusCode;
@@ -222,13 +222,21 @@ async fn no_address_has_more_than_it_may_and_who_waits_is_served_in_turn() {
     assert_eq!((fleet.figures().waiting, fleet.figures().in_flight), (0, 0));
 }
 
+fn wish(tried: &[u64]) -> Wish {
+    Wish {
+        random: 7,
+        tried: Tried::from_slice(tried),
+        count: Count::First,
+    }
+}
+
 async fn wait(fleet: &Fleet) -> Result<Ticket, OriginError> {
     fleet
         .wait(
-            7,
-            &Tried::new(),
+            wish(&[]),
             &address("http://files.example"),
             Duration::from_secs(1),
+            Instant::now() + Duration::from_secs(60),
         )
         .await
         .map(Option::unwrap)
@@ -388,4 +396,200 @@ async fn places_in_the_pools_are_given_out_again_but_never_their_connections() {
     drop(one);
     let others: Vec<Slot> = (0..100).map(|_| Slot::new(Duration::ZERO, 1)).collect();
     assert!(others.iter().all(|slot| slot.owner() > owner));
+}
+
+/// A name that has these ports now.
+fn named(ports: &[u16], change: impl FnOnce(&mut Reach)) -> Fleet {
+    let mut reach = Reach::default();
+    change(&mut reach);
+    let fleet = Fleet::new(
+        reach,
+        &address("http://files.example"),
+        (Duration::from_secs(15), 8),
+    );
+    learn(&fleet, ports);
+    fleet
+}
+
+fn learn(fleet: &Fleet, ports: &[u16]) {
+    let at = |port: &u16| SocketAddr::from(([127, 0, 0, 1], *port));
+    fleet.learn(&ports.iter().map(at).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_choice_holds_while_others_change_the_numbers() {
+    let fleet = Arc::new(fleet(60, |_| {}));
+    let endpoints = fleet.endpoints();
+    // All but the last two are left out, so that the choice nearly always sorts.
+    let all = Tried::from_iter(endpoints.iter().take(20).map(|one| one.id()));
+    std::thread::scope(|scope| {
+        for lot in 1..4 {
+            let (fleet, all) = (Arc::clone(&fleet), all.clone());
+            scope.spawn(move || {
+                let now = Instant::now();
+                let mut held = VecDeque::new();
+                for round in 0..20_000_u64 {
+                    if let Choice::Ticket(ticket) = fleet.take(round.wrapping_mul(lot) % 20, &all, now) {
+                        held.push_back(ticket);
+                    }
+                    if held.len() > 30 {
+                        held.pop_front();
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(fleet.figures().in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_with_one_address_keeps_it_and_serves_its_line_at_once() {
+    let fleet = Arc::new(named(&[1], |reach| {
+        reach.ejection.after = 1;
+        reach.max_in_flight = 1;
+    }));
+    let endpoint = fleet.endpoints()[0].clone();
+    endpoint.failed();
+    assert_eq!(endpoint.standing(Instant::now()), Standing::Up);
+    let turns = Turns {
+        healthy: 1,
+        unhealthy: 1,
+    };
+    endpoint.checked(false, turns);
+    let held = take(&fleet, 1).unwrap();
+    let waiter = {
+        let fleet = Arc::clone(&fleet);
+        tokio::spawn(async move { wait(&fleet).await.is_ok() })
+    };
+    tokio::task::yield_now().await;
+    let begun = Instant::now();
+    drop(held);
+    assert!(waiter.await.unwrap());
+    assert_eq!(begun.elapsed(), Duration::ZERO, "not when it looks again");
+    // With another it is left out, and is not once that is gone.
+    endpoint.checked(true, turns);
+    learn(&fleet, &[1, 2]);
+    endpoint.failed();
+    assert_eq!(endpoint.standing(Instant::now()), Standing::Ejected);
+    for _ in 0..MISSING_MAX {
+        learn(&fleet, &[1]);
+    }
+    assert_eq!(endpoint.standing(Instant::now()), Standing::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_is_gone_is_not_sent_those_who_wait() {
+    let fleet = Arc::new(named(&[1, 2], |reach| reach.max_in_flight = 1));
+    let held = [take(&fleet, 1).unwrap(), take(&fleet, 1).unwrap()];
+    let (gone, stays): (Vec<Ticket>, Vec<Ticket>) = held.into_iter().partition(|ticket| port(ticket) == 1);
+    for _ in 0..MISSING_MAX {
+        learn(&fleet, &[2, 3]);
+    }
+    let third = take(&fleet, 1).unwrap();
+    assert_eq!(port(&third), 3);
+    let waiter = {
+        let fleet = Arc::clone(&fleet);
+        tokio::spawn(async move { wait(&fleet).await.map(|ticket| port(&ticket)) })
+    };
+    tokio::task::yield_now().await;
+    drop(gone);
+    tokio::time::sleep(LOOK_AGAIN * 2).await;
+    assert_eq!(fleet.figures().waiting, 1, "the address that is gone served it");
+    drop(stays);
+    assert_eq!(waiter.await.unwrap().unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_not_sent_where_it_was_and_is_in_nobodys_way() {
+    let fleet = Arc::new(fleet(2, |reach| {
+        reach.max_in_flight = 1;
+        reach.queue_timeout = Duration::from_secs(5);
+    }));
+    let (failing, busy) = (fleet.endpoints()[0].clone(), fleet.endpoints()[1].clone());
+    let held = busy.enter(Count::First).unwrap();
+    let again = {
+        let (fleet, tried) = (Arc::clone(&fleet), failing.id());
+        tokio::spawn(async move {
+            let by = Instant::now() + Duration::from_secs(60);
+            let address = address("http://files.example");
+            fleet
+                .wait(wish(&[tried]), &address, Duration::from_secs(1), by)
+                .await
+                .map(|ticket| ticket.as_ref().map(port))
+        })
+    };
+    tokio::task::yield_now().await;
+    assert_eq!(fleet.figures().waiting, 1);
+    // Somebody else goes there at once.
+    let begun = Instant::now();
+    let other = wait(&fleet).await.unwrap();
+    assert_eq!((port(&other), begun.elapsed()), (1, Duration::ZERO));
+    drop(other);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(fleet.figures().waiting, 1, "it was sent where it was");
+    drop(held);
+    assert_eq!(again.await.unwrap().unwrap(), Some(2));
+    let address = address("http://files.example");
+    // Where it was everywhere there is nothing to wait for, whoever else waits.
+    let held = [take(&fleet, 1).unwrap(), take(&fleet, 1).unwrap()];
+    let waiter = {
+        let fleet = Arc::clone(&fleet);
+        tokio::spawn(async move { wait(&fleet).await.is_ok() })
+    };
+    tokio::task::yield_now().await;
+    let both = wish(&[failing.id(), busy.id()]);
+    let by = Instant::now() + Duration::from_secs(60);
+    let found = fleet.wait(both, &address, Duration::from_secs(1), by);
+    assert!(found.await.unwrap().is_none());
+    assert_eq!(fleet.figures().waiting, 1);
+    drop(held);
+    assert!(waiter.await.unwrap());
+    // No longer than it is told to.
+    let _held = [take(&fleet, 1).unwrap(), take(&fleet, 1).unwrap()];
+    let begun = Instant::now();
+    let by = begun + Duration::from_secs(2);
+    let found = fleet.wait(wish(&[]), &address, Duration::from_secs(1), by);
+    assert!(matches!(found.await, Err(OriginError::Overloaded)));
+    assert_eq!(begun.elapsed().as_secs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_the_line_is_not_counted_any_more() {
+    let fleet = Arc::new(fleet(1, |reach| {
+        reach.max_in_flight = 1;
+        reach.max_queue = usize::MAX;
+    }));
+    let _held = take(&fleet, 1).unwrap();
+    let waiters: Vec<_> = (0..100)
+        .map(|_| {
+            let fleet = Arc::clone(&fleet);
+            tokio::spawn(async move { drop(wait(&fleet).await) })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(fleet.figures().waiting, 100);
+    for (left, waiter) in waiters.into_iter().enumerate() {
+        waiter.abort();
+        let _ = waiter.await;
+        assert_eq!(fleet.figures().waiting, 99 - left as u64);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_retry_budget_outlives_addresses_and_counts_requests_once() {
+    let fleet = named(&[1, 2], |_| {});
+    let granted = |fleet: &Fleet| (0..1000).filter(|_| fleet.may_retry()).count() as u64;
+    for lot in lots().take(500) {
+        drop(take(&fleet, lot));
+    }
+    assert_eq!(granted(&fleet), 20 + 50);
+    for _ in 0..MISSING_MAX {
+        learn(&fleet, &[3]);
+    }
+    for lot in lots().take(100) {
+        drop(take(&fleet, lot));
+        // Sent once more.
+        drop(fleet.find(lot, &Tried::new(), Count::Again, Instant::now()));
+    }
+    assert_eq!(granted(&fleet), 10, "its requests go on being counted");
 }

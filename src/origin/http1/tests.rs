@@ -82,7 +82,9 @@ impl Scene {
 
     /// An idle connection.
     fn taken(&self) -> Option<Lease> {
-        let ticket = self.origin.fleet.endpoints()[0].enter().unwrap();
+        let ticket = self.origin.fleet.endpoints()[0]
+            .enter(crate::origin::endpoint::Count::First)
+            .unwrap();
         self.pools.checkout(ticket, Instant::now()).ok()
     }
 
@@ -930,4 +932,39 @@ fn addresses_are_written_as_the_library_writes_them() {
         let client: IpAddr = text.parse().unwrap();
         assert_eq!(address(client), client.to_string());
     }
+}
+
+#[tokio::test]
+async fn a_head_is_waited_for_no_longer_than_it_is_said_to_be() {
+    let limit = Duration::from_millis(1000);
+    let scene = Scene::new(|settings| {
+        settings.head_timeout = limit;
+        settings.connect_timeout = limit / 5;
+    })
+    .await;
+    // Over a fresh connection.
+    let begun = Instant::now();
+    let answer = scene.ask(get("/1"));
+    let mut server = scene.accept().await;
+    server.head().await;
+    let error = answer.await.unwrap().err().unwrap();
+    assert!(matches!(error, OriginError::Timeout(Phase::Head)), "{error:?}");
+    assert!(begun.elapsed() < limit * 9 / 5, "{:?}", begun.elapsed());
+    // Over one that was idle, which ends late and without a word, and then over a fresh one.
+    let answer = scene.ask(get("/2"));
+    let mut server = scene.accept().await;
+    server.head().await;
+    server.say(OK).await;
+    text(answer.await.unwrap().unwrap()).await.unwrap();
+    let begun = Instant::now();
+    let answer = scene.ask(get("/3"));
+    server.head().await;
+    tokio::time::sleep(limit * 4 / 5).await;
+    drop(server);
+    let mut server = scene.accept().await;
+    server.head().await;
+    let error = answer.await.unwrap().err().unwrap();
+    assert!(matches!(error, OriginError::Timeout(Phase::Head)), "{error:?}");
+    assert_eq!(scene.origin.head_wait(), limit * 6 / 5);
+    assert!(begun.elapsed() < limit * 8 / 5, "{:?}", begun.elapsed());
 }
