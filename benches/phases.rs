@@ -20,6 +20,7 @@ use mediagate::gate::session;
 use mediagate::gate::verify::{Checked, TokenCache, verify};
 use mediagate::origin::{Folder, Origin};
 use mediagate::secret::Secret;
+use mediagate::sigv4::{Credentials, Request as SignedRequest, Signer, encode_path};
 use mediagate::target::Target;
 use mediagate::token::carrier::{Carrier, Carriers};
 use mediagate::token::claims::TokenId;
@@ -187,5 +188,38 @@ fn phases(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, phases);
+/// What a signature adds to a request for a bucket: the name's spelling, and the headers.
+fn sigv4(c: &mut Criterion) {
+    let credentials = Credentials {
+        access_key_id: "ASIAIOSFODNN7EXAMPLE".into(),
+        secret_access_key: Secret::new(b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_vec()),
+        session_token: Some(Secret::new(vec![b'x'; 800])),
+    };
+    let signer = Signer::new(credentials, "eu-central-1", "s3");
+    let now = Clock::system().now();
+    let sign = |path: &str, now| {
+        let mut spelled = String::with_capacity(64);
+        encode_path(path, &mut spelled);
+        let request = SignedRequest {
+            method: "GET",
+            host: "example-media.s3.eu-central-1.amazonaws.com",
+            path: &spelled,
+            query: "",
+            headers: &[],
+        };
+        signer.sign(&request, now).authorization.len()
+    };
+    c.bench_function("sigv4/sign", |b| {
+        b.iter(|| sign(black_box("/videos/2026/cl%C3%BCp%20(1).mp4"), now));
+    });
+    c.bench_function("sigv4/sign/another-day", |b| {
+        let mut day = now;
+        b.iter(|| {
+            day = day.after(Duration::from_secs(86_400));
+            sign(black_box("/videos/2026/clip.mp4"), day)
+        });
+    });
+}
+
+criterion_group!(benches, phases, sigv4);
 criterion_main!(benches);

@@ -291,6 +291,7 @@ pub(crate) fn range(data: &[u8]) {
                 headers: headers.clone(),
                 client: None,
                 upload: Upload::None,
+                now: mediagate::clock::UnixTime::default(),
             };
             let (head, body) = files.runtime.block_on(async {
                 let response = files

@@ -74,6 +74,58 @@ impl UnixTime {
         Some(Self(seconds * 1000 + millis))
     }
 
+    /// Reads `20260101T000000Z` (ISO 8601, basic format, UTC) and nothing else.
+    pub fn parse_compact(text: &str) -> Option<Self> {
+        let bytes: &[u8; 16] = text.as_bytes().try_into().ok()?;
+        let digits = |from: usize, to: usize| text.get(from..to);
+        if bytes[8] != b'T' || bytes[15] != b'Z' {
+            return None;
+        }
+        Self::parse_rfc3339(&format!(
+            "{}-{}-{}T{}:{}:{}Z",
+            digits(0, 4)?,
+            digits(4, 6)?,
+            digits(6, 8)?,
+            digits(9, 11)?,
+            digits(11, 13)?,
+            digits(13, 15)?
+        ))
+    }
+
+    /// `20260101T000000Z` (ISO 8601, basic format, UTC), for years of four digits. Without the formatting machinery, which
+    /// a signature per request would feel.
+    pub fn compact(self) -> [u8; 16] {
+        let (year, month, day) = self.civil();
+        let of_day = self.secs().rem_euclid(86_400);
+        let mut text = *b"00000000T000000Z";
+        let mut write = |at: usize, width: usize, mut value: i64| {
+            for digit in text[at..at + width].iter_mut().rev() {
+                *digit = b'0' + u8::try_from(value.rem_euclid(10)).unwrap_or(0);
+                value = value.div_euclid(10);
+            }
+        };
+        write(0, 4, year);
+        write(4, 2, month);
+        write(6, 2, day);
+        write(9, 2, of_day / 3600);
+        write(11, 2, of_day / 60 % 60);
+        write(13, 2, of_day % 60);
+        text
+    }
+
+    /// Year, month and day: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    fn civil(self) -> (i64, i64, i64) {
+        let z = self.secs().div_euclid(86_400) + 719_468;
+        let era = z.div_euclid(146_097);
+        let day_of_era = z.rem_euclid(146_097);
+        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+        (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    }
+
     /// `2026-01-01T00:00:00.000Z` (RFC 3339, UTC).
     pub fn rfc3339(self) -> Rfc3339 {
         Rfc3339(self)
@@ -101,19 +153,8 @@ pub struct Rfc3339(UnixTime);
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.secs();
-        let days = seconds.div_euclid(86_400);
-        let of_day = seconds.rem_euclid(86_400);
-        // Days to civil date: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-        let z = days + 719_468;
-        let era = z.div_euclid(146_097);
-        let day_of_era = z.rem_euclid(146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let (year, month, day) = self.0.civil();
+        let of_day = self.0.secs().rem_euclid(86_400);
         write!(
             f,
             "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
@@ -199,6 +240,23 @@ mod tests {
         ] {
             assert_eq!(UnixTime::from_secs(seconds).rfc3339().to_string(), text);
             assert_eq!(UnixTime::parse_rfc3339(text), Some(UnixTime::from_secs(seconds)));
+            let compact: String = text.replace(['-', ':'], "").replace(".000", "");
+            let bytes: [u8; 16] = compact.as_bytes().try_into().unwrap();
+            assert_eq!(UnixTime::from_secs(seconds).compact(), bytes);
+            assert_eq!(
+                UnixTime::parse_compact(&compact),
+                Some(UnixTime::from_secs(seconds))
+            );
+        }
+        for text in [
+            "",
+            "20260101T000000",
+            "20260101T000000z",
+            "20261301T000000Z",
+            "20260101 000000Z",
+            "2026-101T000000Z",
+        ] {
+            assert_eq!(UnixTime::parse_compact(text), None, "{text}");
         }
     }
 

@@ -21,6 +21,7 @@ pub mod clock;
 pub mod media;
 pub mod pool;
 pub mod secret;
+pub mod sigv4;
 pub mod state;
 pub mod target;
 pub mod throttle;

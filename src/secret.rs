@@ -1,6 +1,7 @@
 //! Secret bytes: read from the environment or a file, zeroed when dropped, never printed.
 //! The only file that reads environment variables.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
@@ -65,6 +66,41 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+/// Environment variables, for libraries that look for credentials there.
+#[derive(Clone)]
+pub enum Environment {
+    /// What the process was started with.
+    Process,
+    /// These alone.
+    Fixed(HashMap<String, String>),
+}
+
+impl Environment {
+    /// One variable, where it is set and UTF-8.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        match self {
+            Self::Process => std::env::var(name).ok(),
+            Self::Fixed(all) => all.get(name).cloned(),
+        }
+    }
+
+    /// All of them that are UTF-8.
+    pub fn variables(&self) -> HashMap<String, String> {
+        match self {
+            Self::Process => std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+            Self::Fixed(all) => all.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Environment(…)")
     }
 }
 

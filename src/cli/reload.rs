@@ -84,6 +84,8 @@ pub fn changes(loaded: Loaded) -> Reload {
             .map(|route| (route.number, route.name.clone()))
             .collect(),
         key_sources: loaded.key_sources,
+        credential_sources: loaded.credential_sources,
+        origins: loaded.origins,
     }
 }
 

@@ -50,6 +50,8 @@ pub fn setup(loaded: Loaded, clock: Clock) -> Setup {
         snapshot: loaded.snapshot,
         route_names: loaded.routes.iter().map(|route| route.name.clone()).collect(),
         key_sources: loaded.key_sources,
+        credential_sources: loaded.credential_sources,
+        origins: loaded.origins,
         clock,
     }
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use crate::app::Snapshot;
 use crate::gate::route::Route;
 use crate::keysource::JwksSource;
+use crate::origin::HttpOrigin;
+use crate::origin::s3::CredentialSource;
 use crate::server::settings::{ClientAddressRule, Listeners, ServerSettings};
 use crate::server::tls::TlsListeners;
 use crate::store::StoreSetup;
@@ -61,6 +63,10 @@ pub struct Loaded {
     pub snapshot: Snapshot,
     /// Key sets that are fetched from URLs.
     pub key_sources: Vec<JwksSource>,
+    /// Credentials of buckets that are loaded in the background.
+    pub credential_sources: Vec<CredentialSource>,
+    /// Origins that have to be kept current beside the requests, by name.
+    pub origins: Vec<(Box<str>, Arc<HttpOrigin>)>,
     /// All key sets, by name.
     pub keys: Vec<NamedKeys>,
     /// The routes, in the order of the file.

@@ -10,11 +10,12 @@ use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
 use super::read::{At, choice, table};
-use super::values::{Encoding, Size, Texts};
+use super::values::{BucketStyle, Encoding, Size, Texts};
 use crate::clock::UnixTime;
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
 use crate::issuer::mint::SchemeName;
 use crate::issuer::{DialectName, Format, Mrss};
+use crate::origin::Protocol;
 use crate::server::settings::AddressHeader;
 use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
@@ -218,12 +219,15 @@ choice! {
 }
 
 choice! {
-    /// `[origin.NAME.folder]` or `[origin.NAME.http]`.
+    /// `[origin.NAME.folder]`, `[origin.NAME.http]` or `[origin.NAME.s3]`.
+    #[allow(clippy::large_enum_variant, reason = "there are a handful, and they are read once")]
     pub enum Origin {
         /// A local folder.
         Folder "folder" (Folder),
         /// An HTTP server.
         Http "http" (Http),
+        /// A bucket.
+        S3 "s3" (S3),
     }
 }
 
@@ -256,6 +260,115 @@ table! {
         default("128") max_idle: usize,
         /// Whether a body that ends with its connection is accepted.
         default("false") allow_close_delimited: bool,
+        /// What is spoken.
+        default("'http1'") protocol: Protocol,
+        /// HTTP/2 streams on one connection at a time.
+        default("32") max_streams: usize,
+        /// The addresses, in the place of the URL's host.
+        default("[]") addresses: Vec<At<SocketAddr>>,
+        /// How often the URL's host is looked up.
+        default("'30s'") resolve_interval: Duration,
+        /// Requests at a time to one address; 0 is any number.
+        default("0") max_in_flight: u32,
+        /// Requests that may wait for that.
+        default("256") max_queue: usize,
+        /// For how long.
+        default("'2s'") queue_timeout: Duration,
+        /// Failures in a row until an address is left out; 0 is never.
+        default("5") eject_after: u32,
+        /// For how long at first.
+        default("'10s'") eject_time: Duration,
+        /// Whether answers of 500 and more are failures.
+        default("false") eject_on_5xx: bool,
+        /// Requests that are sent once more elsewhere, per hundred.
+        default("10") retry_percent: u32,
+        /// Requests that find out whether an address is well.
+        optional health: OriginHealth,
+    }
+}
+
+table! {
+    /// `[origin.NAME.http.health]`.
+    pub struct OriginHealth {
+        /// The path, asked as it is.
+        required path: String,
+        /// Time between two checks.
+        default("'5s'") interval: Duration,
+        /// Time for one.
+        default("'2s'") timeout: Duration,
+        /// Good ones in a row until an address is asked again.
+        default("2") healthy: u32,
+        /// Bad ones in a row until it is not.
+        default("3") unhealthy: u32,
+    }
+}
+
+table! {
+    /// `[origin.NAME.s3]`.
+    pub struct S3 {
+        /// The server; that of AWS for the region where absent.
+        optional endpoint: String,
+        /// The bucket.
+        required bucket: String,
+        /// The region that is signed for.
+        required region: String,
+        /// `virtual-host` or `path`.
+        default("'virtual-host'") style: BucketStyle,
+        /// What stands before every key.
+        default("''") prefix: String,
+        /// `chain`, or keys by hand.
+        required credentials: Credentials,
+        /// What "forbidden" becomes: 404 or 502.
+        default("404") forbidden: u16,
+        /// Query parameters that get through.
+        default("[]") query: Vec<At<String>>,
+        /// A PEM file of certificate authorities, in the place of the system's.
+        optional ca_file: PathBuf,
+        /// Time for TCP and TLS.
+        default("'3s'") connect_timeout: Duration,
+        /// Time to the head of the answer.
+        default("'30s'") head_timeout: Duration,
+        /// Time between two pieces of a body.
+        default("'60s'") gap_timeout: Duration,
+        /// How long a connection may lie idle.
+        default("'15s'") idle_timeout: Duration,
+        /// Idle connections per worker.
+        default("128") max_idle: usize,
+        /// How often the server's host is looked up.
+        default("'30s'") resolve_interval: Duration,
+        /// Requests at a time to one address; 0 is any number.
+        default("0") max_in_flight: u32,
+        /// Requests that may wait for that.
+        default("256") max_queue: usize,
+        /// For how long.
+        default("'2s'") queue_timeout: Duration,
+        /// Failures in a row until an address is left out; 0 is never.
+        default("5") eject_after: u32,
+        /// For how long at first.
+        default("'10s'") eject_time: Duration,
+        /// Requests that are sent once more elsewhere, per hundred.
+        default("10") retry_percent: u32,
+    }
+}
+
+/// `credentials`.
+#[derive(Debug)]
+pub(super) enum Credentials {
+    /// `chain`.
+    Chain,
+    /// Keys by hand.
+    Keys(AccessKeys),
+}
+
+table! {
+    /// `[origin.NAME.s3.credentials]`.
+    pub struct AccessKeys {
+        /// The name of the key.
+        required access_key_id: SecretRef,
+        /// The key.
+        required secret_access_key: SecretRef,
+        /// What comes with a key that ends by itself.
+        optional session_token: SecretRef,
     }
 }
 

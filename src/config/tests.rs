@@ -247,6 +247,25 @@ fn what_deserves_a_second_look_is_a_warning() {
 }
 
 #[test]
+fn a_bucket_over_plain_http_is_a_warning_unless_it_is_near() {
+    for (endpoint, warned) in [
+        ("http://minio.internal:9000", true),
+        ("http://10.0.0.1:9000", true),
+        ("http://127.0.0.1:9000", false),
+        ("http://[::1]:9000", false),
+        ("http://localhost:9000", false),
+        ("https://minio.internal:9000", false),
+    ] {
+        let found = warnings(&format!(
+            "{BASE}\n[origin.b.s3]\nbucket = \"media\"\nregion = \"r\"\nstyle = \"path\"\n\
+             credentials = \"chain\"\nendpoint = \"{endpoint}\"\n"
+        ));
+        let is_about = |warning: &Problem| warning.path == "origin.b.s3.endpoint";
+        assert_eq!(found.iter().any(is_about), warned, "{endpoint}: {found:?}");
+    }
+}
+
+#[test]
 fn a_rule_that_is_narrow_for_paths_and_open_for_media_ids_is_a_warning() {
     let of = |rule: &str| {
         let found = warnings(&format!(
@@ -518,7 +537,7 @@ fn the_shipped_configurations_are_right() {
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.extension().is_some_and(|ending| ending == "toml")),
     );
-    assert_eq!(files.len(), 8);
+    assert_eq!(files.len(), 10);
     for file in files {
         let loaded = load(&file, KeyFiles::ReadOnly).unwrap_or_else(|errors| panic!("{errors}"));
         let lasting = loaded

@@ -10,12 +10,13 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::problems::{Problems, nearest};
-use super::raw::{Exists, Scope, ScopeTemplate};
+use super::raw::{AccessKeys, Credentials, Exists, Scope, ScopeTemplate};
 use super::read::{Read, text, wrong_type};
 use crate::clock::UnixTime;
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
 use crate::issuer::mint::SchemeName;
 use crate::issuer::{DialectName, Format, Mrss};
+use crate::origin::Protocol;
 use crate::server::settings::AddressHeader;
 use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
@@ -34,6 +35,15 @@ pub(super) enum Encoding {
     Base64Url,
     Base64,
     Hex,
+}
+
+/// Where the bucket stands in a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BucketStyle {
+    /// In the host name.
+    VirtualHost,
+    /// In the path.
+    Path,
 }
 
 /// A text, or a list of texts.
@@ -129,6 +139,9 @@ texts! {
     Encoding, "word", |text| word(text, "encoding", &[
         ("text", Self::Text), ("base64url", Self::Base64Url), ("base64", Self::Base64), ("hex", Self::Hex),
     ]);
+    BucketStyle, "word", |text| word(text, "style", &[
+        ("virtual-host", Self::VirtualHost), ("path", Self::Path),
+    ]);
     AddressHeader, "word", |text| word(&text.to_ascii_lowercase(), "header that names clients", &[
         ("x-forwarded-for", Self::XForwardedFor), ("forwarded", Self::Forwarded),
     ]);
@@ -170,6 +183,9 @@ texts! {
     ]);
     Disposition, "word", |text| word(text, "disposition", &[
         ("origin", Self::Origin), ("inline", Self::Inline), ("attachment", Self::Attachment),
+    ]);
+    Protocol, "word", |text| word(text, "protocol", &[
+        ("http1", Self::Http1), ("http2", Self::Http2), ("auto", Self::Auto),
     ]);
 }
 
@@ -329,5 +345,34 @@ impl Read for Scope {
 
     fn describe(path: &str, schema: &mut Vec<super::read::Key>) {
         ScopeTemplate::describe(path, schema);
+    }
+}
+
+impl Read for Credentials {
+    fn kind() -> String {
+        "word or table".to_owned()
+    }
+
+    fn read(node: &Spanned<DeValue<'_>>, path: &str, problems: &mut Problems) -> Option<Self> {
+        match node.get_ref() {
+            DeValue::Table(_) => AccessKeys::read(node, path, problems).map(Self::Keys),
+            DeValue::String(_) => text(node, path, "word", problems, |text| match text {
+                "chain" => Ok(Self::Chain),
+                // It may be a key that was written here, and is not shown again.
+                _ => Err((
+                    "is no place where credentials are".to_owned(),
+                    "\"chain\", or { access_key_id = { env = \"…\" }, secret_access_key = { env = \"…\" } }"
+                        .to_owned(),
+                )),
+            }),
+            _ => {
+                wrong_type(node, path, &Self::kind(), problems);
+                None
+            }
+        }
+    }
+
+    fn describe(path: &str, schema: &mut Vec<super::read::Key>) {
+        AccessKeys::describe(path, schema);
     }
 }

@@ -13,7 +13,6 @@ use super::refusal::{Code, Stop};
 use super::route::{Mapping, Route, ScopeRule};
 use super::verify::Verified;
 use crate::media::{Known, MediaId, Medium};
-use crate::origin::Origin;
 use crate::store::Revoked;
 use crate::target::{Target, encode_segment};
 use crate::token::carrier::Variables;
@@ -122,11 +121,12 @@ pub fn authorize(
             "a token that may be used once reads",
         ));
     }
-    let forces = |(_, value): &(Box<str>, Parameter)| value.text().is_some();
-    if matches!(route.origin, Origin::Folder(_)) && claims.parameters.iter().any(forces) {
+    let is_lost =
+        |(name, value): &(Box<str>, Parameter)| value.text().is_some() && !route.origin.takes_parameter(name);
+    if claims.parameters.iter().any(is_lost) {
         return Err(Stop::refused(
             Code::TokenInvalid,
-            "a folder knows no parameters, so that the token's (`args`) can't be forced",
+            "the token forces a parameter (`args`) that the origin does not take",
         ));
     }
     if claims

@@ -3,14 +3,15 @@
 
 use std::net::IpAddr;
 
-use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
+use http::{Method, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::authorize::Grant;
 use super::refusal::{Code, Stop};
 use super::route::Route;
+use crate::clock::UnixTime;
 use crate::origin::{Fetch, Origin, OriginRequest, Pools, Upload};
 use crate::token::carrier::{Carrier, without_cookies};
 
@@ -35,8 +36,9 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Client headers that go to the origin with an upload.
-static ALLOWED_UPLOAD: [HeaderName; 4] = [
+static ALLOWED_UPLOAD: [HeaderName; 5] = [
     header::CONTENT_TYPE,
+    header::EXPECT,
     header::CONTENT_ENCODING,
     CONTENT_MD5,
     DIGEST,
@@ -57,9 +59,11 @@ pub fn forward(
     head: Parts,
     body: Option<Incoming>,
     client: IpAddr,
+    now: UnixTime,
 ) -> Result<Fetch, Stop> {
     let Parts {
         method,
+        version,
         headers: client_headers,
         ..
     } = head;
@@ -72,6 +76,10 @@ pub fn forward(
     let one_range = once || grant.media_type().is_some();
     let (target, identity) = grant.into_request();
     let mut headers = origin_headers(route, &method, &client_headers, identity);
+    // RFC 9110 §10.1.1: from HTTP/1.0 it means nothing.
+    if version == Version::HTTP_10 {
+        headers.remove(header::EXPECT);
+    }
     if once {
         // Bytes of a session are counted as the file has them, range by range.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -85,6 +93,7 @@ pub fn forward(
         headers,
         client: Some(client),
         upload,
+        now,
     };
     Ok(route.origin.fetch(pools, request))
 }
@@ -195,7 +204,7 @@ fn is_ours(name: &str, carriers: &[Box<str>]) -> bool {
 
 /// Under which name the public reaches us: always ours, never the client's copy.
 fn add_own(route: &Route, headers: &mut HeaderMap) {
-    if matches!(route.origin, Origin::Folder(_)) {
+    if matches!(route.origin, Origin::Folder(_) | Origin::S3(_)) {
         return;
     }
     if let Some(public) = &route.public {

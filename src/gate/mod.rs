@@ -239,6 +239,7 @@ fn begin(
                 head,
                 Some(body),
                 client.address,
+                gate.bench.now,
             )?;
             Ok(Begun::Asked(granted, answer))
         }

@@ -166,8 +166,10 @@ async fn pass(
                 Authorized::Granted(_) if *asked.method != head.method => return Err(not_here(&route)),
                 Authorized::Granted(grant) => {
                     let share = till.limited.share(grant.claims(), &head.method)?;
-                    let granted = Granted::new(&route, &grant, prefix, share, till.clock.now());
-                    let answer = forward::forward(&route, &till.pools, grant, head, body, client)?.await?;
+                    let now = till.clock.now();
+                    let granted = Granted::new(&route, &grant, prefix, share, now);
+                    let answer =
+                        forward::forward(&route, &till.pools, grant, head, body, client, now)?.await?;
                     return Ok(Delivery::File {
                         granted,
                         answer,
@@ -289,8 +291,10 @@ impl Redemption {
     /// The origin's answer as it is.
     async fn deliver(self, grant: Grant, head: Parts, body: Option<Incoming>) -> Result<Delivery, Stop> {
         let share = self.till.limited.share(grant.claims(), &head.method)?;
-        let granted = Granted::new(&self.route, &grant, self.prefix, share, self.till.clock.now());
-        let answer = forward::forward(&self.route, &self.till.pools, grant, head, body, self.client)?.await?;
+        let now = self.till.clock.now();
+        let granted = Granted::new(&self.route, &grant, self.prefix, share, now);
+        let answer =
+            forward::forward(&self.route, &self.till.pools, grant, head, body, self.client, now)?.await?;
         Ok(Delivery::File {
             granted,
             answer,

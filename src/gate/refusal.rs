@@ -76,6 +76,7 @@ codes! {
     OriginTimeout "origin_timeout" 504 "The file takes too long" "Try again in a moment. Your link still works.";
     StoreUnavailable "store_unavailable" 503 "The link can't be checked now" "Try again in a moment. Your link still works.";
     KeysUnavailable "keys_unavailable" 503 "The link can't be checked now" "Try again in a moment. Your link still works.";
+    CredentialsUnavailable "credentials_unavailable" 503 "The file can't be fetched now" "Try again in a moment. Your link still works.";
     Overloaded "overloaded" 503 "Too busy" "Try again in a moment. Your link still works.";
 }
 
@@ -226,7 +227,22 @@ impl From<TokenError> for Stop {
 
 impl From<OriginError> for Stop {
     fn from(error: OriginError) -> Self {
+        let mut retry_after = None;
         let (code, detail) = match &error {
+            OriginError::Busy => {
+                retry_after = Some(Duration::from_secs(1));
+                (
+                    Code::Overloaded,
+                    "the origin has no time just now, tried several times",
+                )
+            }
+            OriginError::NoCredentials(_) => {
+                retry_after = Some(Duration::from_secs(5));
+                (
+                    Code::CredentialsUnavailable,
+                    "the origin's credentials are not there",
+                )
+            }
             OriginError::Connect(_) | OriginError::Timeout(Phase::Connect) => {
                 (Code::OriginUnreachable, "no connection to the origin")
             }
@@ -235,6 +251,14 @@ impl From<OriginError> for Stop {
             }
             OriginError::Http(_) => (Code::OriginInvalid, "the exchange with the origin failed"),
             OriginError::Invalid(what) => (Code::OriginInvalid, *what),
+            OriginError::Overloaded => {
+                return Self::Failed(Failure {
+                    code: Code::Overloaded,
+                    detail: "the origin has all the requests that it may have",
+                    source: Some(error),
+                    retry_after: Some(Duration::from_secs(1)),
+                });
+            }
             OriginError::Io(_) => (Code::OriginUnreachable, "a file can't be read"),
             OriginError::Upload(fault) => {
                 return match fault {
@@ -250,7 +274,7 @@ impl From<OriginError> for Stop {
             code,
             detail,
             source: Some(error),
-            retry_after: None,
+            retry_after,
         })
     }
 }

@@ -106,7 +106,8 @@ fn endpoint(name: DialectName) -> Endpoint {
         DialectName::FynnInvoice => (
             "PUT /invoices/{id}/download-link",
             "A link to one invoice, good for a day or as long as secondsValid says (Fynn).",
-            "curl -sS -X PUT \"$ISSUER/invoices/1/download-link?secondsValid=600\" -H \"Authorization: Bearer $BEARER\"",
+            "curl -sS -X PUT \"$ISSUER/invoices/1/download-link?secondsValid=600\" \\\n  \
+             -H \"Authorization: Bearer $BEARER\"",
         ),
         DialectName::NexudusMedia => (
             "GET /api/auth/media/customer",
@@ -145,7 +146,7 @@ fn endpoint(name: DialectName) -> Endpoint {
             "POST /v2/files/jwt",
             "A URL with a token for a file or a folder (Sirv).",
             "curl -sS \"$ISSUER/v2/files/jwt\" -H \"Authorization: Bearer $BEARER\" \\\n  \
-             -H 'Content-Type: application/json' -d '{\"filename\":\"/docs/report 1.pdf\",\"expiresIn\":300}'",
+             -H 'Content-Type: application/json' \\\n  -d '{\"filename\":\"/docs/report 1.pdf\",\"expiresIn\":300}'",
         ),
         DialectName::SirvBearer => (
             "POST /v2/token",

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::refusal::IssueRefusal;
+use crate::clock::UnixTime;
 use crate::media::{Known, Media, MediaId};
 use crate::origin::{Origin, OriginError, OriginRequest, Pools, Upload};
 
@@ -44,7 +45,12 @@ impl Inventory {
     ///
     /// # Errors
     /// `NotFound`; `OriginUnavailable` and `Overloaded` where nobody can tell.
-    pub(super) async fn demand(&self, id: &MediaId, pools: &Pools) -> Result<(), IssueRefusal> {
+    pub(super) async fn demand(
+        &self,
+        id: &MediaId,
+        pools: &Pools,
+        now: UnixTime,
+    ) -> Result<(), IssueRefusal> {
         let (Some(origin), Known::Path(target)) = (&self.origin, self.media.find(id)) else {
             return Ok(());
         };
@@ -56,6 +62,7 @@ impl Inventory {
             headers: HeaderMap::new(),
             client: None,
             upload: Upload::None,
+            now,
         };
         let Ok(answer) = timeout(PATIENCE, origin.fetch(pools, question)).await else {
             tracing::warn!("an origin does not say in time whether a medium is there");
@@ -114,7 +121,9 @@ mod tests {
         let _taken = inventory.places.acquire_many(taken as u32).await.unwrap();
         let id = MediaId::parse("1").unwrap();
         let begun = tokio::time::Instant::now();
-        let answer = inventory.demand(&id, &Pools::default()).await;
+        let answer = inventory
+            .demand(&id, &Pools::default(), UnixTime::from_secs(0))
+            .await;
         (answer, begun.elapsed())
     }
 

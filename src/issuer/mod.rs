@@ -331,7 +331,7 @@ impl Issuer {
         };
         self.count_token(rule, caller, now)?;
         if let Some((inventory, id)) = inventory.zip(medium.as_ref()) {
-            inventory.demand(id, &memory.pools).await?;
+            inventory.demand(id, &memory.pools, now).await?;
         }
         let claims = Arc::new(claims);
         let token = match maker {

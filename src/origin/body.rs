@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::file_body::{FileBody, RangesBody};
+use super::multiplexed::Multiplexed;
 use super::upstream::Upstream;
 use super::{OriginError, UploadFault};
 use crate::alarm::Patience;
@@ -23,6 +24,8 @@ pub enum OriginBody {
     Empty,
     /// From an HTTP origin, as it comes.
     Upstream(Upstream),
+    /// From an HTTP origin, as one of several over a connection.
+    Multiplexed(Box<Multiplexed>),
     /// A file, or one slice of it.
     File(FileBody),
     /// Several slices of a file as `multipart/byteranges`.
@@ -37,6 +40,7 @@ impl HttpBody for OriginBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Upstream(body) => body.poll(cx),
+            Self::Multiplexed(body) => body.poll(cx),
             Self::File(body) => body.poll(cx),
             Self::Ranges(body) => body.poll(cx),
         }
@@ -46,6 +50,7 @@ impl HttpBody for OriginBody {
         match self {
             Self::Empty => true,
             Self::Upstream(body) => body.is_done(),
+            Self::Multiplexed(body) => body.is_done(),
             Self::File(body) => body.left() == 0,
             Self::Ranges(body) => body.left() == 0,
         }
@@ -55,6 +60,7 @@ impl HttpBody for OriginBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Upstream(body) => body.left().map_or_else(SizeHint::new, SizeHint::with_exact),
+            Self::Multiplexed(body) => body.left().map_or_else(SizeHint::new, SizeHint::with_exact),
             Self::File(body) => SizeHint::with_exact(body.left()),
             Self::Ranges(body) => SizeHint::with_exact(body.left()),
         }
@@ -65,7 +71,8 @@ impl OriginBody {
     /// Reads no more than so many bytes at once from now on.
     pub fn read_at_most(&mut self, bytes: usize) {
         match self {
-            Self::Empty => {}
+            // The frames of HTTP/2 are small, and what is on its way is bounded by its window.
+            Self::Empty | Self::Multiplexed(_) => {}
             Self::Upstream(body) => body.read_at_most(bytes),
             Self::File(body) => body.read_at_most(bytes),
             Self::Ranges(body) => body.read_at_most(bytes),

@@ -1,8 +1,9 @@
 //! TCP and TLS towards origins and key servers: the only file outside `server` that opens sockets.
-//! In: an address from the configuration. Out: a stream, or the answer to one small GET. Never: follows a redirect,
+//! In: an address from the configuration. Out: a stream, or the answer to one small request. Never: follows a redirect,
 //! speaks to another host than the configured one, or skips the check of a certificate.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustix::net::RecvFlags;
@@ -103,16 +104,43 @@ impl Address {
     /// # Errors
     /// `Connect` with the last address's error, or `Timeout`.
     pub(super) async fn connect(&self, limit: Duration) -> Result<Stream, OriginError> {
-        tokio::time::timeout(limit, self.connect_unbounded())
-            .await
-            .map_err(|_| OriginError::Timeout(Phase::Connect))?
-            .map_err(OriginError::Connect)
+        within(limit, async {
+            let tcp = self.connect_tcp().await?;
+            self.secure(tcp, self.tls.as_ref()).await
+        })
+        .await
     }
 
-    async fn connect_unbounded(&self) -> io::Result<Stream> {
-        let tcp = self.connect_tcp().await?;
+    /// As `connect`, to this one of its addresses, and with this TLS.
+    ///
+    /// # Errors
+    /// `Connect`, or `Timeout`.
+    pub(super) async fn connect_to(
+        &self,
+        address: SocketAddr,
+        tls: Option<&Arc<rustls::ClientConfig>>,
+        limit: Duration,
+    ) -> Result<Stream, OriginError> {
+        within(limit, async {
+            self.secure(TcpStream::connect(address).await?, tls).await
+        })
+        .await
+    }
+
+    /// All addresses of the host, as they are now.
+    ///
+    /// # Errors
+    /// `Connect` where the name is not known, or nobody can be asked; `Timeout`.
+    pub(super) async fn resolve(&self, limit: Duration) -> Result<Vec<SocketAddr>, OriginError> {
+        within(limit, async {
+            Ok(tokio::net::lookup_host((&*self.host, self.port)).await?.collect())
+        })
+        .await
+    }
+
+    async fn secure(&self, tcp: TcpStream, tls: Option<&Arc<rustls::ClientConfig>>) -> io::Result<Stream> {
         tcp.set_nodelay(true)?;
-        let Some(config) = &self.tls else {
+        let Some(config) = tls else {
             return Ok(Stream::Tcp(tcp));
         };
         let name = ServerName::try_from(self.host.to_string()).map_err(io::Error::other)?;
@@ -130,6 +158,13 @@ impl Address {
         }
         Err(last)
     }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> Result<T, OriginError> {
+    tokio::time::timeout(limit, work)
+        .await
+        .map_err(|_| OriginError::Timeout(Phase::Connect))?
+        .map_err(OriginError::Connect)
 }
 
 fn client_config(roots: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, String> {
@@ -186,6 +221,14 @@ pub(super) enum Waiting {
 }
 
 impl Stream {
+    /// Whether HTTP/2 was agreed on.
+    pub(super) fn is_http2(&self) -> bool {
+        match self {
+            Self::Tcp(_) => false,
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
     /// What waits to be read, without reading it and without waiting for it.
     pub(super) fn waiting(&self) -> io::Result<Waiting> {
         let (tcp, some) = match self {
@@ -272,39 +315,56 @@ pub async fn get_small(
     max_bytes: usize,
     deadline: Duration,
 ) -> Result<(HeaderMap, Bytes), OriginError> {
-    tokio::time::timeout(
-        deadline,
-        get_unbounded(address, path_and_query, max_bytes, deadline),
-    )
-    .await
-    .map_err(|_| OriginError::Timeout(Phase::Head))?
+    let request = Request::builder()
+        .method(Method::GET)
+        .uri(path_and_query)
+        .header(header::ACCEPT, "*/*")
+        .body(Bytes::new())
+        .map_err(|_| OriginError::Invalid("a path that can't be asked"))?;
+    let (head, body) = ask_small(address, request, max_bytes, deadline)
+        .await?
+        .into_parts();
+    match head.status {
+        StatusCode::OK => Ok((head.headers, body)),
+        _ => Err(OriginError::Invalid("a status other than 200")),
+    }
+}
+
+/// One small request outside the request path (credentials), whose URI is path and query: follows no redirect, reads at
+/// most `max_bytes` of an answer of any status, all within `deadline`. `Host` is the address's.
+///
+/// # Errors
+/// `OriginError`; `Invalid` for a larger body.
+pub async fn ask_small(
+    address: &Address,
+    request: Request<Bytes>,
+    max_bytes: usize,
+    deadline: Duration,
+) -> Result<Response<Bytes>, OriginError> {
+    tokio::time::timeout(deadline, ask_unbounded(address, request, max_bytes, deadline))
+        .await
+        .map_err(|_| OriginError::Timeout(Phase::Head))?
 }
 
 fn fault(error: hyper::Error) -> OriginError {
     OriginError::Http(error.into())
 }
 
-async fn get_unbounded(
+async fn ask_unbounded(
     address: &Address,
-    path_and_query: &str,
+    mut request: Request<Bytes>,
     max_bytes: usize,
     deadline: Duration,
-) -> Result<(HeaderMap, Bytes), OriginError> {
-    let request = Request::builder()
-        .method(Method::GET)
-        .uri(path_and_query)
-        .header(header::HOST, address.authority())
-        .header(header::ACCEPT, "*/*")
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| OriginError::Invalid("a path that can't be asked"))?;
+) -> Result<Response<Bytes>, OriginError> {
+    let host = HeaderValue::from_str(&address.authority())
+        .map_err(|_| OriginError::Invalid("a host that can't be asked"))?;
+    request.headers_mut().insert(header::HOST, host);
     let stream = address.connect(deadline).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(fault)?;
     let driver = tokio::spawn(connection);
     let answer = async {
-        let (head, mut body) = sender.send_request(request).await.map_err(fault)?.into_parts();
-        if head.status != StatusCode::OK {
-            return Err(OriginError::Invalid("a status other than 200"));
-        }
+        let sent = sender.send_request(request.map(Full::new));
+        let (head, mut body) = sent.await.map_err(fault)?.into_parts();
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(fault)?.into_data() else {
@@ -315,7 +375,7 @@ async fn get_unbounded(
             }
             bytes.extend_from_slice(&data);
         }
-        Ok((head.headers, bytes.freeze()))
+        Ok(Response::from_parts(head, bytes.freeze()))
     }
     .await;
     driver.abort();

@@ -28,6 +28,9 @@ pub(super) const HEAD_MAX: usize = 64 * 1024;
 /// Answers before the answer (1xx) that are skipped.
 const INTERIM_MAX: u8 = 16;
 
+/// How long an upload waits for the origin to ask for it (RFC 9110 §10.1.1: many never do).
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
 /// The first read of a body.
 const READ_MIN: usize = 8 * 1024;
 
@@ -45,6 +48,8 @@ pub(super) struct Connection {
     deadline: Instant,
     patience: Duration,
     moved: u64,
+    /// Until when the upload is held back, where it is.
+    held_until: Instant,
     /// An answer's head, as far as it has come.
     head: Vec<u8>,
     filled: usize,
@@ -64,6 +69,13 @@ pub(super) struct Lost {
     pub(super) silent: bool,
 }
 
+impl Lost {
+    /// The connection ended or broke.
+    pub(super) fn is_cut(&self) -> bool {
+        matches!(self.error, OriginError::Http(HttpFault::Ended | HttpFault::Io(_)))
+    }
+}
+
 impl Connection {
     pub(super) fn new(stream: Stream) -> Self {
         Self {
@@ -74,6 +86,7 @@ impl Connection {
             deadline: Instant::now(),
             patience: Duration::ZERO,
             moved: 0,
+            held_until: Instant::now(),
             head: vec![0; HEAD_BUFFER],
             filled: 0,
             interim: 0,
@@ -88,9 +101,11 @@ impl Connection {
     pub(super) fn begin(&mut self, asked: Asked, sending: Sending, now: Instant, patience: Duration) {
         self.asked = asked;
         self.sending = sending;
+        self.sending.begin(now);
         self.broken = None;
         self.patience = patience;
         self.deadline = now + patience;
+        self.held_until = now + CONTINUE_WAIT;
         self.moved = 0;
         self.filled = 0;
         self.interim = 0;
@@ -110,6 +125,21 @@ impl Connection {
 
     /// Sends the request and waits for the head of its answer, which may come before all of an upload was sent.
     pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Lost>> {
+        loop {
+            let held = self.sending.is_held();
+            let answer = self.poll_exchange(cx);
+            if answer.is_ready() || !held {
+                return answer;
+            }
+            // Released by a 100 meanwhile, or by having waited for one.
+            if self.sending.is_held() {
+                ready!(self.alarm.poll(cx, self.held_until));
+                self.sending.release();
+            }
+        }
+    }
+
+    fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Lost>> {
         if self.broken.is_none() && !self.sending.is_done() {
             match self.sending.poll(cx, &mut self.stream) {
                 Poll::Ready(Err(Broken::Upload(error))) => {
@@ -177,6 +207,7 @@ impl Connection {
                 match head::parse(&self.head[..self.filled]).map_err(HttpFault::Malformed)? {
                     Parsed::Partial => break,
                     Parsed::Interim(length) => {
+                        self.sending.release();
                         self.interim += 1;
                         if self.interim > INTERIM_MAX {
                             return Poll::Ready(Err(HttpFault::Malformed(

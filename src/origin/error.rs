@@ -39,9 +39,18 @@ pub enum OriginError {
     /// An answer that can't be true: a lying range, a body without a length, a switch of protocols.
     #[error("the origin's answer can't be believed: {0}")]
     Invalid(&'static str),
+    /// It asks for patience, again and again.
+    #[error("the origin is busy")]
+    Busy,
+    /// There are no credentials to ask it with.
+    #[error("there are no credentials: {0}")]
+    NoCredentials(&'static str),
     /// A file can't be read.
     #[error("a file can't be read")]
     Io(#[source] io::Error),
+    /// All addresses have all the requests that they may have, and it was waited for room in vain.
+    #[error("the origin has no room for another request")]
+    Overloaded,
     /// The client's upload failed or was larger than allowed.
     #[error("the client's body failed: {0:?}")]
     Upload(UploadFault),
@@ -56,10 +65,10 @@ pub enum HttpFault {
     /// The connection ended before the answer did.
     #[error("the connection ended before the answer did")]
     Ended,
-    /// What came is no HTTP/1.
+    /// What came is no HTTP.
     #[error("{0}")]
     Malformed(&'static str),
-    /// A key server.
+    /// HTTP/2, or a key server.
     #[error(transparent)]
     Client(#[from] hyper::Error),
 }

@@ -11,36 +11,54 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, Response};
 
+mod attempts;
 pub mod body;
+mod budget;
 mod chunks;
 mod conditional;
 pub mod connect;
 mod connection;
+mod endpoint;
 mod error;
 mod file_body;
+mod fleet;
 pub mod folder;
 mod head;
+mod health;
 pub mod http1;
+mod http2;
+mod line;
 mod media_type;
+mod multiplexed;
+mod negotiated;
 mod pool;
 mod range;
+pub mod s3;
 mod sending;
 mod truth;
 mod upstream;
 
 pub use body::{OriginBody, Upload};
+pub use endpoint::{Ejection, Turns};
 pub use error::{HttpFault, OriginError, Phase, UploadFault};
+pub use fleet::{FleetFigures, Protocol, Reach};
 pub use folder::Folder;
+pub use health::HealthCheck;
 pub use http1::{HttpOrigin, HttpSettings};
 pub use pool::{OriginStats, Pools};
+pub use s3::{S3Origin, S3Settings};
+
+use crate::clock::UnixTime;
 
 /// A place that holds files. A copy is the same place.
 #[derive(Clone, Debug)]
 pub enum Origin {
     /// A local folder.
     Folder(Arc<Folder>),
-    /// One HTTP/1.1 server.
+    /// An HTTP server.
     Http(Arc<HttpOrigin>),
+    /// A bucket of S3, or of a server that speaks its protocol.
+    S3(Arc<S3Origin>),
 }
 
 /// The wait for an origin's answer. Small, and without a box wherever nothing cold happens.
@@ -53,7 +71,7 @@ pub enum Fetch {
     Ready(Option<Result<Response<OriginBody>, OriginError>>),
     /// Over an idle connection.
     Reused(http1::Reused),
-    /// All that is rarer: a fresh connection, a file that the kernel has to look for.
+    /// All that is rarer: a fresh connection, a file that the kernel has to look for, a bucket.
     Waiting(Pin<Box<dyn Future<Output = Result<Response<OriginBody>, OriginError>> + Send>>),
 }
 
@@ -83,14 +101,35 @@ pub struct OriginRequest {
     pub client: Option<IpAddr>,
     /// The body of an upload.
     pub upload: Upload,
+    /// When it is asked: what a signature is dated.
+    pub now: UnixTime,
 }
 
 impl Origin {
     /// The path in front of every target; empty for none.
     pub fn base_path(&self) -> &str {
         match self {
-            Self::Folder(_) => "",
+            // A bucket never answers with a place that is passed on.
+            Self::Folder(_) | Self::S3(_) => "",
             Self::Http(http) => http.base_path(),
+        }
+    }
+
+    /// What has to be kept current beside the requests, where there is something.
+    pub fn kept(&self) -> Option<&Arc<HttpOrigin>> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Http(http) => Some(http),
+            Self::S3(s3) => Some(s3.server()),
+        }
+    }
+
+    /// Whether a query parameter of this name reaches the place: what a token forces on it has to.
+    pub fn takes_parameter(&self, name: &str) -> bool {
+        match self {
+            Self::Folder(_) => false,
+            Self::Http(_) => true,
+            Self::S3(bucket) => bucket.takes(name),
         }
     }
 
@@ -99,6 +138,7 @@ impl Origin {
         match self {
             Self::Folder(_) => Duration::ZERO,
             Self::Http(http) => http.head_wait(),
+            Self::S3(s3) => s3.head_wait(),
         }
     }
 
@@ -111,6 +151,7 @@ impl Origin {
         match self {
             Self::Folder(folder) => folder.fetch(request),
             Self::Http(http) => http.fetch(pools, request),
+            Self::S3(s3) => s3.fetch(pools, request),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Idle origin connections of one worker, and what is counted of them. In: connections whose last answer ended cleanly.
 //! Out: the newest that is still fit for use. Never: mixes origins, or holds its lock across an await.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,6 +10,8 @@ use tokio::time::Instant;
 
 use super::connect::Stream;
 use super::connection::{Connection, Quiet};
+use super::endpoint::{Endpoint, Ticket};
+use super::http2::Multiplexing;
 
 /// How long a connection rests after an answer without a body (HEAD, 204, 304): a server that sends one nevertheless
 /// does so within this time, and is then found out.
@@ -27,19 +30,64 @@ pub struct OriginStats {
     pub retried: AtomicU64,
 }
 
-/// The idle connections of one worker, for all its origins. A copy is the same pools.
-#[derive(Clone, Default)]
+/// The connections of one worker, for all its origins. A copy is the same pools.
+#[derive(Clone)]
 pub struct Pools {
     shared: Arc<Shared>,
 }
 
-/// One origin's place and limits in every pool.
-#[derive(Clone, Copy, Debug)]
+/// One address's place and limits in every pool.
+#[derive(Debug)]
 pub(super) struct Slot {
-    /// Never used twice in one process, so that a changed origin can't be given its predecessor's connections.
-    pub(super) number: usize,
-    pub(super) idle_timeout: Duration,
-    pub(super) max_idle: usize,
+    /// Where its shelf is; given to another when this one is gone.
+    place: usize,
+    /// Never used twice in one process, so that nobody is given its predecessor's connections.
+    owner: u64,
+    idle_timeout: Duration,
+    max_idle: usize,
+}
+
+/// Who stands where.
+struct Places {
+    free: Vec<usize>,
+    next_place: usize,
+    next_owner: u64,
+}
+
+static PLACES: Mutex<Places> = Mutex::new(Places {
+    free: Vec::new(),
+    next_place: 0,
+    next_owner: 1,
+});
+
+impl Slot {
+    /// A place for an address.
+    pub(super) fn new(idle_timeout: Duration, max_idle: usize) -> Self {
+        let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = places.free.pop().unwrap_or_else(|| {
+            places.next_place += 1;
+            places.next_place - 1
+        });
+        places.next_owner += 1;
+        Self {
+            place,
+            owner: places.next_owner,
+            idle_timeout,
+            max_idle,
+        }
+    }
+
+    /// Its only name.
+    pub(super) fn owner(&self) -> u64 {
+        self.owner
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+        places.free.push(self.place);
+    }
 }
 
 /// What is known of the bytes behind an answer that was read to its end.
@@ -54,15 +102,24 @@ pub(super) enum Rest {
 /// A connection in use. Dropping it closes the connection.
 pub(super) struct Lease {
     pub(super) connection: Box<Connection>,
-    slot: Slot,
+    ticket: Ticket,
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
     stats: Arc<OriginStats>,
-    /// By the origin's number.
-    slots: Mutex<Vec<Vec<Idle>>>,
+    /// By the address's place.
+    shelves: Mutex<Vec<Shelf>>,
+    /// For choices.
+    seed: AtomicU64,
+}
+
+/// What is kept for one address.
+#[derive(Default)]
+struct Shelf {
+    owner: u64,
+    idle: Vec<Idle>,
+    shared: Multiplexing,
 }
 
 struct Idle {
@@ -77,7 +134,8 @@ impl Pools {
         Self {
             shared: Arc::new(Shared {
                 stats,
-                slots: Mutex::default(),
+                shelves: Mutex::default(),
+                seed: AtomicU64::new(RandomState::new().build_hasher().finish()),
             }),
         }
     }
@@ -91,45 +149,105 @@ impl Pools {
     /// takes the others' buffers. To be called now and then.
     pub fn tend(&self) {
         let now = Instant::now();
-        for idle in self.shared.lock().iter_mut() {
+        for shelf in self.shared.lock().iter_mut() {
+            let idle = &mut shelf.idle;
             idle.retain_mut(|idle| now < idle.fit_until && self.shared.stats.is_fit(&mut idle.connection));
             idle.iter_mut().for_each(|idle| idle.connection.slim());
+            shelf.shared.tend(now);
         }
     }
 
-    /// The newest idle connection that is fit for use.
-    pub(super) fn checkout(&self, slot: Slot, now: Instant) -> Option<Lease> {
-        let mut slots = self.shared.lock();
-        let idle = slots.get_mut(slot.number)?;
+    /// A number for a choice.
+    pub(super) fn random(&self) -> u64 {
+        // SplitMix64: only this worker counts here.
+        let mut number = self
+            .shared
+            .seed
+            .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        number ^ (number >> 31)
+    }
+
+    /// The newest idle connection to the ticket's address that is fit for use.
+    ///
+    /// # Errors
+    /// The ticket, where there is none.
+    pub(super) fn checkout(&self, ticket: Ticket, now: Instant) -> Result<Lease, Ticket> {
+        let Some(connection) = self.idle(ticket.slot(), now) else {
+            return Err(ticket);
+        };
+        self.shared.stats.reused.fetch_add(1, Ordering::Relaxed);
+        Ok(self.lease(connection, ticket))
+    }
+
+    fn idle(&self, slot: &Slot, now: Instant) -> Option<Box<Connection>> {
+        let mut shelves = self.shared.lock();
+        let shelf = shelves.get_mut(slot.place)?;
+        if shelf.owner != slot.owner {
+            return None;
+        }
+        let idle = &mut shelf.idle;
         let mut at = idle.len();
-        let connection = loop {
+        loop {
             at = at.checked_sub(1)?;
             if now >= idle[at].fit_until {
                 idle.remove(at);
             } else if idle[at].fit_from <= now {
                 let mut connection = idle.remove(at).connection;
                 if self.shared.stats.is_fit(&mut connection) {
-                    break connection;
+                    return Some(connection);
                 }
             }
-        };
-        drop(slots);
-        self.shared.stats.reused.fetch_add(1, Ordering::Relaxed);
-        Some(self.lease(connection, slot))
+        }
+    }
+
+    /// The HTTP/2 connections to an address.
+    pub(super) fn multiplexing<T>(
+        &self,
+        slot: &Slot,
+        work: impl FnOnce(&mut Multiplexing) -> T,
+    ) -> Option<T> {
+        let mut shelves = self.shared.lock();
+        let shelf = Shelf::of(&mut shelves, slot)?;
+        Some(work(&mut shelf.shared))
     }
 
     /// A lease of a connection that was just opened.
-    pub(super) fn opened(&self, stream: Stream, slot: Slot) -> Lease {
+    pub(super) fn opened(&self, stream: Stream, ticket: Ticket) -> Lease {
         self.shared.stats.opened.fetch_add(1, Ordering::Relaxed);
-        self.lease(Box::new(Connection::new(stream)), slot)
+        self.lease(Box::new(Connection::new(stream)), ticket)
     }
 
-    fn lease(&self, connection: Box<Connection>, slot: Slot) -> Lease {
+    fn lease(&self, connection: Box<Connection>, ticket: Ticket) -> Lease {
         Lease {
             connection,
-            slot,
+            ticket,
             shared: Arc::clone(&self.shared),
         }
+    }
+}
+
+impl Default for Pools {
+    fn default() -> Self {
+        Self::new(Arc::default())
+    }
+}
+
+impl Shelf {
+    /// The shelf of this slot, emptied if it was another's; none where it is another's by now.
+    fn of<'s>(shelves: &'s mut Vec<Self>, slot: &Slot) -> Option<&'s mut Self> {
+        if shelves.len() <= slot.place {
+            shelves.resize_with(slot.place + 1, Self::default);
+        }
+        let shelf = &mut shelves[slot.place];
+        if shelf.owner < slot.owner {
+            *shelf = Self {
+                owner: slot.owner,
+                ..Self::default()
+            };
+        }
+        (shelf.owner == slot.owner).then_some(shelf)
     }
 }
 
@@ -145,6 +263,11 @@ impl OriginStats {
 }
 
 impl Lease {
+    /// Whom it is a connection to.
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        self.ticket.endpoint()
+    }
+
     /// Where it belongs.
     pub(super) fn pools(&self) -> Pools {
         Pools {
@@ -161,9 +284,10 @@ impl Lease {
     pub(super) fn give_back(self, rest: Rest) {
         let Self {
             connection,
-            slot,
+            ticket,
             shared,
         } = self;
+        let slot = ticket.slot();
         if slot.max_idle == 0 {
             return;
         }
@@ -172,15 +296,14 @@ impl Lease {
             Rest::Clean => now,
             Rest::Doubtful => now + SETTLE,
         };
-        let mut slots = shared.lock();
-        if slots.len() <= slot.number {
-            slots.resize_with(slot.number + 1, Vec::new);
+        let mut shelves = shared.lock();
+        let Some(shelf) = Shelf::of(&mut shelves, slot) else {
+            return;
+        };
+        if shelf.idle.len() >= slot.max_idle {
+            shelf.idle.remove(0);
         }
-        let list = &mut slots[slot.number];
-        if list.len() >= slot.max_idle {
-            list.remove(0);
-        }
-        list.push(Idle {
+        shelf.idle.push(Idle {
             connection,
             fit_from,
             fit_until: now + slot.idle_timeout,
@@ -189,8 +312,8 @@ impl Lease {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Vec<Vec<Idle>>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Shelf>> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -198,6 +321,6 @@ impl Shared {
 impl Pools {
     /// Whether nothing is idle.
     pub(super) fn is_empty(&self) -> bool {
-        self.shared.lock().iter().all(Vec::is_empty)
+        self.shared.lock().iter().all(|shelf| shelf.idle.is_empty())
     }
 }

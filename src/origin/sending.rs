@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes};
 use http_body::Body as _;
 use smallvec::SmallVec;
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 
 use super::connect::Stream;
 use super::{OriginError, Upload};
@@ -22,9 +23,13 @@ pub(super) struct Sending {
     pieces: SmallVec<[Bytes; 3]>,
     upload: Upload,
     framing: Framing,
-    /// Grows with every write.
+    /// The upload waits for the origin to ask for it.
+    held: bool,
+    /// Grows with every write of the upload.
     moved: u64,
     ended: bool,
+    /// When it was begun, wherever that was.
+    since: Option<Instant>,
 }
 
 /// How the end of an upload is told.
@@ -46,8 +51,36 @@ impl Sending {
             pieces: SmallVec::new(),
             upload,
             framing,
+            held: false,
             moved: 0,
+            since: None,
         }
+    }
+
+    /// It begins now, unless it was begun elsewhere before.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+
+    /// When it was begun first.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
+    /// Holds the upload back until it is released (RFC 9110 §10.1.1).
+    pub(super) fn held(mut self) -> Self {
+        self.held = !self.ended;
+        self
+    }
+
+    /// Whether the upload is held back.
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Lets the upload go.
+    pub(super) fn release(&mut self) {
+        self.held = false;
     }
 
     /// Whether all was written.
@@ -57,20 +90,21 @@ impl Sending {
 
     /// The same request once more, as long as it has no body.
     pub(super) fn again(self) -> Self {
-        Self::new(self.head, Upload::None, self.framing)
+        Self {
+            since: self.since,
+            ..Self::new(self.head, Upload::None, self.framing)
+        }
     }
 
-    /// Grows with every write.
+    /// Grows with every write of the upload; its head may not take longer than the answer's.
     pub(super) fn moved(&self) -> u64 {
         self.moved
     }
 
-    /// Writes as much as goes.
+    /// Writes as much as goes, or may.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), Broken>> {
         while self.written < self.head.len() {
-            let count = ready!(write(cx, stream, &self.head[self.written..]))?;
-            self.moved += count as u64;
-            self.written += count;
+            self.written += ready!(write(cx, stream, &self.head[self.written..]))?;
         }
         loop {
             while let Some(piece) = self.pieces.first_mut() {
@@ -81,9 +115,10 @@ impl Sending {
                     self.pieces.remove(0);
                 }
             }
-            if self.ended {
+            if self.ended || self.held {
                 // TLS holds back what the socket did not take.
-                return Pin::new(stream).poll_flush(cx).map_err(Broken::Socket);
+                ready!(Pin::new(stream).poll_flush(cx)).map_err(Broken::Socket)?;
+                return Poll::Ready(Ok(()));
             }
             match ready!(Pin::new(&mut self.upload).poll_frame(cx)) {
                 Some(Err(error)) => return Poll::Ready(Err(Broken::Upload(error))),

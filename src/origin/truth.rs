@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::range::{Spec, Specs, parse};
 
 /// What was asked, as far as it bounds the answer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
     head: bool,
     /// Whether "not modified" can be an answer.
@@ -27,8 +27,8 @@ pub(super) enum Length {
     Known(u64),
     /// With its last chunk; the number is what a 206 promises.
     Chunked(Option<u64>),
-    /// With the connection.
-    Close,
+    /// With the connection, or the HTTP/2 stream; the number is what a 206 promises.
+    Close(Option<u64>),
 }
 
 impl Asked {
@@ -43,6 +43,14 @@ impl Asked {
             head: *method == Method::HEAD,
             conditional: headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE),
             ranges,
+        }
+    }
+
+    /// The same, for the whole file.
+    pub(super) fn whole(self) -> Self {
+        Self {
+            ranges: Specs::new(),
+            ..self
         }
     }
 }
@@ -94,7 +102,7 @@ pub(super) fn judge(
     match (announced, promised) {
         (Some(announced), Some(promised)) if announced != promised => Err("a length that is not the range's"),
         (Some(announced), _) => Ok(Length::Known(announced)),
-        (None, _) => Ok(Length::Close),
+        (None, promised) => Ok(Length::Close(promised)),
     }
 }
 

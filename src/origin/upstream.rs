@@ -47,7 +47,7 @@ impl Upstream {
             Length::Nothing => (Some(0), Coding::Plain),
             Length::Known(left) => (Some(left), Coding::Plain),
             Length::Chunked(left) => (left, Coding::Chunked(Chunks::default())),
-            Length::Close => (None, Coding::Close),
+            Length::Close(_) => (None, Coding::Close),
         };
         Self {
             lease: Some(lease),

@@ -83,9 +83,7 @@ impl Health {
         {
             Some("the store can't be used".to_owned())
         } else {
-            self.keys
-                .lacking()
-                .map(|name| format!("key set {name:?} was never loaded"))
+            self.keys.lacking()
         }
     }
 }

@@ -19,7 +19,8 @@ use crate::clock::{Clock, Stopwatch};
 use crate::gate::limits::Subjects;
 use crate::gate::refusal::Code;
 use crate::keysource::JwksSource;
-use crate::origin::OriginStats;
+use crate::origin::s3::CredentialSource;
+use crate::origin::{HttpOrigin, OriginStats};
 use crate::store::{Embedded, Store, StoreError, StoreSetup};
 use crate::telemetry::access::{self, AccessLog};
 use crate::telemetry::metrics::{Metrics, StoreFigures};
@@ -46,7 +47,7 @@ mod taking;
 pub mod tls;
 
 use admin::Health;
-use background::{KeyAges, keep_keys};
+use background::{Fleets, KeyAges, Sources, keep_current};
 use connection::{Door, Shared, Stage};
 use control::book::Book;
 use control::wire;
@@ -93,6 +94,10 @@ pub struct Setup {
     pub route_names: Vec<Box<str>>,
     /// Key sets to keep current.
     pub key_sources: Vec<JwksSource>,
+    /// Credentials to keep current.
+    pub credential_sources: Vec<CredentialSource>,
+    /// Origins to keep current, by name.
+    pub origins: Vec<(Box<str>, Arc<HttpOrigin>)>,
     /// The time.
     pub clock: Clock,
 }
@@ -107,6 +112,10 @@ pub struct Reload {
     pub tls: TlsListeners,
     /// Key sets to keep current. One with the ring of a running source goes on undisturbed.
     pub key_sources: Vec<JwksSource>,
+    /// Credentials to keep current, in the same way.
+    pub credential_sources: Vec<CredentialSource>,
+    /// Origins to keep current, by name. One that is kept goes on undisturbed.
+    pub origins: Vec<(Box<str>, Arc<HttpOrigin>)>,
 }
 
 /// A server that runs. Its drop cuts what is left; `stop` lets it end.
@@ -118,7 +127,8 @@ pub struct Running {
     admin: SocketAddr,
     app: Arc<App>,
     key_ages: KeyAges,
-    key_lists: mpsc::UnboundedSender<Vec<JwksSource>>,
+    fleets: Fleets,
+    sources: mpsc::UnboundedSender<Sources>,
     accepting: AcceptSwitch,
     health: Arc<Health>,
     stage: watch::Sender<Stage>,
@@ -164,6 +174,8 @@ impl Server {
             snapshot,
             route_names,
             key_sources,
+            credential_sources,
+            origins,
             clock,
         } = setup;
         // What was handed over is the same as what the service manager holds, where both are there.
@@ -200,9 +212,16 @@ impl Server {
         connect_readings(&metrics, &access, &origin_stats);
         let key_ages = KeyAges::default();
         key_ages.connect(&metrics, &clock);
-        key_ages.show(&key_sources);
-        let (key_lists, lists) = mpsc::unbounded_channel();
-        let _ = key_lists.send(key_sources);
+        key_ages.show(&key_sources, &credential_sources);
+        let fleets = Fleets::default();
+        fleets.connect(&metrics);
+        fleets.show(&origins);
+        let (sources, lists) = mpsc::unbounded_channel();
+        let _ = sources.send(Sources {
+            keys: key_sources,
+            credentials: credential_sources,
+            origins,
+        });
         let store_now: Arc<ArcSwapOption<Store>> = Arc::default();
         connect_store(&metrics, &store_now);
         let limited = Arc::<Subjects>::default();
@@ -262,7 +281,8 @@ impl Server {
             sockets: sockets.all,
             app: Arc::clone(&app),
             key_ages,
-            key_lists,
+            fleets,
+            sources,
             accepting: AcceptSwitch::new(),
             health: Arc::clone(&health),
             stage,
@@ -310,7 +330,7 @@ impl Server {
             );
             tokio::spawn(admin);
             tokio::spawn(tls.keep_current());
-            tokio::spawn(keep_keys(lists, clock));
+            tokio::spawn(keep_current(lists, clock));
             tokio::spawn(tend(limited));
             let door = move |_| (Arc::clone(&control), Admission::Callers);
             work(issuer, door, worker, (entrance, pulse), stages, accepting).await;
@@ -520,14 +540,21 @@ impl Running {
             routes,
             tls,
             key_sources,
+            credential_sources,
+            origins,
         } = reload;
         self.tls.adopt(&tls);
         self.metrics.name_routes(routes);
         let needs_store = snapshot.needs_store;
         self.app.swap(snapshot);
         self.health.needs_store.store(needs_store, Ordering::Release);
-        self.key_ages.show(&key_sources);
-        let _ = self.key_lists.send(key_sources);
+        self.key_ages.show(&key_sources, &credential_sources);
+        self.fleets.show(&origins);
+        let _ = self.sources.send(Sources {
+            keys: key_sources,
+            credentials: credential_sources,
+            origins,
+        });
         self.metrics.reloaded(true);
     }
 
@@ -549,7 +576,7 @@ impl Running {
     /// Closes the listening sockets once their queues are empty. Answers say that the connection ends, idle connections
     /// end after a moment, bodies run on. Nothing is fetched in the background any more.
     pub fn drain(&mut self) {
-        let _ = self.key_lists.send(Vec::new());
+        let _ = self.sources.send(Sources::default());
         self.sockets.clear();
         let _ = self.stage.send(Stage::Draining);
     }

@@ -1,5 +1,5 @@
 //! Counters, one set per worker so that no two cores share a line of cache, added up when they are read.
-//! Seventeen series, described for those on call in `docs/OPERATIONS.md`. Labels are enums and configured names, never
+//! Twenty-one series, described for those on call in `docs/OPERATIONS.md`. Labels are enums and configured names, never
 //! anything of a request.
 
 use std::collections::BTreeMap;
@@ -16,6 +16,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::access::End;
+pub use super::addresses::OriginFigures;
+use super::addresses::encode_addresses;
 
 /// Upper bounds of the histogram, in microseconds.
 const BUCKETS: [u64; 12] = [
@@ -208,6 +210,8 @@ impl Counters {
 /// A figure that is kept elsewhere and read when the metrics are.
 pub type Reading = Box<dyn Fn() -> Vec<(&'static str, String, f64)> + Send + Sync>;
 
+type AddressReading = Box<dyn Fn() -> Vec<OriginFigures> + Send + Sync>;
+
 /// What the memory of tokens counts of itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StoreFigures {
@@ -238,6 +242,7 @@ pub struct Metrics {
     workers: Mutex<Vec<Arc<Counters>>>,
     issued: Mutex<BTreeMap<&'static str, u64>>,
     origins: OnceReading,
+    addresses: OnceLock<AddressReading>,
     key_ages: OnceReading,
     dropped: OnceReading,
     store: OnceLock<StoreReading>,
@@ -265,6 +270,7 @@ impl Metrics {
             workers: Mutex::default(),
             issued: Mutex::default(),
             origins: OnceReading::new(),
+            addresses: OnceLock::new(),
             key_ages: OnceReading::new(),
             dropped: OnceReading::new(),
             store: OnceLock::new(),
@@ -286,6 +292,11 @@ impl Metrics {
     /// Where origin connections are counted: label `event`.
     pub fn read_origins(&self, reading: Reading) {
         let _ = self.origins.set(reading);
+    }
+
+    /// Where the addresses of origins are counted.
+    pub fn read_addresses(&self, reading: AddressReading) {
+        let _ = self.addresses.set(reading);
     }
 
     /// Where the ages of fetched key sets stand, in seconds: label `keys`.
@@ -565,6 +576,9 @@ impl Collector for Reader {
             }
         }
 
+        let origins = metrics.addresses.get().map_or_else(Vec::new, |read| read());
+        encode_addresses(&mut encoder, &origins)?;
+
         for (reading, name, help, kind) in [
             (
                 &metrics.origins,
@@ -607,7 +621,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_are_added_up_and_the_series_are_seventeen() {
+    fn workers_are_added_up_and_the_series_are_twenty_one() {
         let metrics = Metrics::new(vec!["files".into()], vec!["token_missing", "token_invalid"]);
         let (one, two) = (metrics.worker(), metrics.worker());
         one.request(Some(0), 0, 100, End::Complete, Duration::from_micros(700));
@@ -617,6 +631,14 @@ mod tests {
         one.connected();
         metrics.issued("issued");
         metrics.read_origins(Box::new(|| vec![("event", "opened".into(), 3.0)]));
+        metrics.read_addresses(Box::new(|| {
+            vec![OriginFigures {
+                origin: "web".into(),
+                addresses: [("up", 2), ("ejected", 1), ("down", 0)],
+                in_flight: 4,
+                ..OriginFigures::default()
+            }]
+        }));
         metrics.read_key_ages(Box::new(|| vec![("keys", "idp".into(), 1.5)]));
         metrics.read_dropped(Box::new(|| vec![("sink", "access".into(), 0.0)]));
         metrics.read_store(Box::new(|| {
@@ -644,11 +666,14 @@ mod tests {
             "mediagate_connection_errors_total{kind=\"parse\"} 1",
             "mediagate_issuer_answers_total{code=\"issued\"} 1",
             "mediagate_origin_connections_total{event=\"opened\"} 3",
+            "mediagate_origin_addresses{origin=\"web\",state=\"ejected\"} 1",
+            "mediagate_origin_in_flight{origin=\"web\"} 4",
+            "mediagate_origin_ejections_total{origin=\"web\"} 0",
             "mediagate_key_set_age_seconds{keys=\"idp\"} 1.5",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), 17);
+        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), 21);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use tracing_subscriber::EnvFilter;
 
 pub mod access;
+mod addresses;
 pub mod metrics;
 pub mod redact;
 pub mod settings;

@@ -4,6 +4,7 @@
 use crate::support::client::head;
 use crate::support::gate::operational_log;
 use crate::support::mint::{self, Key, b64, tampered};
+use crate::support::s3;
 use crate::support::{Client, Gate, NOW, Origin, Script, Setup, Token, conf};
 
 const MEDIA_KEY: Key = Key {
@@ -19,8 +20,17 @@ const CALLER_KEY: Key = Key {
     secret: b"leak-caller-secret-0123456789-abcde",
 };
 
+/// The credentials of a bucket: name, key, and what comes with it.
+const BUCKET: [&str; 3] = [
+    "AKIALEAKOFBUCKET",
+    "leak-bucket-secret/+0123456789",
+    "leak-bucket-token/+0123456789==",
+];
+
 struct Traffic {
     origin: Origin,
+    /// What serves the bucket. It has to see the name of the key and the token.
+    bucket: Origin,
     gate: Gate,
     /// All answers, byte for byte.
     answers: Vec<u8>,
@@ -60,11 +70,36 @@ impl Traffic {
             )
             .on("/garbage", Script::new().send("no http\r\n\r\n").close())
             .on("/stall", Script::new().stall());
+        let bucket = Origin::start();
+        let error = |status, code| {
+            let words = format!(
+                "<AWSAccessKeyId>{}</AWSAccessKeyId><Token>{}</Token>",
+                BUCKET[0], BUCKET[2]
+            );
+            Script::answer(status, &[], format!("<Error><Code>{code}</Code>{words}</Error>"))
+        };
+        for (path, script) in [
+            ("/f", Script::ok(&[], "0123456789")),
+            ("/denied", error("403 Forbidden", "AccessDenied")),
+            ("/disabled", error("403 Forbidden", "AllAccessDisabled")),
+            ("/odd", error("403 Forbidden", BUCKET[0])),
+            ("/ended", error("400 Bad Request", "ExpiredToken")),
+            ("/wrong", error("403 Forbidden", "SignatureDoesNotMatch")),
+            ("/moved", error("301 Moved", "PermanentRedirect")),
+            ("/garbage", Script::new().send(BUCKET[2]).send("\r\n\r\n").close()),
+        ] {
+            bucket.on(&s3::at(&format!("/bucket{path}")), script);
+        }
+        let keys = "{ access_key_id = { file = \"{dir}/leak-id\" }, secret_access_key = { file = \
+                    \"{dir}/leak-secret\" }, session_token = { file = \"{dir}/leak-token\" } }";
         let more = "methods = [\"GET\", \"PUT\"]\nmax_upload = \"1KiB\"\nforward_cookies = true\n\
                     cors = { origins = [\"https://app.example.com\"] }\nidentity_headers = { X-Media-Subject = \"sub\" }";
         let mut setup = Setup::new(
             conf::impatient(origin.address(), "1s")
                 + "[origin.dead.http]\nurl = \"http://127.0.0.1:9\"\nconnect_timeout = \"1s\"\n"
+                + &s3::origin_by(bucket.address(), keys, "").replace("[origin.files", "[origin.bucket")
+                + &conf::route_with("bucket", "/bucket", "")
+                    .replace("origin = \"files\"", "origin = \"bucket\"")
                 + &conf::fynn_route()
                 + &conf::route_with("files", "/", more)
                 + &conf::route_with("dead", "/dead", "").replace("origin = \"files\"", "origin = \"dead\"")
@@ -72,13 +107,17 @@ impl Traffic {
         )
         .file("media.jwks.json", mint::jwks(&[MEDIA_KEY.jwk()]))
         .file("download.jwks.json", mint::jwks(&[DOWNLOAD_KEY.jwk()]))
-        .file("callers.jwks.json", mint::jwks(&[CALLER_KEY.jwk()]));
+        .file("callers.jwks.json", mint::jwks(&[CALLER_KEY.jwk()]))
+        .file("leak-id", BUCKET[0])
+        .file("leak-secret", BUCKET[1])
+        .file("leak-token", BUCKET[2]);
         if text_log {
             setup = setup.text_log();
         }
         let gate = setup.start();
         let mut traffic = Self {
             origin,
+            bucket,
             gate,
             answers: Vec::new(),
             secrets: Vec::new(),
@@ -87,6 +126,9 @@ impl Traffic {
         for key in [MEDIA_KEY, DOWNLOAD_KEY, CALLER_KEY] {
             traffic.secret("a key", &String::from_utf8_lossy(key.secret));
             traffic.secret("a key in base64url", &b64(key.secret));
+        }
+        for secret in BUCKET {
+            traffic.secret("a bucket's credential", secret);
         }
         traffic
     }
@@ -165,6 +207,15 @@ impl Traffic {
             "/moved",
             "/elsewhere",
             "/dead/x",
+            "/bucket/f",
+            "/bucket/absent",
+            "/bucket/denied",
+            "/bucket/disabled",
+            "/bucket/odd",
+            "/bucket/ended",
+            "/bucket/wrong",
+            "/bucket/moved",
+            "/bucket/garbage",
             "/a/../b",
             "/a%2fb",
             "/%zz",
@@ -442,7 +493,22 @@ fn run(text_log: bool) {
         .collect();
     let received = traffic.origin.received().concat();
     assert!(received.len() > 1000, "the origin was asked");
-    let address = traffic.origin.address().to_string();
+    let asked = traffic.bucket.received().concat();
+    let mut signatures = Vec::new();
+    for seen in traffic.bucket.seen() {
+        s3::assert_signed(&seen, BUCKET[0], BUCKET[1]);
+        assert_eq!(seen.header("x-amz-security-token"), Some(BUCKET[2]));
+        let signature = seen
+            .header("authorization")
+            .and_then(|value| value.rsplit('=').next());
+        signatures.push(signature.expect("a signature").to_owned());
+    }
+    assert!(
+        signatures.len() >= 18,
+        "the bucket was asked {} times",
+        signatures.len()
+    );
+    let addresses = [&traffic.origin, &traffic.bucket].map(|origin| origin.address().to_string());
     let log_path = traffic.gate.dir().join("access.log");
     let state = traffic.gate.dir().join("state");
     // After the stop everything is written.
@@ -457,6 +523,10 @@ fn run(text_log: bool) {
     traffic.search("admin answers", &admin);
     traffic.search("answers", &traffic.answers);
     traffic.search("origin's bytes", &received);
+    traffic
+        .secrets
+        .retain(|(_, secret)| ![BUCKET[0], BUCKET[2]].contains(&secret.as_str()));
+    traffic.search("bucket's bytes", &asked);
     for (sink, bytes) in [
         ("access log", log.as_slice()),
         ("metrics", metrics.as_bytes()),
@@ -464,11 +534,13 @@ fn run(text_log: bool) {
         ("operational log", operational_log().as_bytes()),
     ] {
         let text = String::from_utf8_lossy(bytes);
-        assert!(
-            !text.contains(&address),
-            "the origin's address is in the {sink}: {}",
-            around(&text, &address)
-        );
+        for secret in addresses.iter().chain(&signatures) {
+            assert!(
+                !text.contains(secret),
+                "an origin's address or a signature is in the {sink}: {}",
+                around(&text, secret)
+            );
+        }
     }
     if let Ok(files) = std::fs::read_dir(state) {
         for file in files.flatten() {

@@ -47,9 +47,17 @@ mod sirv_files;
 mod sirv_issuer;
 
 // Origins.
+mod origin_faults;
+mod origin_fleet;
 mod origin_folder;
 mod origin_http;
+mod origin_http2;
 mod origin_nginx;
+mod origin_s3;
+mod origin_s3_clients;
+mod origin_s3_credentials;
+mod origin_servers;
+mod origin_uploads;
 mod redbot;
 
 // Operation, and real clients.

@@ -14,7 +14,7 @@ const MIB: u64 = 1 << 20;
 pub(crate) const SIZE: u64 = 1024 * MIB;
 
 /// The most memory that the process ever held, in KiB.
-fn peak(process: u32) -> u64 {
+pub(crate) fn peak(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status
         .lines()

@@ -1,7 +1,6 @@
-//! An HTTP origin that misbehaves in every way we know: what the client gets, byte for byte, how it ends, and that the
-//! next request over the pooled connections gets its own answer.
+//! An HTTP/1.1 origin: what it is asked, what of it comes through, and that the next request over a pooled connection gets
+//! its own answer. Its faults stand in `origin_faults`.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::support::origin::{Signal, pattern};
@@ -177,51 +176,6 @@ fn a_body_after_a_head_answer_never_becomes_the_next_answer() {
 }
 
 #[test]
-fn a_short_body_cuts_the_client() {
-    let (origin, gate) = start();
-    origin.on(
-        "/short",
-        Script::new()
-            .head("200 OK", &[("Content-Length", "100")])
-            .send("only this")
-            .close(),
-    );
-    let answer = get(&gate, "/short", &[]);
-    assert_eq!((answer.status, answer.text().as_str()), (200, "only this"));
-    assert!(
-        matches!(answer.end, End::Cut | End::Reset),
-        "a short body must never look whole: {answer:?}"
-    );
-    assert_eq!(gate.access(1)[0]["end"], "cut_by_origin");
-    next_is_right(&gate);
-}
-
-#[test]
-fn a_reset_within_the_body_cuts_the_client() {
-    let (origin, gate) = start();
-    let go_on = Signal::default();
-    origin.on(
-        "/reset",
-        Script::new()
-            .head("200 OK", &[("Content-Length", "100")])
-            .send("some")
-            .wait(&go_on)
-            .reset(),
-    );
-    let mut client = gate.connect();
-    client.request("GET", &Token::whole().at("/reset"), &[]);
-    assert_eq!(client.read_only_head().status, 200);
-    assert_eq!(client.read_bytes(4), b"some");
-    go_on.raise();
-    let (rest, end) = client.read_to_end();
-    assert!(
-        rest.is_empty() && matches!(end, End::Cut | End::Reset),
-        "{rest:?} {end:?}"
-    );
-    next_is_right(&gate);
-}
-
-#[test]
 fn surplus_in_the_same_write_is_dropped_and_the_connection_closed() {
     let (origin, gate) = start();
     let evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
@@ -267,55 +221,15 @@ fn surplus_behind_a_304_or_a_204_never_becomes_the_next_answer() {
 }
 
 #[test]
-fn a_304_that_nobody_asked_for_is_not_passed_on() {
-    let (origin, gate) = start();
-    origin.on(
-        "/304",
-        Script::new().head("304 Not Modified", &[("ETag", "\"a\"")]),
-    );
-    get(&gate, "/304", &[]).refused(502, "origin_invalid");
-    next_is_right(&gate);
-}
-
-#[test]
 fn a_stall_before_the_head_is_504() {
     let (origin, gate) = start();
     origin.on("/stall", Script::new().stall());
     let (took, answer) = wait::timed(|| get(&gate, "/stall", &[]));
     answer.refused(504, "origin_timeout");
     assert!(
-        took >= Duration::from_millis(900) && took < Duration::from_secs(10),
+        took >= Duration::from_millis(900) && took < Duration::from_millis(1900),
         "{took:?}"
     );
-    origin.wait_closed(1);
-    next_is_right(&gate);
-}
-
-#[test]
-fn a_stall_within_the_head_is_504() {
-    let (origin, gate) = start();
-    origin.on(
-        "/stall",
-        Script::new().send("HTTP/1.1 200 OK\r\nContent-Le").stall(),
-    );
-    get(&gate, "/stall", &[]).refused(504, "origin_timeout");
-    next_is_right(&gate);
-}
-
-#[test]
-fn a_stall_within_the_body_cuts_the_client() {
-    let (origin, gate) = start();
-    origin.on(
-        "/stall",
-        Script::new()
-            .head("200 OK", &[("Content-Length", "100")])
-            .send("some")
-            .stall(),
-    );
-    let (took, answer) = wait::timed(|| get(&gate, "/stall", &[]));
-    assert_eq!((answer.status, answer.text().as_str()), (200, "some"));
-    assert!(matches!(answer.end, End::Cut | End::Reset), "{answer:?}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
     origin.wait_closed(1);
     next_is_right(&gate);
 }
@@ -343,26 +257,6 @@ fn a_body_that_comes_slowly_but_comes_is_delivered() {
         client.get(&Token::whole().at("/next"), &[]).expect(200).text(),
         "origin says /next"
     );
-}
-
-#[test]
-fn no_origin_is_502() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let gate = Gate::start(conf::http(closed) + &conf::route());
-    get(&gate, "/a", &[]).refused(502, "origin_unreachable");
-}
-
-#[test]
-fn an_origin_that_closes_or_resets_at_once_is_502() {
-    let (origin, gate) = start();
-    origin
-        .on("/close", Script::new().close())
-        .on("/reset", Script::new().reset());
-    for path in ["/close", "/reset"] {
-        let answer = get(&gate, path, &[]);
-        assert_eq!(answer.status, 502, "{path}: {answer:?}");
-        next_is_right(&gate);
-    }
 }
 
 #[test]
@@ -484,60 +378,6 @@ fn unchunk(body: &str) -> String {
 }
 
 #[test]
-fn a_chunked_body_comes_through_whole() {
-    let (origin, gate) = start();
-    origin.on(
-        "/c",
-        Script::new()
-            .head("200 OK", &[("Transfer-Encoding", "chunked")])
-            .send("5;x=1\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"),
-    );
-    let answer = get(&gate, "/c", &[]).expect(200);
-    assert_eq!(
-        (answer.text().as_str(), answer.end),
-        ("hello world", End::Complete)
-    );
-    next_is_right(&gate);
-}
-
-#[test]
-fn trailers_of_the_origin_stay_behind() {
-    let (origin, gate) = start();
-    let script = Script::new().head(
-        "200 OK",
-        &[("Transfer-Encoding", "chunked"), ("Trailer", "Set-Cookie")],
-    );
-    origin.on("/c", script.send("5\r\nhello\r\n0\r\nSet-Cookie: x=1\r\n\r\n"));
-    // The client fails on any trailer.
-    assert_eq!(get(&gate, "/c", &[]).expect(200).text(), "hello");
-    next_is_right(&gate);
-}
-
-#[test]
-fn a_chunked_body_that_is_cut_cuts_the_client() {
-    let (origin, gate) = start();
-    for (path, bytes) in [
-        ("/a", "5\r\nhello\r\n"),
-        ("/b", "5\r\nhel"),
-        ("/c", "5\r\nhello\r\n0\r\n"),
-        ("/d", "5\r\nhelloX"),
-    ] {
-        origin.on(
-            path,
-            Script::new()
-                .head("200 OK", &[("Transfer-Encoding", "chunked")])
-                .send(bytes)
-                .close(),
-        );
-        let answer = get(&gate, path, &[]);
-        assert_eq!(answer.status, 200, "{path}: {answer:?}");
-        assert!(matches!(answer.end, End::Cut | End::Reset), "{path}: {answer:?}");
-        assert!("hello".starts_with(answer.text().as_str()), "{path}: {answer:?}");
-        next_is_right(&gate);
-    }
-}
-
-#[test]
 fn a_chunked_body_for_http_1_0_ends_with_the_connection() {
     let (origin, gate) = start();
     origin.on(
@@ -584,22 +424,6 @@ fn a_body_that_ends_with_its_connection_is_502_unless_the_route_allows_it() {
 }
 
 #[test]
-fn interim_answers_are_skipped() {
-    let (origin, gate) = start();
-    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\nSet-Cookie: a=1\r\n\r\n";
-    origin.on(
-        "/i",
-        Script::new()
-            .send(interim)
-            .head("200 OK", &[("Content-Length", "5")])
-            .send("hello"),
-    );
-    let answer = get(&gate, "/i", &[]).expect(200);
-    assert_eq!(answer.text(), "hello");
-    next_is_right(&gate);
-}
-
-#[test]
 fn a_switch_of_protocols_is_502() {
     let (origin, gate) = start();
     let head = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
@@ -625,165 +449,6 @@ fn a_switch_of_protocols_is_502() {
 }
 
 #[test]
-fn lengths_that_contradict_each_other_are_502_or_cut_but_never_desync() {
-    let (origin, gate) = start();
-    for (path, headers) in [
-        ("/two", &[("Content-Length", "5"), ("Content-Length", "6")][..]),
-        ("/list", &[("Content-Length", "5, 6")]),
-        ("/junk", &[("Content-Length", "5x")]),
-        ("/plus", &[("Content-Length", "+5")]),
-        ("/minus", &[("Content-Length", "-5")]),
-        ("/empty", &[("Content-Length", "")]),
-        ("/huge", &[("Content-Length", "99999999999999999999999999")]),
-        ("/te", &[("Transfer-Encoding", "gzip, chunked, identity")]),
-        ("/xte", &[("Transfer-Encoding", "xchunked")]),
-    ] {
-        origin.on(path, Script::new().head("200 OK", headers).send("helloX").close());
-        let answer = get(&gate, path, &[]);
-        assert_eq!(answer.status, 502, "{path}: {answer:?}");
-        next_is_right(&gate);
-    }
-    origin.on(
-        "/same",
-        Script::new()
-            .head("200 OK", &[("Content-Length", "5"), ("Content-Length", "5")])
-            .send("hello"),
-    );
-    let answer = get(&gate, "/same", &[]);
-    assert!(answer.status == 502 || answer.text() == "hello", "{answer:?}");
-    next_is_right(&gate);
-}
-
-#[test]
-fn a_length_beside_chunks_is_502_or_read_as_chunks() {
-    let (origin, gate) = start();
-    for (path, headers) in [
-        ("/a", [("Content-Length", "3"), ("Transfer-Encoding", "chunked")]),
-        ("/b", [("Transfer-Encoding", "chunked"), ("Content-Length", "3")]),
-    ] {
-        origin.on(
-            path,
-            Script::new()
-                .head("200 OK", &headers)
-                .send("5\r\nhello\r\n0\r\n\r\n"),
-        );
-        let answer = get(&gate, path, &[]);
-        assert!(
-            answer.status == 502 || (answer.text() == "hello" && answer.end == End::Complete),
-            "{path}: {answer:?}"
-        );
-        next_is_right(&gate);
-    }
-}
-
-#[test]
-fn a_partial_answer_that_nobody_asked_for_is_502() {
-    let (origin, gate) = start();
-    origin.on(
-        "/p",
-        Script::answer(
-            "206 Partial Content",
-            &[("Content-Range", "bytes 0-4/10")],
-            "hello",
-        ),
-    );
-    get(&gate, "/p", &[]).refused(502, "origin_invalid");
-    next_is_right(&gate);
-}
-
-#[test]
-fn a_whole_answer_to_a_range_is_passed_as_whole() {
-    let (origin, gate) = start();
-    origin.on("/w", Script::ok(&[("ETag", "\"1\"")], "0123456789"));
-    let answer = get(&gate, "/w", &[("Range", "bytes=2-3")]).expect(200);
-    assert_eq!(
-        (answer.text().as_str(), answer.header("content-range")),
-        ("0123456789", None)
-    );
-}
-
-#[test]
-fn a_range_that_lies_is_502() {
-    let (origin, gate) = start();
-    for (path, range, headers, body) in [
-        (
-            "/other",
-            "bytes=2-5",
-            &[("Content-Range", "bytes 0-3/10")][..],
-            "0123",
-        ),
-        (
-            "/wider",
-            "bytes=2-5",
-            &[("Content-Range", "bytes 0-9/10")],
-            "0123456789",
-        ),
-        ("/length", "bytes=2-5", &[("Content-Range", "bytes 2-5/10")], "23"),
-        (
-            "/longer",
-            "bytes=2-5",
-            &[("Content-Range", "bytes 2-5/10")],
-            "23456789",
-        ),
-        (
-            "/beyond",
-            "bytes=2-5",
-            &[("Content-Range", "bytes 2-5/4")],
-            "2345",
-        ),
-        (
-            "/backwards",
-            "bytes=2-5",
-            &[("Content-Range", "bytes 5-2/10")],
-            "2345",
-        ),
-        ("/none", "bytes=2-5", &[], "2345"),
-        (
-            "/two",
-            "bytes=2-5",
-            &[
-                ("Content-Range", "bytes 2-5/10"),
-                ("Content-Range", "bytes 0-3/10"),
-            ],
-            "2345",
-        ),
-        (
-            "/unit",
-            "bytes=2-5",
-            &[("Content-Range", "octets 2-5/10")],
-            "2345",
-        ),
-        (
-            "/junk",
-            "bytes=2-5",
-            &[("Content-Range", "bytes two-five/ten")],
-            "2345",
-        ),
-        (
-            "/parts",
-            "bytes=2-5",
-            &[("Content-Type", "multipart/byteranges; boundary=x")],
-            "--x--",
-        ),
-        (
-            "/suffix",
-            "bytes=-4",
-            &[("Content-Range", "bytes 0-3/10")],
-            "0123",
-        ),
-    ] {
-        origin.on(path, Script::answer("206 Partial Content", headers, body));
-        let answer = get(&gate, path, &[("Range", range)]);
-        assert_eq!(
-            (answer.status, answer.code().as_str()),
-            (502, "origin_invalid"),
-            "{path}: {answer:?}"
-        );
-        next_is_right(&gate);
-    }
-}
-
-#[test]
 fn a_range_that_the_origin_shortens_at_the_files_end_is_true() {
     let (origin, gate) = start();
     origin.on(
@@ -794,34 +459,6 @@ fn a_range_that_the_origin_shortens_at_the_files_end_is_true() {
     assert_eq!(
         (answer.text().as_str(), answer.header("content-range")),
         ("89", Some("bytes 8-9/10"))
-    );
-}
-
-#[test]
-fn each_range_carries_its_own_etag() {
-    let (origin, gate) = start();
-    origin
-        .on(
-            "/f",
-            Script::answer(
-                "206 Partial Content",
-                &[("Content-Range", "bytes 0-1/4"), ("ETag", "\"v1\"")],
-                "ab",
-            ),
-        )
-        .on(
-            "/f",
-            Script::answer(
-                "206 Partial Content",
-                &[("Content-Range", "bytes 2-3/4"), ("ETag", "\"v2\"")],
-                "CD",
-            ),
-        );
-    let first = get(&gate, "/f", &[("Range", "bytes=0-1")]).expect(206);
-    let second = get(&gate, "/f", &[("Range", "bytes=2-3")]).expect(206);
-    assert_eq!(
-        (first.header("etag"), second.header("etag")),
-        (Some("\"v1\""), Some("\"v2\""))
     );
 }
 

@@ -53,26 +53,7 @@ pub(super) fn inline(
 fn inline_key(key: &raw::InlineKey, place: &Place, problems: &mut Problems) -> Option<KeySet> {
     let at = format!("{}.secret", key.at);
     let (algorithm, secret) = (key.alg?, key.secret.as_ref()?);
-    let read = match secret {
-        raw::SecretRef::Env(name) => Secret::from_env(name),
-        raw::SecretRef::File(path) => {
-            let path = place.resolve(path);
-            place.note(&path);
-            let read = Secret::from_file(&path)
-                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())));
-            if read.is_ok() && !owner_only(&at, &path, problems) {
-                return None;
-            }
-            read
-        }
-    };
-    let secret = match read {
-        Ok(secret) => secret,
-        Err(error) => {
-            problems.error(at, error.to_string(), "");
-            return None;
-        }
-    };
+    let secret = read_secret(&at, secret, place, problems)?;
     let hmac = matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512);
     let built = if hmac {
         let Some(bytes) = decode(&secret, key.encoding) else {
@@ -96,6 +77,30 @@ fn inline_key(key: &raw::InlineKey, place: &Place, problems: &mut Problems) -> O
     };
     built
         .map_err(|error| problems.error(at, error.to_string(), ""))
+        .ok()
+}
+
+/// A secret from where it is. A file that others can read is refused.
+pub(super) fn read_secret(
+    at: &str,
+    secret: &raw::SecretRef,
+    place: &Place,
+    problems: &mut Problems,
+) -> Option<Secret> {
+    let read = match secret {
+        raw::SecretRef::Env(name) => Secret::from_env(name),
+        raw::SecretRef::File(path) => {
+            let path = place.resolve(path);
+            place.note(&path);
+            let read = Secret::from_file(&path)
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())));
+            if read.is_ok() && !owner_only(at, &path, problems) {
+                return None;
+            }
+            read
+        }
+    };
+    read.map_err(|error| problems.error(at, error.to_string(), ""))
         .ok()
 }
 

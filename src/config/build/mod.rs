@@ -28,6 +28,7 @@ mod media;
 mod origins;
 mod proxy_protocol;
 mod routes;
+mod s3;
 mod server;
 mod short_media;
 mod single_use;
@@ -200,6 +201,16 @@ fn parts(
         None => (None, None),
     };
     let notes = std::mem::take(&mut *place.notes.borrow_mut());
+    let credential_sources = notes
+        .origins
+        .values()
+        .filter_map(|(_, origin)| s3::source(origin));
+    let credential_sources = credential_sources.collect();
+    let kept_origins = notes
+        .origins
+        .iter()
+        .filter_map(|(name, (_, origin))| Some((name.as_str().into(), Arc::clone(origin.kept()?))))
+        .collect();
     let kept = Inheritance {
         keys: notes.keys,
         origins: notes.origins,
@@ -232,6 +243,8 @@ fn parts(
             names: Arc::clone(&log_key),
         },
         key_sources: keys.sources,
+        credential_sources,
+        origins: kept_origins,
         keys: keys.named,
         callers_file: file
             .issuer

@@ -16,6 +16,7 @@ use crate::gate::refusal::Code;
 use crate::gate::route::{ActiveContent, Route, RouteTemplate, ScopeRule};
 use crate::issuer::DialectName;
 use crate::media::Media;
+use crate::origin::Origin;
 use crate::token::carrier::{Carrier, Carriers};
 use crate::token::keys::LogKey;
 use crate::token::scheme::jwt::{Jwt, Rules};
@@ -179,6 +180,15 @@ fn one(
         );
     }
     let methods = methods(&at("methods"), &raw.methods, problems);
+    if origin.is_some_and(|built| matches!(built.origin, Origin::S3(_)))
+        && methods.is_some_and(|methods| methods.names().any(|name| !matches!(name, "GET" | "HEAD")))
+    {
+        problems.error(
+            at("methods"),
+            "has more than a bucket is asked for",
+            "buckets are only read: write [\"GET\", \"HEAD\"]",
+        );
+    }
     let mut named = Vec::new();
     let scope = scope(raw, &mut named, problems);
     let mapping = mapping::mapping(

@@ -36,6 +36,7 @@ async fn ask(
         headers: map,
         client: None,
         upload: Upload::None,
+        now: crate::clock::UnixTime::default(),
     };
     folder.fetch(request).await.unwrap()
 }

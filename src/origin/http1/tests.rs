@@ -80,6 +80,14 @@ impl Scene {
             .await
     }
 
+    /// An idle connection.
+    fn taken(&self) -> Option<Lease> {
+        let ticket = self.origin.fleet.endpoints()[0]
+            .enter(crate::origin::endpoint::Count::First)
+            .unwrap();
+        self.pools.checkout(ticket, Instant::now()).ok()
+    }
+
     fn counts(&self) -> (u64, u64, u64, u64) {
         let stats = self.pools.stats();
         (
@@ -152,6 +160,7 @@ fn request(method: Method, target: &str, headers: &[(&'static str, &'static str)
         headers: map,
         client: None,
         upload: Upload::None,
+        now: crate::clock::UnixTime::default(),
     }
 }
 
@@ -570,9 +579,7 @@ async fn a_connection_rests_after_an_answer_without_a_body() {
     let mut fresh = scene.accept().await;
     fresh.head().await;
     assert_eq!(scene.counts(), (2, 0, 0, 0));
-    scene
-        .until(|scene| scene.pools.checkout(scene.origin.slot, Instant::now()).is_some())
-        .await;
+    scene.until(|scene| scene.taken().is_some()).await;
 }
 
 #[tokio::test]
@@ -611,7 +618,7 @@ async fn what_is_tended_keeps_no_large_buffer_and_no_connection_that_its_origin_
     });
     assert_eq!(text(answer.await.unwrap().unwrap()).await.unwrap().len(), 100_000);
     let server = writer.await.unwrap();
-    let taken = || scene.pools.checkout(scene.origin.slot, Instant::now());
+    let taken = || scene.taken();
     let mut lease = taken().unwrap();
     assert!(lease.connection.keeps_a_buffer());
     lease.give_back(Rest::Clean);
@@ -626,6 +633,46 @@ async fn what_is_tended_keeps_no_large_buffer_and_no_connection_that_its_origin_
             scene.pools.is_empty()
         })
         .await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_to_any_address_of_a_name_is_better_than_a_fresh_one() {
+    let scene = Scene::new(|settings| settings.address.host = "files.example".into()).await;
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addresses = [scene.listener.local_addr().unwrap(), other.local_addr().unwrap()];
+    scene.origin.fleet.learn(&addresses);
+    let answering = async |listener: &TcpListener| {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut server = Server {
+                stream,
+                unread: Vec::new(),
+            };
+            tokio::spawn(async move {
+                loop {
+                    server.head().await;
+                    server.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                }
+            });
+        }
+    };
+    let asking = async {
+        for _ in 0..30 {
+            assert_eq!(text(scene.fetch(get("/a")).await.unwrap()).await.unwrap(), "ok");
+        }
+        assert_eq!(scene.counts(), (1, 29, 0, 0));
+        // Whoever is busier is not asked for that: these two are held at once.
+        let (one, two) = tokio::join!(scene.fetch(get("/a")), scene.fetch(get("/a")));
+        assert_eq!(scene.origin.fleet.figures().in_flight, 2);
+        let endpoints = scene.origin.fleet.endpoints();
+        assert!(endpoints.iter().all(|endpoint| endpoint.in_flight() == 1));
+        drop((one, two));
+    };
+    tokio::select! {
+        () = answering(&scene.listener) => {}
+        () = answering(&other) => {}
+        () = asking => {}
+    }
 }
 
 #[tokio::test]
@@ -731,7 +778,6 @@ async fn an_origin_is_not_read_ahead_of_its_reader() {
     writer.await.unwrap();
 }
 
-/// The body of a client's upload, as hyper's server hands it over.
 #[tokio::test]
 async fn a_body_that_takes_its_time_is_read_in_small_pieces_whatever_was_read_before_it() {
     const SIZE: usize = 4 * 1024 * 1024;
@@ -770,6 +816,7 @@ async fn a_body_that_takes_its_time_is_read_in_small_pieces_whatever_was_read_be
     assert_eq!(scene.counts(), (1, 2, 0, 0));
 }
 
+/// The body of a client's upload, as hyper's server hands it over.
 async fn upload(sent: &'static str, limit: u64) -> (Upload, tokio::io::DuplexStream) {
     let (mut client, server) = tokio::io::duplex(1024);
     let (give, body) = tokio::sync::mpsc::unbounded_channel();
@@ -869,7 +916,7 @@ async fn an_answer_before_the_upload_ended_closes_the_connection() {
     let response = answer.await.unwrap().unwrap();
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(text(response).await.unwrap(), "hello");
-    assert!(scene.pools.checkout(scene.origin.slot, Instant::now()).is_none());
+    assert!(scene.taken().is_none());
 }
 
 #[test]
@@ -885,4 +932,39 @@ fn addresses_are_written_as_the_library_writes_them() {
         let client: IpAddr = text.parse().unwrap();
         assert_eq!(address(client), client.to_string());
     }
+}
+
+#[tokio::test]
+async fn a_head_is_waited_for_no_longer_than_it_is_said_to_be() {
+    let limit = Duration::from_millis(1000);
+    let scene = Scene::new(|settings| {
+        settings.head_timeout = limit;
+        settings.connect_timeout = limit / 5;
+    })
+    .await;
+    // Over a fresh connection.
+    let begun = Instant::now();
+    let answer = scene.ask(get("/1"));
+    let mut server = scene.accept().await;
+    server.head().await;
+    let error = answer.await.unwrap().err().unwrap();
+    assert!(matches!(error, OriginError::Timeout(Phase::Head)), "{error:?}");
+    assert!(begun.elapsed() < limit * 9 / 5, "{:?}", begun.elapsed());
+    // Over one that was idle, which ends late and without a word, and then over a fresh one.
+    let answer = scene.ask(get("/2"));
+    let mut server = scene.accept().await;
+    server.head().await;
+    server.say(OK).await;
+    text(answer.await.unwrap().unwrap()).await.unwrap();
+    let begun = Instant::now();
+    let answer = scene.ask(get("/3"));
+    server.head().await;
+    tokio::time::sleep(limit * 4 / 5).await;
+    drop(server);
+    let mut server = scene.accept().await;
+    server.head().await;
+    let error = answer.await.unwrap().err().unwrap();
+    assert!(matches!(error, OriginError::Timeout(Phase::Head)), "{error:?}");
+    assert_eq!(scene.origin.head_wait(), limit * 6 / 5);
+    assert!(begun.elapsed() < limit * 8 / 5, "{:?}", begun.elapsed());
 }

@@ -1,5 +1,6 @@
 //! The one place that touches the product's own interface: load a configuration, start the server, stop it.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +8,8 @@ use std::time::Duration;
 
 use mediagate::cli::{changes, setup};
 use mediagate::clock::{Clock, UnixTime};
-use mediagate::config::{Kept, KeyFiles, attempt};
+use mediagate::config::{Kept, KeyFiles, Loaded, attempt};
+use mediagate::secret::Environment;
 use mediagate::server::control::wire::{Command, Message};
 use mediagate::server::{Running, Server as Product};
 use mediagate::store::{Issued, Purposes, Revocation};
@@ -21,6 +23,8 @@ pub(crate) struct Server {
     clock: Clock,
     kept: Mutex<Kept>,
     names: Arc<LogKey>,
+    refresh: Option<Duration>,
+    environment: HashMap<String, String>,
 }
 
 /// A token that the store is to know: what an issuer would put there.
@@ -39,8 +43,13 @@ pub(crate) struct Known<'k> {
 
 impl Server {
     /// Loads and starts; the errors as text. `refresh` replaces the regular interval of fetched key sets and of
-    /// certificates, which no configuration may set as short as tests need it.
-    pub(crate) fn start(config: &Path, now: i64, refresh: Option<Duration>) -> Result<Self, String> {
+    /// certificates, and how often the clock is looked at for credentials, which no configuration may set as short as tests need it.
+    pub(crate) fn start(
+        config: &Path,
+        now: i64,
+        refresh: Option<Duration>,
+        environment: &HashMap<String, String>,
+    ) -> Result<Self, String> {
         let clock = Clock::manual(UnixTime::from_secs(now));
         let loaded = attempt(config, KeyFiles::Make, Kept::default());
         let mut loaded = *loaded.outcome.map_err(|errors| errors.to_string())?;
@@ -49,6 +58,7 @@ impl Server {
         for source in &mut loaded.key_sources {
             source.refresh = refresh.unwrap_or(source.refresh);
         }
+        surround(&mut loaded, refresh, environment);
         loaded.tls.poll = refresh.unwrap_or(loaded.tls.poll);
         let running = Product::start(setup(loaded, clock.clone())).map_err(|error| error.to_string())?;
         running.ready();
@@ -57,6 +67,8 @@ impl Server {
             clock,
             kept,
             names,
+            refresh,
+            environment: environment.clone(),
         })
     }
 
@@ -64,8 +76,9 @@ impl Server {
     pub(crate) fn reload(&self, config: &Path) -> Result<(), String> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         match attempt(config, KeyFiles::Make, kept.clone()).outcome {
-            Ok(loaded) => {
+            Ok(mut loaded) => {
                 *kept = loaded.kept.clone();
+                surround(&mut loaded, self.refresh, &self.environment);
                 self.running.reload(changes(*loaded));
                 Ok(())
             }
@@ -194,6 +207,14 @@ impl Server {
     /// Stops at once; what is still written is there when this returns.
     pub(crate) fn stop(self) {
         drop(self.running);
+    }
+}
+
+/// Lets credentials be looked for in this environment, and the clock be looked at as often.
+fn surround(loaded: &mut Loaded, refresh: Option<Duration>, environment: &HashMap<String, String>) {
+    for source in &mut loaded.credential_sources {
+        source.environment = Environment::Fixed(environment.clone());
+        source.look = refresh.unwrap_or(source.look);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The real server in this process: its configuration and key files in a folder of its own, a clock that stands until
 //! it is moved, its access log in a file, and a check on drop that nothing in it panicked.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -35,6 +36,7 @@ pub(crate) struct Setup {
     server_table: Option<String>,
     log_format: &'static str,
     refresh: Option<Duration>,
+    environment: HashMap<String, String>,
     toml: String,
 }
 
@@ -54,6 +56,7 @@ impl Setup {
             server_table: None,
             log_format: "json",
             refresh: None,
+            environment: HashMap::new(),
             toml: toml.as_ref().to_owned(),
         };
         setup
@@ -124,6 +127,12 @@ impl Setup {
         self
     }
 
+    /// A variable of the environment that credentials are looked for in; the process' own is never looked at.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
     /// The access log as text.
     pub(crate) fn text_log(mut self) -> Self {
         self.log_format = "text";
@@ -187,7 +196,7 @@ impl Setup {
     pub(crate) fn try_start(self) -> Result<Gate, String> {
         let panics = panics().len();
         let path = self.write();
-        match Server::start(&path, self.now, self.refresh) {
+        match Server::start(&path, self.now, self.refresh, &self.environment) {
             Ok(server) => Ok(Gate {
                 server: Some(server),
                 dir: self.dir,
@@ -203,7 +212,7 @@ impl Setup {
     /// Asserts that the configuration is refused, and hands the errors back.
     #[track_caller]
     pub(crate) fn refused(self) -> String {
-        match Server::start(&self.write(), self.now, self.refresh) {
+        match Server::start(&self.write(), self.now, self.refresh, &self.environment) {
             Ok(server) => {
                 server.stop();
                 panic!("the configuration was accepted:\n{}", self.toml)
@@ -398,7 +407,8 @@ impl Gate {
     pub(crate) fn restart(mut self, now: i64) -> Self {
         self.end();
         let dir = std::mem::replace(&mut self.dir, TempDir::new().expect("a folder"));
-        let server = Server::start(&dir.path().join("proxy.toml"), now, None).expect("starts again");
+        let server =
+            Server::start(&dir.path().join("proxy.toml"), now, None, &HashMap::new()).expect("starts again");
         Self {
             server: Some(server),
             dir,

@@ -61,7 +61,7 @@ impl Signal {
         self.0.1.notify_all();
     }
 
-    fn wait(&self, stop: &AtomicBool) {
+    pub(crate) fn wait(&self, stop: &AtomicBool) {
         let deadline = Deadline::after(SOON * 3);
         let mut raised = lock(&self.0.0);
         while !*raised && !stop.load(Ordering::SeqCst) && deadline.left().is_some() {
@@ -161,6 +161,7 @@ impl Script {
 #[derive(Default)]
 struct State {
     scripts: HashMap<String, Vec<Script>>,
+    before_body: Script,
     files: HashMap<String, File>,
     seen: Vec<Seen>,
     received: Vec<Vec<u8>>,
@@ -233,6 +234,12 @@ impl Origin {
             .entry(path.into())
             .or_default()
             .push(script);
+        self
+    }
+
+    /// What is done with a request that has a body, once its head is there.
+    pub(crate) fn before_body(&self, script: Script) -> &Self {
+        lock(&self.shared.state).before_body = script;
         self
     }
 
@@ -360,23 +367,31 @@ impl Connection {
         while let Some(seen) = self.request()? {
             let script = self.script_for(&seen);
             lock(&self.shared.state).seen.push(seen);
-            for step in script.steps {
-                match step {
-                    Step::Send(bytes) => self.stream.write_all(&bytes)?,
-                    Step::Wait(signal) => signal.wait(&self.shared.stop),
-                    Step::Stall => {
-                        while self.more()? {}
-                        return Ok(());
-                    }
-                    Step::Close => return Ok(()),
-                    Step::Reset => {
-                        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
-                        return Ok(());
-                    }
-                }
+            if !self.play(script)? {
+                return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Plays a script; false where it ends the connection.
+    fn play(&mut self, script: Script) -> io::Result<bool> {
+        for step in script.steps {
+            match step {
+                Step::Send(bytes) => self.stream.write_all(&bytes)?,
+                Step::Wait(signal) => signal.wait(&self.shared.stop),
+                Step::Stall => {
+                    while self.more()? {}
+                    return Ok(false);
+                }
+                Step::Close => return Ok(false),
+                Step::Reset => {
+                    socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// One request with its body; nothing when the peer has closed.
@@ -404,6 +419,14 @@ impl Connection {
                 .find(|(name, _)| name == wanted)
                 .map(|(_, value)| value.clone())
         };
+        let has_body =
+            one("transfer-encoding").is_some() || one("content-length").is_some_and(|length| length != "0");
+        if has_body {
+            let before = lock(&self.shared.state).before_body.clone();
+            if !self.play(before)? {
+                return Ok(None);
+            }
+        }
         let length = if one("transfer-encoding").is_some() {
             loop {
                 match chunks(&self.buffer[end..]) {
