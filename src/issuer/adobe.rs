@@ -9,13 +9,12 @@ use http::{Method, Request};
 use super::caller::{self, Caller};
 use super::dialect::adobe::{self, Asked, Denied, Play, Shape};
 use super::entitlement::{Entitled, Entitlement, entitled};
-use super::mint::{self, IssueRequest, Lifetime, Paths, Resource, SchemeName};
+use super::mint::{self, IssueRequest, Lifetime, Paths, Resource};
 use super::refusal::IssueRefusal;
 use super::{Answer, Issuer, LOOKED, Memory, headed};
 use crate::clock::UnixTime;
 use crate::issuer::settings::AdobeMedia;
 use crate::throttle::{self, Pace};
-use crate::token::claims::Limits;
 use crate::token::keys::LogKey;
 use crate::token::{Claims, Methods, TokenId, Uses};
 
@@ -230,18 +229,8 @@ impl Issuer {
 /// What is asked of the rule: a life. Which resource is for the entitlements to say, and what that opens for the gate.
 fn wish(media: &AdobeMedia) -> IssueRequest {
     IssueRequest {
-        paths: Paths::Elsewhere,
-        media: None,
-        lifetime: Lifetime::AtMost(media.ttl),
-        not_before: None,
-        subject: None,
         methods: Some(Methods::READ),
-        addresses: None,
-        filename: None,
-        limits: Limits::default(),
-        resource: None,
-        scheme: SchemeName::Jwt,
-        parameters: Box::default(),
         uses: Uses::Once,
+        ..IssueRequest::new(Paths::Elsewhere, Lifetime::AtMost(media.ttl))
     }
 }

@@ -176,6 +176,27 @@ pub struct IssueRequest {
     pub resource: Option<Resource>,
 }
 
+impl IssueRequest {
+    /// A signed token for these paths and so long; the rest is the rule's to say.
+    pub fn new(paths: Paths, lifetime: Lifetime) -> Self {
+        Self {
+            scheme: SchemeName::Jwt,
+            paths,
+            media: None,
+            lifetime,
+            not_before: None,
+            subject: None,
+            methods: None,
+            addresses: None,
+            filename: None,
+            parameters: Box::default(),
+            uses: Uses::UntilExpiry,
+            limits: Limits::default(),
+            resource: None,
+        }
+    }
+}
+
 /// A token that was made, and what it grants.
 #[derive(Debug)]
 pub struct Issued {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::fleet::{Protocol, Reach};
 use super::http1::{add, is_repeatable};
@@ -24,10 +24,11 @@ pub use keys::Keys;
 
 use answer::Verdict;
 
-/// The client's headers that S3 knows.
-static PASSED: [HeaderName; 6] = [
-    header::RANGE,
-    header::IF_RANGE,
+/// The client's headers that ask S3 for a part.
+static PARTIAL: [HeaderName; 2] = [header::RANGE, header::IF_RANGE];
+
+/// The client's other headers that S3 knows.
+static CONDITIONAL: [HeaderName; 4] = [
     header::IF_MATCH,
     header::IF_NONE_MATCH,
     header::IF_MODIFIED_SINCE,
@@ -185,17 +186,9 @@ impl S3Origin {
         let mut head = self.keys.with(request.now, |signer| {
             self.signed_head(signer, request, &mut target, &query)
         })??;
-        for name in &PASSED[2..] {
-            for value in request.headers.get_all(name) {
-                add(&mut head, name.as_str(), value.as_bytes());
-            }
-        }
+        pass(&mut head, &request.headers, &CONDITIONAL);
         let before = head.len();
-        for name in &PASSED[..2] {
-            for value in request.headers.get_all(name) {
-                add(&mut head, name.as_str(), value.as_bytes());
-            }
-        }
+        pass(&mut head, &request.headers, &PARTIAL);
         let range = (head.len() > before).then_some(before..head.len());
         head.extend_from_slice(b"\r\n");
         Ok(Some(Signed {
@@ -337,6 +330,15 @@ fn jittered(pause: Duration) -> Duration {
     let mut byte = [0];
     let _ = aws_lc_rs::rand::fill(&mut byte);
     pause + pause * u32::from(byte[0]) / 256
+}
+
+/// Writes the headers of these names as the client wrote them.
+fn pass(head: &mut Vec<u8>, headers: &HeaderMap, names: &[HeaderName]) {
+    for name in names {
+        for value in headers.get_all(name) {
+            add(head, name.as_str(), value.as_bytes());
+        }
+    }
 }
 
 #[cfg(test)]

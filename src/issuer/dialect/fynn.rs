@@ -9,12 +9,11 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
 
 use super::{object, problem, response, weight};
-use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths, SchemeName};
+use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths};
 use crate::issuer::refusal::IssueRefusal;
 use crate::media::MediaId;
 use crate::target::{Target, encode_segment};
-use crate::token::claims::Limits;
-use crate::token::{Methods, Opens, Uses};
+use crate::token::{Methods, Opens};
 
 /// What a caller's bearer must carry, as the interface says.
 pub(super) const PERMISSION: &str = "media:read";
@@ -42,19 +41,9 @@ pub(super) fn wish(raw_id: &str, body: &[u8], lifetime: Lifetime) -> Result<Issu
         object(body)?;
     }
     Ok(IssueRequest {
-        scheme: SchemeName::Jwt,
-        paths: Paths::Asked(Vec::new()),
         media: Some(id),
-        lifetime,
-        not_before: None,
-        subject: None,
         methods: Some(Methods::READ),
-        addresses: None,
-        filename: None,
-        parameters: Box::default(),
-        uses: Uses::UntilExpiry,
-        limits: Limits::default(),
-        resource: None,
+        ..IssueRequest::new(Paths::Asked(Vec::new()), lifetime)
     })
 }
 

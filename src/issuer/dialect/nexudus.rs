@@ -11,7 +11,6 @@ use super::response;
 use crate::issuer::mint::{IssueRequest, Issued, Lifetime, Paths, SchemeName};
 use crate::issuer::refusal::IssueRefusal;
 use crate::token::Uses;
-use crate::token::claims::Limits;
 
 /// Where media tokens are.
 pub(super) const MEDIA_PATH: &str = "/api/auth/media/customer";
@@ -26,18 +25,8 @@ pub(super) fn wish(ttl: Duration, uses: Uses) -> IssueRequest {
     };
     IssueRequest {
         scheme,
-        paths: Paths::OfRule,
-        media: None,
-        lifetime: Lifetime::AtMost(ttl),
-        not_before: None,
-        subject: None,
-        methods: None,
-        addresses: None,
-        filename: None,
-        parameters: Box::default(),
         uses,
-        limits: Limits::default(),
-        resource: None,
+        ..IssueRequest::new(Paths::OfRule, Lifetime::AtMost(ttl))
     }
 }
 

@@ -13,15 +13,15 @@ use super::{is_json, object, parameters, response};
 use crate::clock::UnixTime;
 use crate::issuer::accounts::{MAX_NAME_BYTES, MAX_PASSWORD_BYTES};
 use crate::issuer::grant::Granted;
-use crate::issuer::mint::{IssueRequest, Lifetime, Paths, SchemeName};
+use crate::issuer::mint::{IssueRequest, Lifetime, Paths};
 use crate::issuer::refusal::{IssueRefusal, Violation};
 use crate::secret::Secret;
 use crate::target::Target;
 use crate::throttle::Count;
-use crate::token::claims::{Limits, Parameters};
+use crate::token::claims::Parameters;
 use crate::token::json::Object;
 use crate::token::scheme::sirv::opens;
-use crate::token::{Methods, Opens, Uses};
+use crate::token::{Methods, Opens};
 
 /// Where protected URLs are.
 pub(in crate::issuer) const FILES_PATH: &str = "/v2/files/jwt";
@@ -81,19 +81,9 @@ pub(in crate::issuer) fn parse(request: &Request<Bytes>) -> Result<(IssueRequest
     };
     reader.end()?;
     let asked = IssueRequest {
-        paths: Paths::Asked(vec![opens]),
-        media: None,
-        lifetime: Lifetime::Asked(lifetime),
-        not_before: None,
-        subject: None,
         methods: Some(Methods::READ),
-        addresses: None,
-        filename: None,
         parameters: secure,
-        uses: Uses::UntilExpiry,
-        limits: Limits::default(),
-        resource: None,
-        scheme: SchemeName::Jwt,
+        ..IssueRequest::new(Paths::Asked(vec![opens]), Lifetime::Asked(lifetime))
     };
     let wish = Wish {
         alias: alias.map(Box::from),

@@ -50,20 +50,15 @@ pub struct Rules {
 impl Jwt {
     /// A verifier with these rules.
     pub fn new(rules: Rules) -> Self {
-        Self {
-            rules,
-            number: next_number(),
-        }
+        Self::succeeding(rules, [])
     }
 
     /// A verifier with these rules. Where one of `others` has the very same, it is the same verifier: what was cached
     /// for it stays good.
     pub fn succeeding<'o>(rules: Rules, others: impl IntoIterator<Item = &'o Self>) -> Self {
         let same = others.into_iter().find(|other| other.rules.are(&rules));
-        match same.map(|other| other.number) {
-            Some(number) => Self { rules, number },
-            None => Self::new(rules),
-        }
+        let number = same.map_or_else(next_number, |other| other.number);
+        Self { rules, number }
     }
 
     /// See `Scheme::cache_stamp`; `None` while there are no keys.

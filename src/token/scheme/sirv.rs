@@ -49,17 +49,14 @@ pub struct Rules {
 impl Sirv {
     /// A verifier with these rules.
     pub fn new(rules: Rules) -> Self {
-        let number = super::next_number();
-        Self { rules, number }
+        Self::succeeding(rules, [])
     }
 
     /// The same as `new`, where none of `others` has the very same rules: what was cached for that one stays good.
     pub fn succeeding<'o>(rules: Rules, others: impl IntoIterator<Item = &'o Self>) -> Self {
         let same = others.into_iter().find(|other| other.rules.are(&rules));
-        match same.map(|other| other.number) {
-            Some(number) => Self { rules, number },
-            None => Self::new(rules),
-        }
+        let number = same.map_or_else(super::next_number, |other| other.number);
+        Self { rules, number }
     }
 
     /// See `Scheme::cache_stamp`; `None` while there are no keys.
