@@ -713,34 +713,40 @@ fn said_to_be_cut(gate: &Gate, count: usize) {
     );
 }
 
+/// Holds all rows that `prepare` gives a path of the origin against what is wanted.
+fn check_rows(gate: &Gate, prepare: impl Fn(&str, &mut Row) -> Option<Want>) {
+    let mut cuts = 0;
+    for (number, mut row) in rows().into_iter().enumerate() {
+        let path = format!("/row-{number}");
+        let Some(want) = prepare(&path, &mut row) else {
+            continue;
+        };
+        check(gate, (row.name, row.ask, &want), &path);
+        cuts += CLIENTS.len() * usize::from(matches!(want, Want::Cut(_)));
+    }
+    said_to_be_cut(gate, cuts);
+}
+
 #[test]
 fn origin_faults_over_http1() {
     let origin = Origin::start();
     let gate = Gate::start(waits(origin.address(), ""));
-    let mut cuts = 0;
-    for (number, row) in rows().into_iter().enumerate() {
-        let Some((script, want)) = row.http1 else { continue };
-        let path = format!("/row-{number}");
-        origin.on(&path, script);
-        check(&gate, (row.name, row.ask, &want), &path);
-        cuts += CLIENTS.len() * usize::from(matches!(want, Want::Cut(_)));
-    }
-    said_to_be_cut(&gate, cuts);
+    check_rows(&gate, |path, row| {
+        let (script, want) = row.http1.take()?;
+        origin.on(path, script);
+        Some(want)
+    });
 }
 
 #[test]
 fn origin_faults_over_http2() {
     let origin = H2Origin::start();
     let gate = Gate::start(waits(origin.address(), "protocol = \"http2\""));
-    let mut cuts = 0;
-    for (number, row) in rows().into_iter().enumerate() {
-        let Some((script, want)) = row.http2 else { continue };
-        let path = format!("/row-{number}");
-        origin.on(&path, script);
-        check(&gate, (row.name, row.ask, &want), &path);
-        cuts += CLIENTS.len() * usize::from(matches!(want, Want::Cut(_)));
-    }
-    said_to_be_cut(&gate, cuts);
+    check_rows(&gate, |path, row| {
+        let (script, want) = row.http2.take()?;
+        origin.on(path, script);
+        Some(want)
+    });
 }
 
 #[test]

@@ -104,10 +104,7 @@ fn a_container_s_credentials_are_loaded_again_before_they_end_and_no_request_wai
         metadata.on("/creds", document(number, &minutes(60 * number)));
     }
     let gate = chain(&origin)
-        .variable(
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-            &format!("http://{}/creds", metadata.address()),
-        )
+        .container(metadata.address())
         .variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", "hidden-bearer")
         .start();
     ready(&gate);
@@ -136,10 +133,7 @@ fn what_has_ended_signs_nothing_and_the_last_good_stay_until_then() {
         Script::answer("500 Internal Server Error", &[], "hidden-word"),
     );
     let gate = chain_named("ended-bucket", &origin)
-        .variable(
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-            &format!("http://{}/creds", metadata.address()),
-        )
+        .container(metadata.address())
         .start();
     ready(&gate);
     let token = Token::whole().expires(NOW + 100_000);
@@ -246,8 +240,7 @@ fn one_that_is_there_and_fails_is_not_replaced_by_the_next() {
     ] {
         let (origin, metadata) = (Origin::start(), Origin::start());
         metadata.on("/creds", document(1, &minutes(60)));
-        let uri = format!("http://{}/creds", metadata.address());
-        let mut setup = chain_named(name, &origin).variable("AWS_CONTAINER_CREDENTIALS_FULL_URI", &uri);
+        let mut setup = chain_named(name, &origin).container(metadata.address());
         for (name, value) in variables {
             setup = setup.variable(name, value);
         }
@@ -270,10 +263,7 @@ fn a_profile_that_is_caught_in_the_middle_of_a_rewrite_is_not_swapped_for_anothe
     let file = setup.dir().join("credentials");
     let gate = setup
         .variable("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap())
-        .variable(
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-            &format!("http://{}/creds", metadata.address()),
-        )
+        .container(metadata.address())
         .start();
     ready(&gate);
     let token = Token::whole().expires(NOW + 100_000);
@@ -307,12 +297,7 @@ fn a_head_that_is_refused_without_a_word_asks_for_fresh_credentials() {
         metadata.on("/creds", document(2, &minutes(600)));
         origin.on(&at("/f"), Script::new().head(status, &[]));
         origin.on(&at("/f"), Script::ok(&[], "now"));
-        let gate = chain(&origin)
-            .variable(
-                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-                &format!("http://{}/creds", metadata.address()),
-            )
-            .start();
+        let gate = chain(&origin).container(metadata.address()).start();
         ready(&gate);
         gate.exchange("HEAD", &Token::whole().at("/f"), &[]).expect(ours);
         metadata.wait_seen(2);
@@ -328,12 +313,7 @@ fn the_same_credentials_again_are_asked_for_less_and_less_often() {
     metadata.on("/creds", document(1, &minutes(600)));
     origin.on(&at("/f"), s3::error("403 Forbidden", "InvalidAccessKeyId"));
     let name = "same-again";
-    let gate = chain_named(name, &origin)
-        .variable(
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-            &format!("http://{}/creds", metadata.address()),
-        )
-        .start();
+    let gate = chain_named(name, &origin).container(metadata.address()).start();
     ready(&gate);
     let began = tokio::time::Instant::now();
     while began.elapsed() < 40 * OFTEN || metadata.seen().len() < 3 {
@@ -355,12 +335,7 @@ fn credentials_that_s3_no_longer_takes_are_loaded_anew_at_once() {
     metadata.on("/creds", document(2, &minutes(600)));
     origin.on(&at("/f"), s3::error("400 Bad Request", "ExpiredToken"));
     origin.on(&at("/f"), Script::ok(&[], "now"));
-    let gate = chain(&origin)
-        .variable(
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-            &format!("http://{}/creds", metadata.address()),
-        )
-        .start();
+    let gate = chain(&origin).container(metadata.address()).start();
     ready(&gate);
     gate.get(&Token::whole().at("/f"), &[])
         .refused(502, "origin_invalid");
@@ -375,12 +350,7 @@ fn a_reload_leaves_loaded_credentials_alone() {
     let (origin, metadata) = (Origin::start(), Origin::start());
     metadata.on("/creds", document(1, &minutes(600)));
     metadata.on("/creds", Script::new().stall());
-    let gate = chain(&origin)
-        .variable(
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-            &format!("http://{}/creds", metadata.address()),
-        )
-        .start();
+    let gate = chain(&origin).container(metadata.address()).start();
     ready(&gate);
     gate.edit(
         "origin = \"files\"",
@@ -406,10 +376,7 @@ fn p22_no_secret_of_a_bucket_is_in_any_sink() {
     metadata.on("/creds", document(901, &minutes(60)));
     metadata.on("/creds", Script::ok(&[], "hidden-garbage-901"));
     let gate = chain(&origin)
-        .variable(
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-            &format!("http://{}/creds", metadata.address()),
-        )
+        .container(metadata.address())
         .variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", "hidden-bearer-901")
         .start();
     ready(&gate);

@@ -133,6 +133,14 @@ impl Setup {
         self
     }
 
+    /// Has a container's service at this address give credentials, at `/creds`.
+    pub(crate) fn container(self, metadata: SocketAddr) -> Self {
+        self.variable(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            &format!("http://{metadata}/creds"),
+        )
+    }
+
     /// The access log as text.
     pub(crate) fn text_log(mut self) -> Self {
         self.log_format = "text";

@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::acceptor::Acceptor;
 use super::h2::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, H2, HEADERS, PING, PREFACE, RST_STREAM,
     SETTINGS, WINDOW_UPDATE, block,
@@ -110,7 +111,7 @@ struct State {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    stop: AtomicBool,
+    stop: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -121,9 +122,8 @@ impl Shared {
 
 /// A running origin.
 pub(crate) struct H2Origin {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
+    acceptor: Acceptor,
 }
 
 impl H2Origin {
@@ -134,38 +134,17 @@ impl H2Origin {
 
     /// As `start`, with these settings.
     pub(crate) fn with(settings: &[(u16, u32)]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-        let address = listener.local_addr().expect("address");
-        listener.set_nonblocking(true).expect("nonblocking");
         let shared = Arc::new(Shared::default());
         shared.lock().settings = settings.to_vec();
-        let accepting = Arc::clone(&shared);
-        let accept = move || {
-            let mut running = Vec::new();
-            while !accepting.stop.load(Ordering::SeqCst) {
-                match listener.accept() {
-                    Ok((stream, _)) => running.push(serve(stream, Arc::clone(&accepting))),
-                    Err(_) => std::thread::sleep(Duration::from_millis(2)),
-                }
-            }
-            for thread in running {
-                let _ = thread.join();
-            }
-        };
-        let acceptor = std::thread::Builder::new()
-            .name("support-h2-origin".into())
-            .spawn(accept)
-            .expect("thread");
-        Self {
-            address,
-            shared,
-            acceptor: Some(acceptor),
-        }
+        let serving = Arc::clone(&shared);
+        let serve = move |stream| serve(stream, Arc::clone(&serving));
+        let acceptor = Acceptor::start("support-h2-origin", &shared.stop, serve);
+        Self { shared, acceptor }
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.acceptor.address()
     }
 
     /// Adds a script for a path (without query). Several are used in turn; the last one stays.
@@ -211,15 +190,6 @@ impl H2Origin {
         self.until("all connections of the origin are over", |origin| {
             origin.shared.lock().open == 0
         });
-    }
-}
-
-impl Drop for H2Origin {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        if let Some(acceptor) = self.acceptor.take() {
-            let _ = acceptor.join();
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the tests are made of: the gate in process, a raw client, a scripted origin, tokens made independently of the
 //! product, real programs. Nothing here sleeps to hope: `wait::until` waits for a condition, with a deadline.
 
+pub(crate) mod acceptor;
 pub(crate) mod adapter;
 pub(crate) mod adobe;
 pub(crate) mod client;

@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::acceptor::Acceptor;
 use super::wait::{self, Deadline, SOON};
 
 /// A request as it arrived.
@@ -177,7 +178,7 @@ struct File {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    stop: AtomicBool,
+    stop: Arc<AtomicBool>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -186,45 +187,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A running origin.
 pub(crate) struct Origin {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
+    acceptor: Acceptor,
 }
 
 impl Origin {
     /// Listens on a port of its own.
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-        let address = listener.local_addr().expect("address");
-        listener.set_nonblocking(true).expect("nonblocking");
         let shared = Arc::new(Shared::default());
-        let accepting = Arc::clone(&shared);
-        let accept = move || {
-            let mut connections = Vec::new();
-            while !accepting.stop.load(Ordering::SeqCst) {
-                match listener.accept() {
-                    Ok((stream, _)) => connections.push(serve(stream, Arc::clone(&accepting))),
-                    Err(_) => std::thread::sleep(Duration::from_millis(2)),
-                }
-            }
-            for connection in connections {
-                let _ = connection.join();
-            }
-        };
-        let acceptor = std::thread::Builder::new()
-            .name("support-origin".into())
-            .spawn(accept)
-            .expect("thread");
-        Self {
-            address,
-            shared,
-            acceptor: Some(acceptor),
-        }
+        let serving = Arc::clone(&shared);
+        let serve = move |stream| serve(stream, Arc::clone(&serving));
+        let acceptor = Acceptor::start("support-origin", &shared.stop, serve);
+        Self { shared, acceptor }
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.acceptor.address()
     }
 
     /// Adds a script for a path (without query). Several are used in turn; the last one stays.
@@ -317,15 +296,6 @@ impl Origin {
             let seen = self.seen();
             (seen.len() >= count).then_some(seen)
         })
-    }
-}
-
-impl Drop for Origin {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        if let Some(acceptor) = self.acceptor.take() {
-            let _ = acceptor.join();
-        }
     }
 }
 
