@@ -20,7 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("throttle", &["clock"]),
     ("sigv4", &["clock", "secret", "sigv4"]),
     ("media", &["target"]),
-    ("token", &["clock", "secret", "target", "token"]),
+    ("token", &["clock", "secret", "sigv4", "target", "token"]),
     (
         "origin",
         &["alarm", "clock", "origin", "secret", "sigv4", "target"],

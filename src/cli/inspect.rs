@@ -121,6 +121,7 @@ pub(super) fn verify(loaded: &Loaded, argument: &str, resource: Option<&str>) ->
             Ok(Believed::Claims(claims)) => verdict(&claims, claims.standing(now, route.leeway), resource),
             Ok(Believed::Handle(_)) | Err(TokenError::KeysUnavailable) => Verdict::Unknown,
             Err(TokenError::Malformed(_)) => Verdict::Format,
+            Err(TokenError::Elsewhere(_)) => Verdict::OtherResource,
             Err(TokenError::Invalid(_) | TokenError::UnknownKey) => Verdict::Signature,
         })
     });

@@ -154,7 +154,7 @@ impl fmt::Display for Policy {
                 rules.keys.name(),
                 rules.requestors.join(" or "),
                 match rules.uses {
-                    Uses::Once => "once",
+                    Uses::Once | Uses::Strict => "once",
                     Uses::UntilExpiry => "any number of times",
                 }
             )?;

@@ -111,7 +111,7 @@ pub fn authorize(
     revoked: Option<&Revoked>,
 ) -> Result<Authorized, Stop> {
     let claims = verified.claims;
-    let once = claims.uses == Uses::Once;
+    let once = claims.uses.is_once();
     not_withdrawn(&claims, revoked)?;
     if !once {
         in_time(verified.standing)?;

@@ -212,6 +212,7 @@ impl From<TokenError> for Stop {
         match error {
             TokenError::Malformed(detail) => Self::refused(Code::TokenMalformed, detail),
             TokenError::Invalid(detail) => Self::refused(Code::TokenInvalid, detail),
+            TokenError::Elsewhere(detail) => Self::refused(Code::ScopeDenied, detail),
             TokenError::UnknownKey => {
                 Self::refused(Code::TokenInvalid, "no key of the set goes with the token")
             }

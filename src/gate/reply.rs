@@ -149,7 +149,7 @@ pub fn deliver(
     }
     dispose(route, granted, headers);
     if let Some(renewal) = &granted.renewal {
-        headers.append(header::SET_COOKIE, renewal.set_cookie.clone());
+        headers.append(renewal.header.clone(), renewal.value.clone());
     }
     if let Some(cookie) = &granted.cookie {
         headers.append(header::SET_COOKIE, cookie.clone());

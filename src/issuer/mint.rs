@@ -318,7 +318,7 @@ pub fn judge(
         None => None,
     };
     opens.extend(request.media.map(|id| Opens::MediaId(id.as_str().into())));
-    let once = rule.uses == Uses::Once || request.uses == Uses::Once;
+    let once = rule.uses.is_once() || request.uses.is_once();
     Ok(Claims {
         subject: request.subject.or_else(|| Some(caller.subject().into())),
         issued: Some(now),
@@ -342,7 +342,7 @@ pub fn judge(
 pub fn many_uses(rule: &Rule) -> Result<(), IssueRefusal> {
     match rule.uses {
         Uses::UntilExpiry => Ok(()),
-        Uses::Once => Err(IssueRefusal::NotAllowed(
+        Uses::Once | Uses::Strict => Err(IssueRefusal::NotAllowed(
             "This caller's tokens work once, and a Sirv token can't say that.",
         )),
     }

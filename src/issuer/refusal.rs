@@ -198,7 +198,10 @@ impl From<TokenError> for IssueRefusal {
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::KeysUnavailable => Self::KeysUnavailable,
-            TokenError::Malformed(_) | TokenError::Invalid(_) | TokenError::UnknownKey => Self::CallerInvalid,
+            TokenError::Malformed(_)
+            | TokenError::Invalid(_)
+            | TokenError::Elsewhere(_)
+            | TokenError::UnknownKey => Self::CallerInvalid,
         }
     }
 }

@@ -140,6 +140,7 @@ impl Pen {
         self.u8(match claims.uses {
             Uses::UntilExpiry => 0,
             Uses::Once => 1,
+            Uses::Strict => 2,
         });
         self.option(claims.scope.as_ref(), |pen, scope| {
             pen.list(&scope.0, Self::opens);
@@ -234,6 +235,7 @@ impl Reader<'_> {
         claims.uses = match self.u8()? {
             0 => Uses::UntilExpiry,
             1 => Uses::Once,
+            2 => Uses::Strict,
             _ => return Err(BadRecord),
         };
         claims.scope = self.option(|reader| Ok(Scope(reader.list(Self::opens)?.into())))?;

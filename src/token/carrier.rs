@@ -13,7 +13,7 @@ use super::{MAX_TOKEN_BYTES, Parts};
 use crate::target::{BadTarget, Target};
 
 mod path;
-mod query;
+pub(in crate::token) mod query;
 
 pub use path::PathPattern;
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use http::{HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use serde::ser::{Serialize, Serializer};
 use serde_json::Number;
@@ -23,6 +23,15 @@ pub enum Uses {
     UntilExpiry,
     /// Once.
     Once,
+    /// Once, and one answer ends it: no session, whatever the route says (`jti` of RFC 9246, `catreplay` of CTA-5007).
+    Strict,
+}
+
+impl Uses {
+    /// Whether it is a matter of the store.
+    pub fn is_once(self) -> bool {
+        self != Self::UntilExpiry
+    }
 }
 
 /// Limits that a token carries for its subject. They count over all downloads whose tokens have the same issuer and subject and
@@ -202,8 +211,10 @@ impl Serialize for Parameter {
 /// A longer-lived token that a scheme hands back, to be set by `reply`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renewal {
-    /// The whole value of a `Set-Cookie` header.
-    pub set_cookie: HeaderValue,
+    /// `Set-Cookie`, or the header that the scheme names.
+    pub header: HeaderName,
+    /// Its whole value.
+    pub value: HeaderValue,
 }
 
 /// Whether a token is in time.

@@ -96,6 +96,9 @@ pub enum TokenError {
     /// Signature, key, algorithm, issuer, audience or a claim's type.
     #[error("token refused: {0}")]
     Invalid(&'static str),
+    /// True, but for other requests: its own restriction does not hold for this one.
+    #[error("token refused here: {0}")]
+    Elsewhere(&'static str),
     /// No key of the set goes with it.
     #[error("no key of the set goes with the token")]
     UnknownKey,

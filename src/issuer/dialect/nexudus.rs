@@ -21,7 +21,7 @@ pub(super) const TOKEN_PATH: &str = "/api/sys/users/token/refresh";
 pub(super) fn wish(ttl: Duration, uses: Uses) -> IssueRequest {
     let scheme = match uses {
         Uses::UntilExpiry => SchemeName::Jwt,
-        Uses::Once => SchemeName::Opaque,
+        Uses::Once | Uses::Strict => SchemeName::Opaque,
     };
     IssueRequest {
         scheme,

@@ -168,7 +168,7 @@ impl Order {
         Ok(Self {
             purposes: purposes.to_vec(),
             expires: claims.expires.ok_or("it has no end")?.millis(),
-            once: claims.uses == Uses::Once,
+            once: claims.uses.is_once(),
             subject: claims.subject.as_deref().map(str::to_owned),
             paths,
             media,

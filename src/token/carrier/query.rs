@@ -9,7 +9,7 @@ use super::{LocateError, decode};
 use crate::token::Parts;
 
 /// Whether a raw key says `name`.
-pub(super) fn is(key: &str, name: &str) -> bool {
+pub(in crate::token) fn is(key: &str, name: &str) -> bool {
     if key.contains('%') {
         percent_decode_str(key).eq(name.bytes())
     } else {
@@ -43,7 +43,7 @@ pub(super) fn find<'r>(query: &'r str, names: &[Box<str>]) -> Result<Option<Part
 }
 
 /// The query without the parameters whose raw keys are `ours`, the others byte for byte in their order.
-pub(super) fn without(query: &str, ours: impl Fn(&str) -> bool) -> Cow<'_, str> {
+pub(in crate::token) fn without(query: &str, ours: impl Fn(&str) -> bool) -> Cow<'_, str> {
     let is_ours = |piece: &&str| ours(split(piece).0);
     if !pieces(query).any(|piece| is_ours(&piece)) {
         return Cow::Borrowed(query);
@@ -62,7 +62,7 @@ pub(super) fn without(query: &str, ours: impl Fn(&str) -> bool) -> Cow<'_, str> 
 }
 
 /// The parameters, raw; as `split('&')`, which looks for a character where a byte is meant and takes longer.
-fn pieces(query: &str) -> impl Iterator<Item = &str> {
+pub(in crate::token) fn pieces(query: &str) -> impl Iterator<Item = &str> {
     let ends = memchr_iter(b'&', query.as_bytes()).chain([query.len()]);
     let mut start = 0;
     ends.map(move |end| {
@@ -72,7 +72,7 @@ fn pieces(query: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn split(piece: &str) -> (&str, &str) {
+pub(in crate::token) fn split(piece: &str) -> (&str, &str) {
     match memchr(b'=', piece.as_bytes()) {
         Some(at) => (&piece[..at], &piece[at + 1..]),
         None => (piece, ""),

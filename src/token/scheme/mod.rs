@@ -7,6 +7,7 @@ use super::{Claims, Evidence, TokenError, TokenId, VerifyToken};
 pub mod jwt;
 pub mod opaque;
 pub mod short_media;
+pub mod signed;
 pub mod sirv;
 
 /// A way to make and check tokens.

@@ -215,7 +215,7 @@ impl<'c> Payload<'c> {
             return refuse("a JWT needs an end");
         };
         let reads = claims.methods.is_none_or(|methods| methods.covers(Methods::READ));
-        let restricted = claims.uses == Uses::Once
+        let restricted = claims.uses.is_once()
             || !reads
             || claims.addresses.is_some()
             || !claims.limits.is_empty()

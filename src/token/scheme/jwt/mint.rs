@@ -234,7 +234,7 @@ impl Serialize for Payload<'_> {
         if let Some(addresses) = &claims.addresses {
             map.serialize_entry("ips", &addresses.iter().map(address).collect::<Vec<_>>())?;
         }
-        if claims.uses == Uses::Once {
+        if claims.uses.is_once() {
             map.serialize_entry("uses", &1)?;
         }
         if let Some(name) = &claims.filename {

@@ -1,0 +1,1 @@
+//! Bunny's token authentication, in its three generations.

@@ -1,0 +1,1 @@
+//! Common Access Tokens (CTA-5007).

@@ -1,0 +1,1 @@
+//! URI signing for CDN interconnection (RFC 9246).

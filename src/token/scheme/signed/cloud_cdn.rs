@@ -1,0 +1,1 @@
+//! Signed URLs and cookies of Google Cloud CDN.

@@ -1,0 +1,1 @@
+//! Akamai's EdgeAuth tokens 2.0.

@@ -1,0 +1,1 @@
+//! Signatures and tokens of Google Media CDN.

@@ -1,0 +1,1 @@
+//! S3 URLs signed by SigV4.
