@@ -17,7 +17,7 @@ use mediagate::gate::exchange::Exchange;
 use mediagate::gate::locate::locate;
 use mediagate::gate::route::{ActiveContent, DialectStatus, Disposition, Mapping, Route, Router, ScopeRule};
 use mediagate::gate::session;
-use mediagate::gate::verify::{Checked, TokenCache, verify};
+use mediagate::gate::verify::{Checked, Remembering, TokenCache, verify};
 use mediagate::origin::{Folder, Origin};
 use mediagate::secret::Secret;
 use mediagate::sigv4::{Credentials, Request as SignedRequest, Signer, encode_path};
@@ -60,7 +60,7 @@ fn route(keys: &Arc<KeyRing>) -> Arc<Route> {
         carriers: Carriers::new(vec![Carrier::Query {
             names: Box::new(["t".into()]),
         }]),
-        schemes: Schemes::new([Scheme::Jwt(Jwt::new(rules))]).expect("a scheme"),
+        schemes: Schemes::new([Scheme::Jwt(Jwt::new(rules))], []).expect("a scheme"),
         origin: Origin::Folder(Arc::new(
             Folder::open(&std::env::temp_dir()).expect("a temporary folder"),
         )),
@@ -152,16 +152,24 @@ fn phases(c: &mut Criterion) {
             });
             c.bench_function("verify/cached", |b| {
                 let cache = TokenCache::new(1024);
+                let memory = Remembering {
+                    cache: &cache,
+                    shown: None,
+                };
                 let mut exchange = exchange();
                 let mut located = locate(&route, &head, &admitted, client, &mut exchange).expect("a token");
-                b.iter(|| verify(&route, &mut located, &cache, now).is_ok());
+                b.iter(|| verify(&route, &mut located, &memory, now).is_ok());
             });
             c.bench_function("authorize", |b| {
                 let cache = TokenCache::new(1024);
+                let memory = Remembering {
+                    cache: &cache,
+                    shown: None,
+                };
                 let mut exchange = exchange();
                 let mut located = locate(&route, &head, &admitted, client, &mut exchange).expect("a token");
                 b.iter(|| {
-                    let Ok(Checked::True(verified)) = verify(&route, &mut located, &cache, now) else {
+                    let Ok(Checked::True(verified)) = verify(&route, &mut located, &memory, now) else {
                         panic!("a true token");
                     };
                     let asked = Asked {
@@ -181,6 +189,7 @@ fn phases(c: &mut Criterion) {
                 route
                     .schemes
                     .of(&located.evidence)
+                    .expect("a scheme")
                     .verify(black_box(&located.evidence))
                     .is_ok()
             });

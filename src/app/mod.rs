@@ -184,6 +184,7 @@ impl Worker {
             now,
             max_head,
             revoked: store.as_ref().map(|store| store.revoked()),
+            shown: None,
         };
         let gate = Gate {
             bench,

@@ -138,6 +138,7 @@ fn walk(loaded: &Loaded, line: &Line) -> Result<serde_json::Value, String> {
         client,
         now,
         loaded.settings.max_head,
+        None,
     );
     Ok(render(&explained))
 }

@@ -17,7 +17,7 @@ use crate::store::Revoked;
 use crate::target::{Target, encode_segment};
 use crate::token::carrier::Variables;
 use crate::token::claims::Renewal;
-use crate::token::{Claims, Parameter, Standing, Uses};
+use crate::token::{Claims, Parameter, Standing};
 
 pub mod once;
 

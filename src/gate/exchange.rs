@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, Method, header};
 use super::route::{Cors, Route};
 use crate::clock::{Stopwatch, UnixTime};
 use crate::token::Claims;
+use crate::token::scheme::signed::Statuses;
 
 static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
@@ -119,6 +120,8 @@ pub struct Exchange {
     pub path: Option<Box<str>>,
     /// The scheme that its token is of, once it was looked at.
     pub scheme: Option<&'static str>,
+    /// How refusals are answered, by the scheme of its token.
+    pub statuses: Statuses,
     /// What its token says, once believed.
     pub claims: Option<Arc<Claims>>,
     /// Who reads a refusal.
@@ -138,6 +141,7 @@ impl Exchange {
             door: Door::Gate,
             route: None,
             path: None,
+            statuses: Statuses::Common,
             scheme: None,
             claims: None,
             reader: Reader::of(headers),

@@ -14,6 +14,7 @@ use super::route::Router;
 use super::verify::TokenCache;
 use super::{Bench, Client, Judged, judge};
 use crate::clock::UnixTime;
+use crate::token::scheme::signed::Shown;
 
 /// What needs a store or the client's past, so that nobody takes `allow` for more than it is.
 pub const UNCHECKED: [&str; 4] = ["uses", "revocation", "binding", "limits"];
@@ -49,6 +50,7 @@ pub fn explain(
     client: Client,
     now: UnixTime,
     max_head: usize,
+    shown: Option<&Shown>,
 ) -> Explained {
     let mut exchange = Exchange::start(now, client.address, &head.method, &head.headers);
     match landing::judge(landing, client, head, max_head, &mut exchange) {
@@ -63,6 +65,7 @@ pub fn explain(
         now,
         max_head,
         revoked: None,
+        shown,
     };
     let judged = judge(&bench, client, head, &mut exchange);
     let route = exchange.route.as_deref();
@@ -82,7 +85,7 @@ pub fn explain(
                 Pending::Once(once) => match once.in_time() {
                     Ok(()) => (true, "ok", "", 200, Some(once.origin_target().to_owned())),
                     Err(stop) => {
-                        let status = status(stop.code(), route).as_u16();
+                        let status = status(stop.code(), route, exchange.statuses).as_u16();
                         (false, stop.code().as_str(), stop.detail(), status, target())
                     }
                 },
@@ -96,7 +99,7 @@ pub fn explain(
             None,
         ),
         Err(stop) => {
-            let status = status(stop.code(), route).as_u16();
+            let status = status(stop.code(), route, exchange.statuses).as_u16();
             (
                 false,
                 stop.code().as_str(),

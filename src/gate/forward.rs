@@ -181,6 +181,13 @@ fn forward_cookies(route: &Route, client_headers: &HeaderMap, headers: &mut Head
             _ => None,
         })
         .flatten()
+        .chain(
+            route
+                .schemes
+                .signed()
+                .iter()
+                .flat_map(|scheme| scheme.cookies().iter().cloned()),
+        )
         .chain(route.session_cookie.clone())
         .collect();
     for value in client_headers.get_all(header::COOKIE) {

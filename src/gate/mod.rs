@@ -44,7 +44,7 @@ use redeem::{Delivery, Held, Pending, Redeemed, Till};
 use refusal::{Code, Stop};
 use reply::Granted;
 use route::{Route, Router};
-use verify::{Checked, TokenCache};
+use verify::{Checked, Remembering, TokenCache};
 
 use crate::body::Body;
 use crate::clock::{Clock, UnixTime};
@@ -52,6 +52,8 @@ use crate::origin::{Fetch, Pools};
 use crate::store::{Revoked, Store};
 use crate::throttle::Throttle;
 use crate::token::keys::LogKey;
+use crate::token::scheme::Scheme;
+use crate::token::scheme::signed::{Shown, Statuses};
 
 /// What one request is handled with.
 pub struct Gate<'g> {
@@ -103,6 +105,8 @@ pub struct Bench<'g> {
     pub max_head: usize,
     /// What was withdrawn; none where there is no store.
     pub revoked: Option<&'g Arc<Revoked>>,
+    /// Keeps what tokens are compared with, where somebody wants to see it.
+    pub shown: Option<&'g Shown>,
 }
 
 /// Who sent the request.
@@ -302,6 +306,7 @@ fn judge(bench: &Bench<'_>, client: Client, head: &Parts, exchange: &mut Exchang
         .find(admitted.host.as_deref(), admitted.raw_path)
         .ok_or(Stop::refused(Code::NotFound, "no route has this host and path"))?;
     exchange.route = Some(Arc::clone(route));
+    exchange.statuses = route.schemes.statuses();
     exchange.cross_origin = route
         .cors
         .as_ref()
@@ -320,8 +325,18 @@ fn judge(bench: &Bench<'_>, client: Client, head: &Parts, exchange: &mut Exchang
         return Err(redeem::not_here(route));
     }
     let mut located = locate::locate(route, head, &admitted, client.address, exchange)?;
-    exchange.scheme = Some(route.schemes.of(&located.evidence).name());
-    let checked = verify::verify(route, &mut located, bench.cache, bench.now)?;
+    let memory = Remembering {
+        cache: bench.cache,
+        shown: bench.shown,
+    };
+    (exchange.scheme, exchange.statuses) = match &located.signed {
+        Some(signed) => (Some(signed.scheme.name()), signed.scheme.statuses()),
+        None => (
+            route.schemes.of(&located.evidence).map(Scheme::name),
+            Statuses::Common,
+        ),
+    };
+    let checked = verify::verify(route, &mut located, &memory, bench.now)?;
     let held = |located: locate::Located<'_>, token| {
         Ok(Judged::Held(Box::new(Held {
             route: Arc::clone(route),

@@ -324,6 +324,11 @@ impl Drop for Record {
             self.end,
             self.head,
         );
+        if let (Some(route), Some(scheme)) = (route, exchange.scheme) {
+            self.recorder
+                .counters
+                .token(route.number, scheme, self.outcome.code.is_none());
+        }
         self.recorder.lines.add(&Line {
             time: exchange.time,
             client: exchange.client,

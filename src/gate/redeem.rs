@@ -255,7 +255,7 @@ impl Redemption {
                 "a program that looks ahead never uses a token",
             ));
         }
-        let rules = &self.route.single_use;
+        let rules = &*self.route.single_use.of(once.claims().uses);
         let pressed = head.method == Method::POST;
         head.method = method(&self.route, &head.method);
         let cookie = SessionCookie::of(&self.route, once.claims().token_id);
@@ -305,7 +305,10 @@ impl Redemption {
     /// The origin's answer as a part of the session.
     async fn join(self, grant: Grant, head: Parts, body: Option<Incoming>) -> Result<Delivery, Stop> {
         let claims = Arc::clone(grant.claims());
-        let (id, rules) = (claims.token_id, self.route.single_use.clone());
+        let (id, rules) = (
+            claims.token_id,
+            self.route.single_use.of(claims.uses).into_owned(),
+        );
         let reads = head.method == Method::GET;
         let (store, clock, names) = (
             Arc::clone(&self.store),
@@ -388,7 +391,7 @@ impl Redemption {
         if client.is_closed() {
             return Err(overloaded());
         }
-        let rules = &route.single_use;
+        let rules = &*route.single_use.of(claims.uses);
         let now = till.clock.now();
         let shown = cookie.fresh()?;
         let session = Session {

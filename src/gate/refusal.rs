@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use super::route::{DialectStatus, Route};
 use crate::origin::{OriginError, Phase, UploadFault};
+use crate::token::scheme::signed::Statuses;
 use crate::token::{Methods, TokenError};
 
 macro_rules! codes {
@@ -280,8 +281,8 @@ impl From<OriginError> for Stop {
     }
 }
 
-/// The status of an outcome: the route's map, then the dialect, then the common table.
-pub fn status(code: Code, route: Option<&Route>) -> StatusCode {
+/// The status of an outcome: the route's map, then the dialect, then the scheme, then the common table.
+pub fn status(code: Code, route: Option<&Route>, scheme: Statuses) -> StatusCode {
     let Some(route) = route else { return code.status() };
     if let Some(status) = route.status.get(&code) {
         return *status;
@@ -291,7 +292,15 @@ pub fn status(code: Code, route: Option<&Route>) -> StatusCode {
             StatusCode::FORBIDDEN
         }
         DialectStatus::Fynn | DialectStatus::Sirv | DialectStatus::Adobe | DialectStatus::Native => {
-            code.status()
+            match scheme {
+                Statuses::ForbiddenOrGone if code == Code::TokenExpired => StatusCode::GONE,
+                Statuses::Forbidden | Statuses::ForbiddenOrGone
+                    if code.status() == StatusCode::UNAUTHORIZED =>
+                {
+                    StatusCode::FORBIDDEN
+                }
+                _ => code.status(),
+            }
         }
     }
 }

@@ -376,11 +376,11 @@ pub(super) fn keep_private(headers: &mut HeaderMap) {
 pub fn refuse(exchange: &Exchange, stop: &Stop) -> Response<Body> {
     let code = stop.code();
     let told = match exchange.door {
-        Door::Gate => without_reason(code, exchange.route.as_deref()),
+        Door::Gate => without_reason(code, exchange),
         Door::Landing => one_page_for_all(code),
     };
     let told = told.unwrap_or_else(|| Told {
-        status: status(code, exchange.route.as_deref()),
+        status: status(code, exchange.route.as_deref(), exchange.statuses),
         code: code.as_str(),
         title: code.title(),
         advice: code.advice(),
@@ -450,10 +450,11 @@ pub fn refuse(exchange: &Exchange, stop: &Stop) -> Response<Body> {
 }
 
 /// What a route of a dialect that tells no reasons tells of a token, whatever is wrong with it.
-fn without_reason(code: Code, route: Option<&Route>) -> Option<Told> {
+fn without_reason(code: Code, exchange: &Exchange) -> Option<Told> {
+    let route = exchange.route.as_deref();
     let is_silent = route.is_some_and(|route| route.dialect == DialectStatus::Sirv);
     (is_silent && code.is_no_way_in()).then(|| Told {
-        status: status(code, route),
+        status: status(code, route, exchange.statuses),
         code: "forbidden",
         title: "This link does not open this file",
         advice: "Ask for a new link where you got this one.",

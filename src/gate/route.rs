@@ -166,6 +166,16 @@ impl Route {
         Some(template.variables(path))
     }
 
+    /// What the first segment of a path starts with where that is the token.
+    pub fn markers(&self) -> impl Iterator<Item = &str> {
+        let carried = self.carriers.iter().filter_map(|carrier| match carrier {
+            Carrier::PathPrefix { marker } => Some(&**marker),
+            _ => None,
+        });
+        let signed = self.schemes.signed().iter().flat_map(|scheme| scheme.markers());
+        carried.chain(signed.map(|marker| &**marker))
+    }
+
     /// Where the whole path is made anew, nothing lies below it.
     fn takes(&self, template: &RouteTemplate, path: &str) -> bool {
         !matches!(self.mapping, Mapping::Template(_)) || template.is(path)
@@ -216,11 +226,9 @@ impl Router {
                 None => &mut router.any,
             };
             prefixes.depth = prefixes.depth.max(route.prefix.matches('/').count());
-            for carrier in route.carriers.iter() {
-                if let Carrier::PathPrefix { marker } = carrier
-                    && !prefixes.markers.contains(marker)
-                {
-                    prefixes.markers.push(marker.clone());
+            for marker in route.markers() {
+                if !prefixes.markers.iter().any(|known| **known == *marker) {
+                    prefixes.markers.push(marker.into());
                 }
             }
             if !route.templates.is_empty() {
@@ -257,12 +265,9 @@ impl Prefixes {
         };
         if let Some(marker) = self.markers.iter().find(|marker| first.starts_with(&***marker)) {
             let rest = raw_path[1..].find('/').map_or("", |at| &raw_path[1 + at..]);
-            let carried = self.best(rest).filter(|route| {
-                route
-                    .carriers
-                    .iter()
-                    .any(|carrier| matches!(carrier, Carrier::PathPrefix { marker: ours } if ours == marker))
-            });
+            let carried = self
+                .best(rest)
+                .filter(|route| route.markers().any(|ours| *ours == **marker));
             if carried.is_some() {
                 return carried;
             }

@@ -22,12 +22,13 @@
 //! A session is over at its end in any case (`session_max`), a while after the last byte that was handed to one of its
 //! sockets (`session_ttl`), a while after every byte was (`after_complete`), or when four times its size was.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::refusal::Code;
 use crate::clock::UnixTime;
 use crate::store::uses::{Reservation, Session, Use};
-use crate::token::Standing;
+use crate::token::{Standing, Uses};
 
 /// Of a file whose size is known, so many times its bytes are handed out at most.
 pub const MOST_TIMES: u64 = 4;
@@ -172,6 +173,19 @@ pub fn settle(state: &Use, owner: u64, settled: Settled) -> Option<Use> {
         (Use::Fresh | Use::Reserved(_), Settled::Committed(spent)) => Some(spent),
         (Use::Reserved(reservation), Settled::Released) if reservation.owner == owner => Some(Use::Fresh),
         (Use::Fresh | Use::Reserved(_), Settled::Released) => None,
+    }
+}
+
+impl Rules {
+    /// Those of a token: some are strict by themselves.
+    pub fn of(&self, uses: Uses) -> Cow<'_, Self> {
+        match uses {
+            Uses::Strict if self.mode != Mode::Strict => Cow::Owned(Self {
+                mode: Mode::Strict,
+                ..self.clone()
+            }),
+            _ => Cow::Borrowed(self),
+        }
     }
 }
 

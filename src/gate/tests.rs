@@ -50,7 +50,7 @@ pub(super) fn route(name: &str, host: Option<&str>, prefix: &str, carriers: &[Ca
         prefix: prefix.into(),
         templates: Box::default(),
         carriers: Carriers::new(carriers.to_vec()),
-        schemes: Schemes::new([scheme]).unwrap(),
+        schemes: Schemes::new([scheme], []).unwrap(),
         origin: Origin::Folder(Arc::new(Folder::open(&std::env::temp_dir()).unwrap())),
         scope: ScopeRule::Claims,
         leeway: Duration::from_secs(5),

@@ -1,5 +1,5 @@
 //! Counters, one set per worker so that no two cores share a line of cache, added up when they are read.
-//! Twenty-one series, described for those on call in `docs/OPERATIONS.md`. Labels are enums and configured names, never
+//! Twenty-two series, described for those on call in `docs/OPERATIONS.md`. Labels are enums and configured names, never
 //! anything of a request.
 
 use std::collections::BTreeMap;
@@ -26,6 +26,9 @@ const BUCKETS: [u64; 12] = [
 
 /// Routes that later configurations may name beside those of the first; what is beyond is counted together.
 const SPARE_ROUTES: usize = 1000;
+
+/// Schemes of one route that are counted apart; a route has fewer.
+const MAX_SCHEMES: usize = 16;
 
 /// Why a connection ended without an answer of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +129,15 @@ struct RouteCounters {
     cut_by_gate: AtomicU64,
     buckets: [AtomicU64; BUCKETS.len() + 1],
     head_micros: AtomicU64,
+    schemes: [SchemeCounters; MAX_SCHEMES],
+}
+
+/// What is counted for one scheme of a route, made with its first token.
+#[derive(Debug, Default)]
+struct SchemeCounters {
+    name: OnceLock<&'static str>,
+    /// Tokens that opened something, and those that did not.
+    tokens: [AtomicU64; 2],
 }
 
 /// The counters of one worker.
@@ -149,6 +161,7 @@ impl RouteCounters {
             cut_by_gate: AtomicU64::new(0),
             buckets: Default::default(),
             head_micros: AtomicU64::new(0),
+            schemes: Default::default(),
         })
     }
 }
@@ -189,6 +202,19 @@ impl Counters {
             .unwrap_or(BUCKETS.len());
         counters.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         counters.head_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// A token of `scheme` was shown to a route, and opened something or not.
+    pub fn token(&self, route: usize, scheme: &'static str, opened: bool) {
+        let place = route.min(self.routes.len() - 1);
+        let counters = self.routes[place].get_or_init(|| RouteCounters::new(self.codes));
+        let of_scheme = counters
+            .schemes
+            .iter()
+            .find(|counted| *counted.name.get_or_init(|| scheme) == scheme);
+        if let Some(counted) = of_scheme {
+            counted.tokens[usize::from(!opened)].fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A connection ended without an answer of ours.
@@ -424,6 +450,32 @@ impl Collector for Reader {
                 let count = of_route(number, &|route| route.requests[at].load(Ordering::Relaxed));
                 if count > 0 || at == 0 {
                     let labels = [("route", route), ("code", code)];
+                    ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
+
+        let mut family = encoder.encode_descriptor(
+            "mediagate_tokens",
+            "Tokens by route, scheme and whether they opened what was asked for",
+            None,
+            MetricType::Counter,
+        )?;
+        for (number, route) in names() {
+            let mut by_scheme: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
+            let counters = workers.iter().filter_map(|worker| worker.routes[number].get());
+            for counted in counters.flat_map(|counters| &counters.schemes) {
+                let Some(scheme) = counted.name.get() else {
+                    continue;
+                };
+                let sums = by_scheme.entry(scheme).or_default();
+                for (sum, count) in sums.iter_mut().zip(&counted.tokens) {
+                    *sum += count.load(Ordering::Relaxed);
+                }
+            }
+            for (scheme, counts) in by_scheme {
+                for (result, count) in ["ok", "refused"].into_iter().zip(counts) {
+                    let labels = [("route", route), ("scheme", scheme), ("result", result)];
                     ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
                 }
             }

@@ -44,6 +44,17 @@ pub enum Carrier {
     Bearer,
 }
 
+/// Where a token rode. The first of two counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In the path or the query.
+    Url,
+    /// In a header.
+    Header,
+    /// In cookies.
+    Cookie,
+}
+
 /// The request as a carrier sees it.
 #[derive(Clone, Copy)]
 pub struct Head<'r> {
@@ -111,6 +122,20 @@ impl Carriers {
     /// # Errors
     /// `LocateError`.
     pub fn locate<'r>(&self, head: Head<'r>) -> Result<Found<'r>, LocateError> {
+        let mut found = self.in_url(head)?;
+        if found.parts.is_none()
+            && let Some((_, parts, alternatives)) = self.in_headers(head.headers)?
+        {
+            (found.parts, found.alternatives) = (Some(parts), alternatives);
+        }
+        Ok(found)
+    }
+
+    /// The same, of the URL alone.
+    ///
+    /// # Errors
+    /// `LocateError`.
+    pub fn in_url<'r>(&self, head: Head<'r>) -> Result<Found<'r>, LocateError> {
         let mut url = None;
         let mut unmarked = head.path;
         let mut prefix = None;
@@ -146,27 +171,37 @@ impl Carriers {
         let query = head
             .query
             .map(|query| query::without(query, |key| self.names_in_query(key)));
-        let target = Target::parse(&path, query.as_deref())?;
-
-        let mut alternatives = Vec::new();
-        let mut parts = url;
-        for carrier in self.iter() {
-            if parts.is_some() {
-                break;
-            }
-            match carrier {
-                Carrier::Bearer => parts = bearer(head.headers)?,
-                Carrier::Cookie { names } => (parts, alternatives) = from_cookies(head.headers, names)?,
-                _ => {}
-            }
-        }
         Ok(Found {
-            parts,
-            alternatives,
-            target,
+            parts: url,
+            alternatives: Vec::new(),
+            target: Target::parse(&path, query.as_deref())?,
             variables: variables.unwrap_or_default(),
             prefix,
         })
+    }
+
+    /// The token in the headers: where it is, and further cookies of its name.
+    ///
+    /// # Errors
+    /// `LocateError`.
+    pub fn in_headers<'r>(
+        &self,
+        headers: &'r HeaderMap,
+    ) -> Result<Option<(Place, Parts<'r>, Vec<Parts<'r>>)>, LocateError> {
+        for carrier in self.iter() {
+            let found = match carrier {
+                Carrier::Bearer => bearer(headers)?.map(|parts| (Place::Header, parts, Vec::new())),
+                Carrier::Cookie { names } => {
+                    let (parts, alternatives) = from_cookies(headers, names)?;
+                    parts.map(|parts| (Place::Cookie, parts, alternatives))
+                }
+                _ => None,
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     fn names_in_query(&self, key: &str) -> bool {

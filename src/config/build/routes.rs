@@ -295,7 +295,7 @@ fn one(
         prefix: prefix.clone(),
         templates,
         carriers: Carriers::new(carriers),
-        schemes: Schemes::new(jwt.into_iter().chain(sirv).chain(opaque).chain(short_media))?,
+        schemes: Schemes::new(jwt.into_iter().chain(sirv).chain(opaque).chain(short_media), [])?,
         origin: origin.origin.clone(),
         scope: scope?,
         leeway,

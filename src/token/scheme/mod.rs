@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Claims, Evidence, TokenError, TokenId, VerifyToken};
+use signed::{SignedScheme, Statuses};
 
 pub mod jwt;
 pub mod opaque;
@@ -87,36 +88,55 @@ impl Scheme {
     }
 }
 
-/// The schemes of a route; at least one, at most one of a kind.
+/// The schemes of a route; at least one. Those whose tokens ride where the route's carriers say, at most one of a kind, and
+/// those that judge whole requests.
 #[derive(Debug)]
 pub struct Schemes {
-    first: Scheme,
-    others: Box<[Scheme]>,
+    carried: Box<[Scheme]>,
+    signed: Box<[SignedScheme]>,
 }
 
 impl Schemes {
-    /// In this order. `None` where the list is empty.
-    pub fn new(schemes: impl IntoIterator<Item = Scheme>) -> Option<Self> {
-        let mut schemes = schemes.into_iter();
-        Some(Self {
-            first: schemes.next()?,
-            others: schemes.collect(),
-        })
+    /// In this order. `None` where both lists are empty.
+    pub fn new(
+        carried: impl IntoIterator<Item = Scheme>,
+        signed: impl IntoIterator<Item = SignedScheme>,
+    ) -> Option<Self> {
+        let schemes = Self {
+            carried: carried.into_iter().collect(),
+            signed: signed.into_iter().collect(),
+        };
+        (!schemes.carried.is_empty() || !schemes.signed.is_empty()).then_some(schemes)
     }
 
-    /// All of them.
+    /// Those whose tokens ride where the carriers say.
     pub fn iter(&self) -> impl Iterator<Item = &Scheme> {
-        std::iter::once(&self.first).chain(&self.others)
+        self.carried.iter()
     }
 
-    /// The one that a token is for, by its shape; the first where it looks like none.
-    pub fn of(&self, evidence: &Evidence<'_>) -> &Scheme {
-        if self.others.is_empty() {
-            return &self.first;
+    /// Those that judge whole requests.
+    pub fn signed(&self) -> &[SignedScheme] {
+        &self.signed
+    }
+
+    /// The one that a carried token is for, by its shape; the first where it looks like none. `None` where the route has no
+    /// such scheme.
+    pub fn of(&self, evidence: &Evidence<'_>) -> Option<&Scheme> {
+        match &*self.carried {
+            [only] => Some(only),
+            several => several
+                .iter()
+                .find(|scheme| scheme.recognizes(evidence))
+                .or(several.first()),
         }
-        self.iter()
-            .find(|scheme| scheme.recognizes(evidence))
-            .unwrap_or(&self.first)
+    }
+
+    /// How a refusal is answered before it is known which scheme its token is for.
+    pub fn statuses(&self) -> Statuses {
+        match (&*self.carried, &*self.signed) {
+            ([], [first, ..]) => first.statuses(),
+            _ => Statuses::Common,
+        }
     }
 
     /// The scheme of signed JWTs.
@@ -145,7 +165,8 @@ impl Schemes {
 
     /// Their names.
     pub fn names(&self) -> String {
-        let names: Vec<&str> = self.iter().map(Scheme::name).collect();
+        let signed = self.signed.iter().map(|scheme| scheme.name());
+        let names: Vec<&str> = self.iter().map(Scheme::name).chain(signed).collect();
         names.join(" or ")
     }
 }

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::ops::Deref;
+use std::time::Duration;
 
 use http::Method;
 use smallvec::SmallVec;
@@ -11,6 +13,7 @@ use smallvec::SmallVec;
 use super::next_number;
 use crate::clock::UnixTime;
 use crate::target::Target;
+pub use crate::token::carrier::Place;
 use crate::token::carrier::{Head, LocateError};
 use crate::token::{Claims, Evidence, Opens, Parts, PublicBase, Scope, TokenError, TokenId};
 
@@ -24,6 +27,33 @@ pub mod mac;
 pub mod media_cdn;
 pub mod presigned;
 pub mod query;
+
+/// One of them, as a route has it.
+#[derive(Debug)]
+pub struct SignedScheme {
+    kind: Kind,
+    /// Clock skew that is forgiven at both ends of a token's life.
+    pub leeway: Duration,
+}
+
+/// The closed set. A new one is a file, a variant here and an arm below.
+#[derive(Debug)]
+pub enum Kind {}
+
+impl SignedScheme {
+    /// With this leeway.
+    pub fn new(kind: Kind, leeway: Duration) -> Self {
+        Self { kind, leeway }
+    }
+}
+
+impl Deref for SignedScheme {
+    type Target = dyn SignedRequest;
+
+    fn deref(&self) -> &(dyn SignedRequest + 'static) {
+        match self.kind {}
+    }
+}
 
 /// A scheme that judges whole requests. Synchronous and pure, as all schemes are.
 pub trait SignedRequest {
@@ -79,17 +109,6 @@ pub enum Statuses {
     Forbidden,
     /// 403; 410 where the time is over.
     ForbiddenOrGone,
-}
-
-/// Where a token rode. The first of two counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
-    /// In the path or the query.
-    Url,
-    /// In a header.
-    Header,
-    /// In cookies.
-    Cookie,
 }
 
 /// A token that was taken out of a request, and what is left.

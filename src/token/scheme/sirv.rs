@@ -14,7 +14,7 @@ use crate::token::json::{Json, Object};
 use crate::token::keys::{KeyRing, LogKey, SigningKey};
 use crate::token::scope::BadScope;
 use crate::token::{
-    Claims, Evidence, Methods, MintToken, Minted, Opens, Parameter, Scope, TokenError, Uses, VerifyToken,
+    Claims, Evidence, Methods, MintToken, Minted, Opens, Parameter, Scope, TokenError, VerifyToken,
 };
 
 /// The one algorithm.

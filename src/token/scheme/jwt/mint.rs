@@ -15,7 +15,7 @@ use super::token_id;
 use crate::clock::UnixTime;
 use crate::token::keys::{KeyRing, LogKey, SigningKey};
 use crate::token::scope::MAX_PATTERNS;
-use crate::token::{Claims, MAX_TOKEN_BYTES, MintToken, Minted, Opens, Parameter, TokenError, Uses};
+use crate::token::{Claims, MAX_TOKEN_BYTES, MintToken, Minted, Opens, Parameter, TokenError};
 
 /// Whether the JWT header names the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::{HeaderMap, Method};
 
 use super::*;
+use crate::token::Uses;
 use crate::token::keys::KeySet;
 
 const NOW: i64 = 1_700_000_000;
