@@ -25,7 +25,7 @@ use mediagate::target::Target;
 use mediagate::token::carrier::{Carrier, Carriers};
 use mediagate::token::claims::TokenId;
 use mediagate::token::keys::{KeyRing, KeySet, LogKey, SetSource};
-use mediagate::token::scheme::jwt::{Jwt, KidHeader, Minter, Rules};
+use mediagate::token::scheme::jwt::{Jwt, KidHeader, Minter, Profile, Rules};
 use mediagate::token::scheme::{Scheme, Schemes};
 use mediagate::token::{Claims, Methods, MintToken, Opens, Scope};
 
@@ -47,6 +47,8 @@ fn route(keys: &Arc<KeyRing>) -> Arc<Route> {
         issuers: Box::new(["bench".into()]),
         audiences: Box::new(["media".into()]),
         typ: None,
+        profile: Profile::Native,
+        require: Box::default(),
         max_lifetime: None,
         named: Box::default(),
         log_key: log_key(),

@@ -26,7 +26,7 @@ use mediagate::server::settings::{AddressHeader, ClientAddressRule};
 use mediagate::target::{Target, encode_segment};
 use mediagate::token::carrier::{Carrier, Carriers, Head, PathPattern, without_cookies};
 use mediagate::token::keys::{KeyRing, KeySet, LogKey, SetSource};
-use mediagate::token::scheme::jwt::{Jwt, Rules};
+use mediagate::token::scheme::jwt::{Jwt, Profile, Rules};
 use mediagate::token::{Evidence, MAX_TOKEN_BYTES, VerifyToken};
 
 /// A token that no input holds by chance.
@@ -359,6 +359,8 @@ fn verifier() -> Jwt {
         issuers: Box::new(["i".into()]),
         audiences: Box::new(["a".into()]),
         typ: None,
+        profile: Profile::Native,
+        require: Box::default(),
         max_lifetime: None,
         named: Box::new(["tenant".into()]),
         log_key: Arc::new(LogKey::new(&Secret::new(vec![7; 32]))),

@@ -10,16 +10,20 @@ use crate::gate::session::{Mode, Rules};
 use crate::token::Uses;
 use crate::token::carrier::Carrier;
 use crate::token::keys::{KeyRing, LogKey};
-use crate::token::scheme::jwt::{KidHeader, Minter};
+use crate::token::scheme::jwt::{KidHeader, Minter, Profile};
 
 /// The keys of a verifier and what it demands.
 #[derive(Clone, Debug)]
 pub struct RouteKeys {
     /// The keys.
     pub keys: Arc<KeyRing>,
-    /// Accepted issuers; at least one.
+    /// Who makes the tokens.
+    pub profile: Profile,
+    /// Whether tokens need claims that we don't write.
+    pub requires_more: bool,
+    /// Accepted issuers.
     pub issuers: Vec<String>,
-    /// Accepted audiences; at least one.
+    /// Accepted audiences.
     pub audiences: Vec<String>,
     /// The `typ` that is demanded.
     pub typ: Option<String>,
@@ -28,8 +32,13 @@ pub struct RouteKeys {
 }
 
 impl RouteKeys {
-    /// A minter whose tokens these rules accept; `None` where no key at hand can sign, or a `typ` is demanded that we
-    /// don't write.
+    /// Whether tokens of this issuer pass.
+    pub fn takes_issuer(&self, issuer: &str) -> bool {
+        self.issuers.is_empty() || self.issuers.iter().any(|known| known == issuer)
+    }
+
+    /// A minter whose tokens these rules accept; `None` where no key at hand can sign, or a `typ` or claim is demanded that
+    /// we don't write.
     pub fn minter(&self, log_key: &Arc<LogKey>) -> Option<Minter> {
         let can_sign = self
             .keys
@@ -39,7 +48,7 @@ impl RouteKeys {
             .typ
             .as_deref()
             .is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"));
-        (can_sign && plain).then(|| Minter {
+        (can_sign && plain && !self.requires_more).then(|| Minter {
             keys: Arc::clone(&self.keys),
             issuer: self.issuers.first().map_or("", |text| text).into(),
             audience: self.audiences.first().map_or("", |text| text).into(),
@@ -79,6 +88,13 @@ fn carrier_text(carrier: &Carrier, path_carrier: Option<&str>) -> String {
         Carrier::PathPrefix { marker } => format!("path prefix /{marker}…/"),
         Carrier::Cookie { names } => format!("cookie {}", names.join(" and ")),
         Carrier::Bearer => "Authorization: Bearer".to_owned(),
+    }
+}
+
+fn or_any(texts: &[String], none: &str) -> String {
+    match texts {
+        [] => none.to_owned(),
+        texts => texts.join(" or "),
     }
 }
 
@@ -133,9 +149,12 @@ impl fmt::Display for Policy {
                 f,
                 ", keys {:?}, issuer {}, audience {}",
                 keys.keys.name(),
-                keys.issuers.join(" or "),
-                keys.audiences.join(" or "),
+                or_any(&keys.issuers, "any"),
+                or_any(&keys.audiences, "none"),
             )?;
+            if keys.profile != Profile::Native {
+                write!(f, ", profile {}", keys.profile.name())?;
+            }
             if let Some(typ) = &keys.typ {
                 write!(f, ", typ {typ}")?;
             }

@@ -19,6 +19,7 @@ use crate::origin::Protocol;
 use crate::server::settings::AddressHeader;
 use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
+use crate::token::scheme::jwt::Profile;
 
 table! {
     /// The whole file.
@@ -537,6 +538,26 @@ table! {
     pub struct Jwt {
         /// The name of the key set.
         required keys: String,
+        /// Who makes the tokens: `native`, or another product.
+        default("'native'") profile: Profile,
+        /// Accepted issuers; only tokens of another product may have none.
+        optional issuer: Texts,
+        /// Accepted audiences; only tokens of another product may have none.
+        optional audience: Texts,
+        /// Further claims that tokens need, each with what it may be; `[]` is any text.
+        default("{}") require: BTreeMap<String, Texts>,
+        /// The `typ` that is demanded; none or `JWT` where absent.
+        optional typ: String,
+        /// The longest `exp - iat`.
+        optional max_lifetime: Duration,
+    }
+}
+
+table! {
+    /// How callers' bearers are checked.
+    pub struct CallerKeys {
+        /// The name of the key set.
+        required keys: String,
         /// Accepted issuers.
         required issuer: Texts,
         /// Accepted audiences.
@@ -617,7 +638,7 @@ table! {
         /// What links start with; `server.public_url` where absent.
         optional public_url: String,
         /// How callers' bearers are checked.
-        required callers: Vec<Jwt>,
+        required callers: Vec<CallerKeys>,
         /// What callers may have.
         default("[]") rule: Vec<Rule>,
         /// `POST /v1/tokens`.

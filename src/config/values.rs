@@ -20,6 +20,7 @@ use crate::origin::Protocol;
 use crate::server::settings::AddressHeader;
 use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
+use crate::token::scheme::jwt::Profile;
 
 /// What is wrong, and a hint.
 type Wrong = (String, String);
@@ -174,6 +175,7 @@ texts! {
         let names: Vec<(&str, Self)> = Self::ALL.iter().map(|name| (name.as_str(), *name)).collect();
         word(text, "scheme", &names)
     };
+    Profile, "word", |text| word(text, "profile", &Self::ALL);
     Exists, "word", |text| word(text, "way to know", &[("any", Self::Any), ("origin", Self::Origin)]);
     Purposes, "word", |text| word(text, "purpose", &[
         ("login", Self::LOGIN), ("file", Self::FILE), ("exchange", Self::EXCHANGE),

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::refusal::{Code, Stop};
-use super::route::{Mapping, Route, ScopeRule};
+use super::route::{Mapping, Route, ScopeRule, TARGET};
 use super::verify::Verified;
 use crate::media::{Known, MediaId, Medium};
 use crate::store::Revoked;
@@ -254,7 +254,7 @@ fn map<'r>(
                 None,
             ))
         }
-        Mapping::Template(template) => Ok((fill(template, claims, asked.variables)?, None)),
+        Mapping::Template(template) => Ok((fill(template, claims, asked)?, None)),
         Mapping::Media(media) => {
             let missing = || Stop::refused(Code::NotFound, "the catalogue has no such medium");
             let id = asked
@@ -275,8 +275,8 @@ fn map<'r>(
     }
 }
 
-/// Fills `{name}` with path variables and text claims, each as exactly one segment.
-fn fill(template: &str, claims: &Claims, variables: &Variables) -> Result<String, Stop> {
+/// Fills `{name}` with path variables and text claims, each as exactly one segment, and `{target}` with all of it.
+fn fill(template: &str, claims: &Claims, asked: &Asked<'_>) -> Result<String, Stop> {
     let missing = || {
         Stop::refused(
             Code::ScopeDenied,
@@ -287,14 +287,19 @@ fn fill(template: &str, claims: &Claims, variables: &Variables) -> Result<String
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         let (name, behind) = after.split_once('}').ok_or_else(missing)?;
-        let variable = variables
+        path.push_str(before);
+        rest = behind;
+        if name == TARGET {
+            path.push_str(asked.target.encoded_path());
+            continue;
+        }
+        let variable = asked
+            .variables
             .iter()
             .find(|(known, _)| &**known == name)
             .map(|(_, value)| &**value);
         let value = variable.or_else(|| claims.text(name)).ok_or_else(missing)?;
-        path.push_str(before);
         path.push_str(&encode_segment(value).map_err(|_| missing())?);
-        rest = behind;
     }
     path.push_str(rest);
     Ok(path)

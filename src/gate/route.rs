@@ -32,6 +32,9 @@ pub enum ScopeRule {
     Whole,
 }
 
+/// The name in braces that stands for the whole target in a `Mapping::Template`.
+pub const TARGET: &str = "target";
+
 /// How a target becomes the origin's.
 #[derive(Clone, Debug)]
 pub enum Mapping {
@@ -39,7 +42,7 @@ pub enum Mapping {
     Same,
     /// Without the route's prefix.
     StripPrefix,
-    /// `/files/{id}`: path variables and text claims, each as one segment.
+    /// `/files/{id}`: path variables and text claims, each as one segment; `{target}` is the whole target.
     Template(Box<str>),
     /// By the media id in the path variable `id`.
     Media(Arc<Media>),

@@ -12,7 +12,7 @@ use crate::secret::Secret;
 use crate::token::Methods;
 use crate::token::carrier::{Carrier, Carriers};
 use crate::token::keys::{KeyRing, LogKey};
-use crate::token::scheme::jwt::{Jwt, Rules as JwtRules};
+use crate::token::scheme::jwt::{Jwt, Profile, Rules as JwtRules};
 use crate::token::scheme::{Scheme, Schemes};
 
 /// An HTTP origin that nobody asks.
@@ -39,6 +39,8 @@ pub(super) fn route(name: &str, host: Option<&str>, prefix: &str, carriers: &[Ca
         issuers: Box::new(["issuer".into()]),
         audiences: Box::new(["media".into()]),
         typ: None,
+        profile: Profile::Native,
+        require: Box::default(),
         max_lifetime: None,
         named: Box::default(),
         log_key: Arc::new(LogKey::new(&Secret::new(vec![1; 32]))),

@@ -14,7 +14,7 @@ use crate::secret::Secret;
 use crate::store::Purposes;
 use crate::token::claims::Limits;
 use crate::token::keys::{KeyRing, KeySet, LogKey, SetSource};
-use crate::token::scheme::jwt::{Jwt, KidHeader, Minter, Rules};
+use crate::token::scheme::jwt::{Jwt, KidHeader, Minter, Profile, Rules};
 use crate::token::scope::ScopeTemplate;
 use crate::token::{Claims, Methods, MintToken, Scope, Uses};
 
@@ -100,6 +100,8 @@ impl Bench {
             issuers: Box::new(["idp".into()]),
             audiences: Box::new(["issuer".into()]),
             typ: None,
+            profile: Profile::Native,
+            require: Box::default(),
             max_lifetime: None,
             named: Box::new(["scope".into()]),
             log_key: log_key(),
@@ -520,6 +522,8 @@ fn callers_wait_while_their_keys_were_never_loaded() {
         issuers: Box::new(["idp".into()]),
         audiences: Box::new(["issuer".into()]),
         typ: None,
+        profile: Profile::Native,
+        require: Box::default(),
         max_lifetime: None,
         named: Box::default(),
         log_key: log_key(),

@@ -178,13 +178,7 @@ impl Counters {
 
     /// A request came to its end. `outcome` is 0 for `ok`, else one more than the code's number.
     pub fn request(&self, route: Option<usize>, outcome: usize, bytes: u64, end: End, head: Duration) {
-        let (none, too_many) = (self.routes.len() - 2, self.routes.len() - 1);
-        let place = match route {
-            None => none,
-            Some(number) if number < none => number,
-            Some(_) => too_many,
-        };
-        let counters = self.routes[place].get_or_init(|| RouteCounters::new(self.codes));
+        let counters = self.of_route(route);
         if let Some(count) = counters.requests.get(outcome) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -204,11 +198,20 @@ impl Counters {
         counters.head_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
+    fn of_route(&self, route: Option<usize>) -> &RouteCounters {
+        let (none, too_many) = (self.routes.len() - 2, self.routes.len() - 1);
+        let place = match route {
+            None => none,
+            Some(number) if number < none => number,
+            Some(_) => too_many,
+        };
+        self.routes[place].get_or_init(|| RouteCounters::new(self.codes))
+    }
+
     /// A token of `scheme` was shown to a route, and opened something or not.
     pub fn token(&self, route: usize, scheme: &'static str, opened: bool) {
-        let place = route.min(self.routes.len() - 1);
-        let counters = self.routes[place].get_or_init(|| RouteCounters::new(self.codes));
-        let of_scheme = counters
+        let of_scheme = self
+            .of_route(Some(route))
             .schemes
             .iter()
             .find(|counted| *counted.name.get_or_init(|| scheme) == scheme);
@@ -673,12 +676,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_are_added_up_and_the_series_are_twenty_one() {
+    fn workers_are_added_up_and_the_series_are_twenty_two() {
         let metrics = Metrics::new(vec!["files".into()], vec!["token_missing", "token_invalid"]);
         let (one, two) = (metrics.worker(), metrics.worker());
         one.request(Some(0), 0, 100, End::Complete, Duration::from_micros(700));
         two.request(Some(0), 0, 23, End::CutByClient, Duration::from_secs(60));
         two.request(None, 2, 0, End::Complete, Duration::ZERO);
+        for (worker, scheme, opened) in [
+            (&one, "jwt", true),
+            (&two, "cloudfront", false),
+            (&two, "jwt", true),
+        ] {
+            worker.token(0, scheme, opened);
+        }
         two.connection_error(ConnectionError::Parse);
         one.connected();
         metrics.issued("issued");
@@ -709,6 +719,9 @@ mod tests {
             "mediagate_store_failures_total 0",
             "mediagate_requests_total{route=\"files\",code=\"ok\"} 2",
             "mediagate_requests_total{route=\"none\",code=\"token_invalid\"} 1",
+            "mediagate_tokens_total{route=\"files\",scheme=\"jwt\",result=\"ok\"} 2",
+            "mediagate_tokens_total{route=\"files\",scheme=\"jwt\",result=\"refused\"} 0",
+            "mediagate_tokens_total{route=\"files\",scheme=\"cloudfront\",result=\"refused\"} 1",
             "mediagate_response_bytes_total{route=\"files\"} 123",
             "mediagate_downloads_cut_total{route=\"files\",by=\"client\"} 1",
             "mediagate_head_seconds_bucket{le=\"0.001\",route=\"files\"} 1",
@@ -725,7 +738,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), 21);
+        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), 22);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use self::dialects::{Parts, published};
 use super::keys::Keys;
-use super::routes::{Built as RouteBuilt, Routes, jwt_rules};
+use super::routes::{Built as RouteBuilt, JwtTable, Routes, jwt_rules};
 use super::server::{Served, public_base};
 use super::{Place, cors, raw};
 use crate::config::policy::RouteKeys;
@@ -14,7 +14,7 @@ use crate::issuer::mint::Rule;
 use crate::issuer::{DialectName, NativeScheme, Settings};
 use crate::media::Media;
 use crate::origin::Origin;
-use crate::token::scheme::jwt::{Jwt, KidHeader, Minter};
+use crate::token::scheme::jwt::{Jwt, KidHeader, Minter, Profile};
 
 mod accounts;
 mod adobe;
@@ -223,7 +223,17 @@ fn callers(
                 "the demo caller's key is trusted only under demo; name your identity provider's key set",
             );
         }
-        let Some((own, rules)) = jwt_rules(caller, keys, named.to_vec(), problems) else {
+        let table = JwtTable {
+            at: &caller.at,
+            keys: caller.keys.as_deref(),
+            profile: Profile::Native,
+            issuer: caller.issuer.as_ref(),
+            audience: caller.audience.as_ref(),
+            require: &BTreeMap::new(),
+            typ: caller.typ.as_deref(),
+            max_lifetime: caller.max_lifetime,
+        };
+        let Some((own, rules)) = jwt_rules(&table, keys, named.to_vec(), problems) else {
             continue;
         };
         // A link must not be a caller's bearer: whoever got one could make others.
@@ -236,8 +246,9 @@ fn callers(
                     .as_ref()
                     .is_some_and(|theirs| theirs.0.iter().any(|text| mine.contains(text)))
             };
+            // Without issuers, any passes; without audiences, none that a bearer has.
             if jwt.keys == caller.keys
-                && overlap(&own.issuers, &jwt.issuer)
+                && (jwt.issuer.is_none() || overlap(&own.issuers, &jwt.issuer))
                 && overlap(&own.audiences, &jwt.audience)
             {
                 problems.error(

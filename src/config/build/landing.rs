@@ -15,7 +15,7 @@ use crate::gate::landing::redirect::{Destination, Site};
 use crate::gate::landing::session::{AUDIENCE, Sessions};
 use crate::issuer::Lasting;
 use crate::token::carrier::Carrier;
-use crate::token::scheme::jwt::{Jwt, KidHeader, Minter, Rules};
+use crate::token::scheme::jwt::{Jwt, KidHeader, Minter, Profile, Rules};
 
 /// Paths that one landing may have.
 const MAX_PATHS: usize = 16;
@@ -86,6 +86,8 @@ pub(super) fn build(
             issuers: Box::new([minter.issuer.clone()]),
             audiences: Box::new([AUDIENCE.into()]),
             typ: None,
+            profile: Profile::Native,
+            require: Box::default(),
             max_lifetime: None,
             named: Box::default(),
             log_key: Arc::clone(&minter.log_key),
@@ -244,7 +246,7 @@ fn check_routes(raw: &raw::Landing, minter: &Minter, routes: &Routes, cookie: &s
     for built in &routes.built {
         let Some(keys) = &built.policy.keys else { continue };
         let believes = Arc::ptr_eq(&keys.keys, &minter.keys)
-            && keys.issuers.iter().any(|issuer| **issuer == *minter.issuer)
+            && keys.takes_issuer(&minter.issuer)
             && keys.audiences.iter().any(|audience| audience == AUDIENCE);
         if !believes {
             continue;

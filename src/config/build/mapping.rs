@@ -3,7 +3,7 @@
 use super::routes::Parts;
 use super::{links, raw};
 use crate::config::problems::Problems;
-use crate::gate::route::{Mapping, RouteTemplate};
+use crate::gate::route::{Mapping, RouteTemplate, TARGET};
 use crate::target::Target;
 
 pub(super) fn mapping(
@@ -67,7 +67,19 @@ pub(super) fn mapping(
                 problems.error(at("to"), "has a brace that is not closed", hint);
                 return None;
             };
-            if !variables.iter().any(|variable| variable == name) {
+            if name == TARGET {
+                // The whole target, slashes and all, instead of a segment.
+                sample.truncate(sample.len() - 1);
+                if sample.ends_with('/') {
+                    problems.error(
+                        at("to"),
+                        "has a slash before {target}, which begins with one",
+                        "write \"/{sub}{target}\"",
+                    );
+                    return None;
+                }
+                sample.push_str("/x");
+            } else if !variables.iter().any(|variable| variable == name) {
                 if name == "id" {
                     problems.error(
                         at("to"),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -12,6 +13,7 @@ use crate::app::Mount;
 use crate::config::policy::{Policy, RouteKeys};
 use crate::config::problems::Problems;
 use crate::config::read::At;
+use crate::config::values::Texts;
 use crate::gate::refusal::Code;
 use crate::gate::route::{ActiveContent, Route, RouteTemplate, ScopeRule};
 use crate::issuer::DialectName;
@@ -19,7 +21,7 @@ use crate::media::Media;
 use crate::origin::Origin;
 use crate::token::carrier::{Carrier, Carriers};
 use crate::token::keys::LogKey;
-use crate::token::scheme::jwt::{Jwt, Rules};
+use crate::token::scheme::jwt::{Jwt, Profile, Required, Rules};
 use crate::token::scheme::opaque::Opaque;
 use crate::token::scheme::short_media::ShortMedia;
 use crate::token::scheme::sirv::Sirv;
@@ -248,7 +250,7 @@ fn one(
     }
     let short_media =
         short_media.map(|short| super::short_media::rules(raw, short, &named, parts.keys, problems));
-    let rules = jwt.map(|jwt| jwt_rules(jwt, parts.keys, named, problems));
+    let rules = jwt.map(|jwt| jwt_rules(&jwt.into(), parts.keys, named, problems));
     let sirv = sirv_table.map(|sirv| sirv::rules(sirv, raw, parts, problems));
 
     let (name, host, prefix, templates, origin) = (name?, host?, prefix?, templates?, origin?);
@@ -502,9 +504,36 @@ fn mounts(raw: &raw::Route, parts: &Parts<'_>, problems: &mut Problems) -> Vec<D
     raw.mount.iter().map(|mount| mount.value).collect()
 }
 
+/// What a table says of JWTs.
+pub(super) struct JwtTable<'r> {
+    pub(super) at: &'r str,
+    pub(super) keys: Option<&'r str>,
+    pub(super) profile: Profile,
+    pub(super) issuer: Option<&'r Texts>,
+    pub(super) audience: Option<&'r Texts>,
+    pub(super) require: &'r BTreeMap<String, Texts>,
+    pub(super) typ: Option<&'r str>,
+    pub(super) max_lifetime: Option<Duration>,
+}
+
+impl<'r> From<&'r raw::Jwt> for JwtTable<'r> {
+    fn from(jwt: &'r raw::Jwt) -> Self {
+        Self {
+            at: &jwt.at,
+            keys: jwt.keys.as_deref(),
+            profile: jwt.profile,
+            issuer: jwt.issuer.as_ref(),
+            audience: jwt.audience.as_ref(),
+            require: &jwt.require,
+            typ: jwt.typ.as_deref(),
+            max_lifetime: jwt.max_lifetime,
+        }
+    }
+}
+
 /// Reads a verifier; `named` are the text claims that it keeps.
 pub(super) fn jwt_rules(
-    jwt: &raw::Jwt,
+    jwt: &JwtTable<'_>,
     keys: &Keys,
     mut named: Vec<String>,
     problems: &mut Problems,
@@ -512,11 +541,24 @@ pub(super) fn jwt_rules(
     let at = |key: &str| format!("{}.{key}", jwt.at);
     let ring = jwt
         .keys
-        .as_deref()
         .and_then(|name| keys.find(&at("keys"), name, problems))
         .map(|named| &named.ring);
-    let mut texts = |key: &str, texts: &Option<crate::config::values::Texts>| {
-        let texts = texts.as_ref()?;
+    let mut texts = |key: &str, texts: Option<&Texts>, usual: Option<&str>| {
+        let Some(texts) = texts else {
+            // Missing or unreadable was reported where it is required.
+            if problems.has(&at(key)) || problems.has_error_below(&at(key)) {
+                return None;
+            }
+            if jwt.profile == Profile::Native {
+                problems.error(
+                    at(key),
+                    "missing",
+                    format!("add `{key} = …`, a text or list of texts"),
+                );
+                return None;
+            }
+            return Some(usual.map(str::to_owned).into_iter().collect());
+        };
         if texts.0.is_empty() || texts.0.iter().any(String::is_empty) {
             problems.error(
                 at(key),
@@ -527,8 +569,16 @@ pub(super) fn jwt_rules(
         }
         Some(texts.0.clone())
     };
-    let issuers = texts("issuer", &jwt.issuer);
-    let audiences = texts("audience", &jwt.audience);
+    let issuers = texts("issuer", jwt.issuer, None);
+    let audiences = texts("audience", jwt.audience, jwt.profile.audience());
+    let require = required_claims(jwt, problems);
+    if jwt.profile == Profile::AwsIvs && !jwt.require.contains_key("aws:channel-arn") {
+        problems.error(
+            at("require"),
+            "does not name the channel, so that a token of any channel would pass",
+            "require = { \"aws:channel-arn\" = \"arn:aws:ivs:…:channel/…\" }",
+        );
+    }
     let max_lifetime = jwt
         .max_lifetime
         .map(|life| in_range(at("max_lifetime"), life, seconds(1), 3660 * super::DAY, problems));
@@ -536,13 +586,15 @@ pub(super) fn jwt_rules(
     named.sort();
     named.dedup();
     let log_key: Arc<LogKey> = keys.log_key.clone()?;
-    let (ring, issuers, audiences) = (ring?, issuers?, audiences?);
+    let (ring, issuers, audiences, require) = (ring?, issuers?, audiences?, require?);
     let boxed = |texts: &[String]| texts.iter().map(|text| text.as_str().into()).collect();
     let rules = Rules {
         keys: Arc::clone(ring),
+        profile: jwt.profile,
         issuers: boxed(&issuers),
         audiences: boxed(&audiences),
-        typ: jwt.typ.as_deref().map(Box::from),
+        require,
+        typ: jwt.typ.map(Box::from),
         max_lifetime,
         named: boxed(&named),
         log_key,
@@ -550,11 +602,40 @@ pub(super) fn jwt_rules(
     Some((
         RouteKeys {
             keys: Arc::clone(ring),
+            profile: jwt.profile,
+            requires_more: !jwt.require.is_empty() || jwt.profile == Profile::JwPlayer,
             issuers,
             audiences,
-            typ: jwt.typ.clone(),
+            typ: jwt.typ.map(str::to_owned),
             max_lifetime,
         },
         rules,
     ))
+}
+
+/// The claims that tokens need beside those that have a meaning of their own.
+fn required_claims(jwt: &JwtTable<'_>, problems: &mut Problems) -> Option<Box<[Required]>> {
+    let mut good = true;
+    let mut all = Vec::new();
+    for (name, values) in jwt.require {
+        let at = format!("{}.require.{name}", jwt.at);
+        if matches!(name.as_str(), "iss" | "aud" | "exp" | "nbf" | "iat") {
+            problems.error(
+                at,
+                "has a key of its own",
+                "`issuer`, `audience`; times are always judged",
+            );
+            good = false;
+        } else if values.0.iter().any(String::is_empty) {
+            problems.error(
+                at,
+                "holds an empty text",
+                "name what the claim may be, or [] for any text",
+            );
+            good = false;
+        }
+        let values = values.0.iter().map(|value| Box::from(value.as_str())).collect();
+        all.push((name.as_str().into(), values));
+    }
+    good.then(|| all.into())
 }

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::secret::Secret;
     use crate::token::keys::{KeyRing, KeySet, LogKey, SetSource};
-    use crate::token::scheme::jwt::{KidHeader, Rules};
+    use crate::token::scheme::jwt::{KidHeader, Profile, Rules};
 
     fn sessions(algorithm: Algorithm, signing: Pool) -> Sessions {
         let json = KeySet::generate(algorithm).unwrap();
@@ -153,6 +153,8 @@ mod tests {
                 issuers: Box::new(["landing".into()]),
                 audiences: Box::new([AUDIENCE.into()]),
                 typ: None,
+                profile: Profile::Native,
+                require: Box::default(),
                 max_lifetime: None,
                 named: Box::default(),
                 log_key: Arc::clone(&log_key),

@@ -7,10 +7,12 @@ use percent_encoding::percent_decode_str;
 use super::{LocateError, Variables, decode, is_well_encoded};
 use crate::target::BadTarget;
 
-/// A path of literal segments, `{name}` variables and one `{token}`.
+/// A path of literal segments, `{name}` variables and one `{token}`; `**` at its end is any number of further segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
     segments: Box<[Segment]>,
+    /// Whether more may follow.
+    open: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +23,7 @@ enum Segment {
 }
 
 impl PathPattern {
-    /// Reads `/media/{id}/download/{token}`; `{token}` stands exactly once, variables have distinct names.
+    /// Reads `/media/{id}/download/{token}` or `/{token}/**`; `{token}` stands exactly once, variables have distinct names.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
@@ -29,8 +31,12 @@ impl PathPattern {
         let rest = text
             .strip_prefix('/')
             .ok_or("a path pattern starts with a slash")?;
+        let (rest, open) = match rest.strip_suffix("/**") {
+            Some(rest) => (rest, true),
+            None => (rest, false),
+        };
         let segments = rest.split('/').map(segment).collect::<Result<Box<[_]>, _>>()?;
-        let pattern = Self { segments };
+        let pattern = Self { segments, open };
         if pattern
             .segments
             .iter()
@@ -62,7 +68,8 @@ impl PathPattern {
         let Some(segments) = path.strip_prefix('/') else {
             return Ok(None);
         };
-        if segments.split('/').count() != self.segments.len() {
+        let count = segments.split('/').count();
+        if count < self.segments.len() || count > self.segments.len() && !self.open {
             return Ok(None);
         }
         let pairs = || self.segments.iter().zip(segments.split('/'));
@@ -85,6 +92,10 @@ impl PathPattern {
                 Segment::Variable(name) => variables.push((name.clone(), variable(raw)?)),
                 Segment::Literal(_) => {}
             }
+            rest.push('/');
+            rest.push_str(raw);
+        }
+        for raw in segments.split('/').skip(self.segments.len()) {
             rest.push('/');
             rest.push_str(raw);
         }

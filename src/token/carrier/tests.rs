@@ -165,6 +165,27 @@ fn a_path_pattern_takes_its_token_out_and_names_its_variables() {
 }
 
 #[test]
+fn an_open_path_pattern_keeps_what_follows() {
+    let carriers = Carriers::new(vec![segment("/{token}/**")]);
+    for (path, rest) in [
+        ("/t0k3n/manifest/a%20b.m3u8", "/manifest/a%20b.m3u8"),
+        ("/t0k3n", "/"),
+    ] {
+        let headers = HeaderMap::new();
+        let found = carriers
+            .locate(Head {
+                path,
+                query: None,
+                headers: &headers,
+            })
+            .unwrap();
+        assert_eq!(found.parts.unwrap()[0], "t0k3n", "{path}");
+        assert_eq!(found.target.encoded_path(), rest);
+    }
+    assert!(PathPattern::parse("/**").is_err() && PathPattern::parse("/a/**").is_err());
+}
+
+#[test]
 fn a_path_that_is_not_of_the_pattern_is_left_alone() {
     let carriers = [segment("/media/{id}/download/{token}")];
     for path in [

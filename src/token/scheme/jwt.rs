@@ -15,10 +15,12 @@ use crate::token::{Claims, Evidence, MAX_TOKEN_BYTES, TokenError, TokenId, Verif
 
 pub(super) mod mint;
 pub(super) mod payload;
+mod profile;
 mod unchecked;
 
 pub use mint::{KidHeader, Minter};
 pub use payload::{is_filename, network};
+pub use profile::Profile;
 pub use unchecked::{Unchecked, read_unchecked};
 
 /// How native JWTs are checked.
@@ -33,10 +35,15 @@ pub struct Jwt {
 pub struct Rules {
     /// The keys.
     pub keys: Arc<KeyRing>,
-    /// Accepted issuers; at least one. `iss` is required and a string.
+    /// Who makes the tokens.
+    pub profile: Profile,
+    /// Accepted issuers: `iss` is required then, and a string. Where there are none, the keys alone say who it was.
     pub issuers: Box<[Box<str>]>,
-    /// Accepted audiences; at least one. `aud` is required: a string, or an array that holds one of them.
+    /// Accepted audiences: `aud` is required then, a string, or an array that holds one of them. Where there are none, a token
+    /// that names one is refused.
     pub audiences: Box<[Box<str>]>,
+    /// Further claims that are required, each with the texts that it may be; any text where there are none.
+    pub require: Box<[Required]>,
     /// The `typ` that is demanded; `None` accepts none or `JWT` (RFC 8725 §3.11).
     pub typ: Option<Box<str>>,
     /// The longest `exp - iat`; demands `iat` where set.
@@ -46,6 +53,9 @@ pub struct Rules {
     /// Names tokens for the logs.
     pub log_key: Arc<LogKey>,
 }
+
+/// A claim and what it may be.
+pub type Required = (Box<str>, Box<[Box<str>]>);
 
 impl Jwt {
     /// A verifier with these rules.
@@ -72,8 +82,10 @@ impl Rules {
     fn are(&self, other: &Self) -> bool {
         let Self {
             keys,
+            profile,
             issuers,
             audiences,
+            require,
             typ,
             max_lifetime,
             named,
@@ -81,6 +93,8 @@ impl Rules {
         } = self;
         Arc::ptr_eq(keys, &other.keys)
             && Arc::ptr_eq(log_key, &other.log_key)
+            && *profile == other.profile
+            && *require == other.require
             && *issuers == other.issuers
             && *audiences == other.audiences
             && *typ == other.typ

@@ -337,7 +337,7 @@ fn over_limit(at: &str, status: u16, problems: &mut Problems) -> OverLimit {
 /// Whether a verifier believes what is signed so.
 pub(super) fn accepts(verifier: &RouteKeys, minter: &Minter) -> bool {
     Arc::ptr_eq(&verifier.keys, &minter.keys)
-        && verifier.issuers.iter().any(|text| **text == *minter.issuer)
+        && verifier.takes_issuer(&minter.issuer)
         && verifier.audiences.iter().any(|text| **text == *minter.audience)
 }
 

@@ -31,9 +31,9 @@ pub enum KidHeader {
 pub struct Minter {
     /// The keys; the first that can sign does.
     pub keys: Arc<KeyRing>,
-    /// `iss`.
+    /// `iss`; empty says none.
     pub issuer: Box<str>,
-    /// `aud`.
+    /// `aud`; empty says none.
     pub audience: Box<str>,
     /// Whether the header names the key.
     pub kid: KidHeader,
@@ -207,8 +207,11 @@ impl Serialize for Payload<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let claims = self.claims;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("aud", &self.minter.audience)?;
-        map.serialize_entry("iss", &self.minter.issuer)?;
+        for (name, text) in [("aud", &self.minter.audience), ("iss", &self.minter.issuer)] {
+            if !text.is_empty() {
+                map.serialize_entry(name, text)?;
+            }
+        }
         if let Some(subject) = &claims.subject {
             map.serialize_entry("sub", subject)?;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::Number;
 
-use super::{Rules, token_id};
+use super::{Profile, Required, Rules, token_id};
 use crate::clock::UnixTime;
 use crate::token::claims::{Limits, Parameters};
 use crate::token::json::{Json, Object};
@@ -26,11 +26,14 @@ pub(super) const KNOWN: [&str; 16] = [
 pub(super) fn read(json: &[u8], rules: &Rules) -> Result<Claims, TokenError> {
     let members = Payload(Object::parse(json).map_err(TokenError::Invalid)?);
     let id = members.text("jti")?;
-    let issuer = members
-        .text("iss")?
-        .filter(|issuer| rules.issuers.iter().any(|known| **known == **issuer));
-    let issuer = issuer.ok_or(TokenError::Invalid("issued by somebody else"))?;
+    let issuer = members.text("iss")?;
+    let is_known = |issuer: &str| rules.issuers.iter().any(|known| **known == *issuer);
+    if !rules.issuers.is_empty() && !issuer.is_some_and(is_known) {
+        return Err(TokenError::Invalid("issued by somebody else"));
+    }
     members.check_audience(&rules.audiences)?;
+    rules.profile.check(&members.0)?;
+    members.check_required(&rules.require)?;
     let expires = members.time("exp")?.ok_or(TokenError::Invalid("it has no exp"))?;
     let issued = members.time("iat")?;
     if let Some(longest) = rules.max_lifetime {
@@ -43,12 +46,12 @@ pub(super) fn read(json: &[u8], rules: &Rules) -> Result<Claims, TokenError> {
     Ok(Claims {
         subject: members.text("sub")?.map(Box::from),
         id: id.map(Box::from),
-        issuer: Some(issuer.into()),
+        issuer: issuer.map(Box::from),
         issued,
         not_before: members.time("nbf")?,
         expires: Some(expires),
         uses: members.uses()?,
-        scope: members.scope()?,
+        scope: members.scope(rules.profile)?,
         methods: members.methods()?,
         addresses: members.addresses()?,
         limits: members.limits()?,
@@ -57,7 +60,7 @@ pub(super) fn read(json: &[u8], rules: &Rules) -> Result<Claims, TokenError> {
         named: named
             .filter_map(|(name, value)| Some((name.into(), value.text()?.into())))
             .collect(),
-        ..Claims::empty(token_id(&rules.log_key, issuer, id, json))
+        ..Claims::empty(token_id(&rules.log_key, issuer.unwrap_or(""), id, json))
     })
 }
 
@@ -137,7 +140,7 @@ impl Payload<'_> {
     fn check_audience(&self, accepted: &[Box<str>]) -> Result<(), TokenError> {
         let ours = |audience: &str| accepted.iter().any(|known| **known == *audience);
         let found = match self.0.get("aud") {
-            None => false,
+            None => accepted.is_empty(),
             Some(Json::Text(audience)) => ours(audience),
             Some(list) => list.texts().ok_or(wrong("aud"))?.into_iter().any(ours),
         };
@@ -146,6 +149,18 @@ impl Payload<'_> {
         } else {
             Err(TokenError::Invalid("for another audience"))
         }
+    }
+
+    fn check_required(&self, required: &[Required]) -> Result<(), TokenError> {
+        for (name, values) in required {
+            let found = self.0.get(name).and_then(Json::text);
+            let good =
+                found.is_some_and(|found| values.is_empty() || values.iter().any(|value| **value == *found));
+            if !good {
+                return Err(TokenError::Invalid("a required claim is missing or another"));
+            }
+        }
+        Ok(())
     }
 
     fn uses(&self) -> Result<Uses, TokenError> {
@@ -168,7 +183,15 @@ impl Payload<'_> {
         limits.are_sound().then_some(limits).ok_or(wrong("streams"))
     }
 
-    fn scope(&self) -> Result<Option<Scope>, TokenError> {
+    fn scope(&self, profile: Profile) -> Result<Option<Scope>, TokenError> {
+        if let Some(name) = profile.path_claim() {
+            let path = self.0.get(name).and_then(Json::text);
+            let path = path.and_then(|path| Opens::literal(path).ok());
+            let path = path.ok_or(TokenError::Invalid(
+                "the claim that names the path is missing or none",
+            ))?;
+            return Ok(Some(Scope(Box::new([path]))));
+        }
         let paths = self.texts("paths")?;
         let media = self.text("media")?;
         if paths.is_none() && media.is_none() {

@@ -25,6 +25,8 @@ fn rules(keys: Arc<KeyRing>) -> Rules {
         issuers: Box::new(["https://issuer.example.com".into()]),
         audiences: Box::new(["media.example.com".into()]),
         typ: None,
+        profile: Profile::Native,
+        require: Box::default(),
         max_lifetime: None,
         named: Box::new(["tenant".into()]),
         log_key: log_key(),
@@ -627,4 +629,128 @@ fn errors_and_debug_hold_nothing_of_the_token() {
     let bench = Bench::new();
     let error = bench.claim(r#""sub":["hunter2"]"#).unwrap_err();
     assert!(!format!("{error} {error:?} {:?}", bench.jwt).contains("hunter2"));
+}
+
+/// A verifier of tokens that another product's backend signs.
+fn foreign(profile: Profile, require: &[(&str, &[&str])]) -> Bench {
+    let keys = ring(Algorithm::HS256);
+    let boxed = |texts: &[&str]| texts.iter().map(|text| Box::from(*text)).collect();
+    let require = require
+        .iter()
+        .map(|(name, values)| ((*name).into(), boxed(values)));
+    Bench {
+        jwt: Jwt::new(Rules {
+            profile,
+            issuers: Box::default(),
+            audiences: profile.audience().into_iter().map(Box::from).collect(),
+            require: require.collect(),
+            ..rules(keys.clone())
+        }),
+        keys,
+    }
+}
+
+#[test]
+fn a_token_of_jw_player_opens_its_resource_and_nothing_else() {
+    let bench = foreign(Profile::JwPlayer, &[]);
+    let claims = bench
+        .payload(r#"{"exp":1767225900,"resource":"/manifests/*x.m3u8"}"#)
+        .unwrap();
+    let opens = |path: &str| {
+        let target = crate::target::Target::parse(path, None).unwrap();
+        claims.scope.as_ref().unwrap().opens(&target, None)
+    };
+    assert!(opens("/manifests/*x.m3u8") && !opens("/manifests/ax.m3u8"));
+    for payload in [
+        r#"{"exp":1767225900}"#,
+        r#"{"exp":1767225900,"resource":"manifests/x.m3u8"}"#,
+        r#"{"exp":1767225900,"resource":["/a"]}"#,
+        r#"{"exp":1767225900,"resource":"/../a"}"#,
+        r#"{"resource":"/a"}"#,
+    ] {
+        assert!(is_invalid(&bench.payload(payload)), "{payload}");
+    }
+}
+
+#[test]
+fn what_another_product_restricts_and_is_not_enforced_here_refuses() {
+    for (profile, base, restrictions) in [
+        (
+            Profile::Mux,
+            r#""sub":"id","aud":"v""#,
+            &[r#""playback_restriction_id":"r""#][..],
+        ),
+        (
+            Profile::CloudflareStream,
+            r#""sub":"id""#,
+            &[r#""accessRules":[]"#],
+        ),
+        (
+            Profile::AwsIvs,
+            r#""aws:channel-arn":"arn:1","aws:access-control-allow-origin":"*""#,
+            &[
+                r#""aws:strict-origin-enforcement":true"#,
+                r#""aws:single-use-uuid":"u""#,
+                r#""aws:maximum-resolution":"SD""#,
+            ],
+        ),
+    ] {
+        let bench = foreign(profile, &[]);
+        let plain = bench.payload(&format!(r#"{{"exp":1767225900,{base}}}"#));
+        assert!(plain.is_ok(), "{profile:?}: {plain:?}");
+        for restriction in restrictions {
+            let restricted = bench.payload(&format!(r#"{{"exp":1767225900,{base},{restriction}}}"#));
+            assert!(is_invalid(&restricted), "{profile:?} {restriction}");
+        }
+    }
+    let lenient = r#"{"exp":1767225900,"aws:strict-origin-enforcement":false}"#;
+    assert!(foreign(Profile::AwsIvs, &[]).payload(lenient).is_ok());
+}
+
+#[test]
+fn required_claims_are_there_and_what_they_may_be() {
+    let bench = foreign(
+        Profile::NginxPlus,
+        &[("tier", &["gold", "silver"]), ("region", &[])],
+    );
+    for (payload, good) in [
+        (r#"{"exp":1767225900,"tier":"gold","region":"eu"}"#, true),
+        (r#"{"exp":1767225900,"tier":"silver","region":""}"#, true),
+        (r#"{"exp":1767225900,"tier":"tin","region":"eu"}"#, false),
+        (r#"{"exp":1767225900,"tier":["gold"],"region":"eu"}"#, false),
+        (r#"{"exp":1767225900,"tier":"gold"}"#, false),
+        // Nobody said whose it should be.
+        (
+            r#"{"exp":1767225900,"tier":"gold","region":"eu","aud":"other"}"#,
+            false,
+        ),
+        (
+            r#"{"exp":1767225900,"tier":"gold","region":"eu","iss":"anybody"}"#,
+            true,
+        ),
+    ] {
+        assert_eq!(bench.payload(payload).is_ok(), good, "{payload}");
+    }
+}
+
+#[test]
+fn tokens_of_ivs_are_signed_by_es384() {
+    let (keys, scalar) = (
+        KeyRing::pending("ivs"),
+        rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+    );
+    let pem = Secret::new(scalar.unwrap().serialize_pem().into_bytes());
+    keys.replace(KeySet::from_pem(None, Algorithm::ES384, &pem).unwrap());
+    let keys = Arc::new(keys);
+    let jwt = Jwt::new(Rules {
+        profile: Profile::AwsIvs,
+        issuers: Box::default(),
+        audiences: Box::default(),
+        require: Box::new([("aws:channel-arn".into(), Box::new(["arn:1".into()]))]),
+        ..rules(keys.clone())
+    });
+    let payload = |arn: &str| format!(r#"{{"exp":1767225900,"aws:channel-arn":"{arn}"}}"#);
+    let token = |arn: &str| sign_raw(&keys, r#"{"alg":"ES384","typ":"JWT"}"#, &payload(arn));
+    assert!(verify(&jwt, &token("arn:1")).is_ok());
+    assert!(is_invalid(&verify(&jwt, &token("arn:2"))));
 }
