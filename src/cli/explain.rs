@@ -16,6 +16,7 @@ use crate::clock::{Clock, UnixTime};
 use crate::config::Loaded;
 use crate::gate::explain::{self, Explained, UNCHECKED};
 use crate::server::peer;
+use crate::token::scheme::signed::Shown;
 
 /// The longest line on standard input, in bytes.
 const MAX_LINE_BYTES: u64 = 128 * 1024;
@@ -37,6 +38,9 @@ pub(super) struct Flags {
     /// The time, in seconds since 1970; now where absent.
     #[arg(long, value_name = "UNIX SECONDS", requires = "url")]
     now: Option<i64>,
+    /// Add "signed": what a signature or MAC was compared with, secrets left out, for links that judge whole requests.
+    #[arg(long)]
+    show_signed: bool,
 }
 
 /// One request, as a JSON line.
@@ -62,7 +66,7 @@ pub(super) fn explain(loaded: &Loaded, flags: Flags) -> Result<(), Failed> {
     let mut out = io::stdout().lock();
     let mut say = |value: serde_json::Value| writeln!(out, "{value}").map_err(Failed::other);
     let Some(url) = flags.url else {
-        return each_line(|line| say(answer(loaded, line)));
+        return each_line(|line| say(answer(loaded, line, flags.show_signed)));
     };
     let mut headers = BTreeMap::new();
     for header in &flags.headers {
@@ -78,7 +82,7 @@ pub(super) fn explain(loaded: &Loaded, flags: Flags) -> Result<(), Failed> {
         client_ip: Some(flags.client_ip),
         now: flags.now,
     };
-    match walk(loaded, &line) {
+    match walk(loaded, &line, flags.show_signed) {
         Ok(value) => say(value),
         Err(what) => Err(Failed::Usage(what)),
     }
@@ -107,14 +111,14 @@ fn each_line(mut call: impl FnMut(&[u8]) -> Result<(), Failed>) -> Result<(), Fa
     }
 }
 
-fn answer(loaded: &Loaded, line: &[u8]) -> serde_json::Value {
+fn answer(loaded: &Loaded, line: &[u8], show_signed: bool) -> serde_json::Value {
     let walked = serde_json::from_slice::<Line>(line)
         .map_err(|error| format!("not a request: {error}"))
-        .and_then(|line| walk(loaded, &line));
+        .and_then(|line| walk(loaded, &line, show_signed));
     walked.unwrap_or_else(|what| json!({ "error": what }))
 }
 
-fn walk(loaded: &Loaded, line: &Line) -> Result<serde_json::Value, String> {
+fn walk(loaded: &Loaded, line: &Line, show_signed: bool) -> Result<serde_json::Value, String> {
     let head = head(line)?;
     let now = line
         .now
@@ -131,6 +135,7 @@ fn walk(loaded: &Loaded, line: &Line) -> Result<serde_json::Value, String> {
     if let Some((_, mount)) = mounted(&loaded.snapshot, &head, client, loaded.settings.max_head) {
         return Ok(render(&of_issuer(loaded, &head, mount)));
     }
+    let shown = show_signed.then(Shown::default);
     let explained = explain::explain(
         &loaded.snapshot.router,
         loaded.snapshot.landing.as_ref(),
@@ -138,9 +143,17 @@ fn walk(loaded: &Loaded, line: &Line) -> Result<serde_json::Value, String> {
         client,
         now,
         loaded.settings.max_head,
-        None,
+        shown.as_ref(),
     );
-    Ok(render(&explained))
+    let mut rendered = render(&explained);
+    if let Some(shown) = shown {
+        let texts = shown.into_texts();
+        rendered["signed"] = texts
+            .iter()
+            .map(|text| String::from_utf8_lossy(text).into_owned())
+            .collect();
+    }
+    Ok(rendered)
 }
 
 /// The head that a client would send for the URL: its path and query byte for byte, the fragment cut.

@@ -1,9 +1,12 @@
 //! `mediagate token mint` and `token caller`: links and bearers from the keys that the configuration names.
 
+use std::convert::Infallible;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use http::Method;
 use ipnet::IpNet;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -17,6 +20,7 @@ use crate::server::control::wire::{Command, Message};
 use crate::target::{Target, encode_segment};
 use crate::token::carrier::Carrier;
 use crate::token::claims::Limits;
+use crate::token::scheme::signed::{Place, Signed, SignedScheme, Wish};
 use crate::token::scheme::{Scheme, sirv};
 use crate::token::{Claims, Methods, MintToken, Minted, Opens, Scope, TokenId, Uses};
 
@@ -62,9 +66,10 @@ pub(super) struct MintFlags {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1024))]
     streams: Option<u32>,
     /// How it is made: jwt, a signed token; opaque, 32 random digits for a route with [route.scheme.opaque], or for the
-    /// landing. What those say is put into the store, by the running server where there is one.
-    #[arg(long, default_value = "jwt")]
-    scheme: SchemeKind,
+    /// landing. What those say is put into the store, by the running server where there is one. Or the name of another scheme
+    /// of the route, such as cloudfront or mac. The route's first where absent.
+    #[arg(long)]
+    scheme: Option<SchemeKind>,
     /// The same as --scheme opaque.
     #[arg(long, conflicts_with = "scheme")]
     opaque: bool,
@@ -78,7 +83,26 @@ pub(super) struct MintFlags {
 
 impl MintFlags {
     fn is_opaque(&self) -> bool {
-        self.opaque || self.scheme == SchemeKind::Opaque
+        self.opaque || self.scheme == Some(SchemeKind::Opaque)
+    }
+
+    /// The scheme that signs whole requests, where one is meant.
+    fn signed<'p>(&self, policy: &'p Policy) -> Result<Option<&'p SignedScheme>, Failed> {
+        let schemes = &policy.route.schemes;
+        let found = match &self.scheme {
+            None if self.opaque || schemes.iter().next().is_some() => return Ok(None),
+            Some(SchemeKind::Jwt | SchemeKind::Opaque) => return Ok(None),
+            None => schemes.signed().first(),
+            Some(SchemeKind::Signed(name)) => schemes.signed().iter().find(|scheme| {
+                let own = scheme.name();
+                own == name || own.split(':').next() == Some(name)
+            }),
+        };
+        let unknown = || {
+            let (route, names) = (&policy.route.name, schemes.names());
+            Failed::Usage(format!("route {route:?} has no such scheme; it has {names}"))
+        };
+        found.map(Some).ok_or_else(unknown)
     }
 
     fn purposes(&self) -> &[PurposeName] {
@@ -89,10 +113,23 @@ impl MintFlags {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum SchemeKind {
     Jwt,
     Opaque,
+    Signed(String),
+}
+
+impl FromStr for SchemeKind {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "jwt" => Self::Jwt,
+            "opaque" => Self::Opaque,
+            name => Self::Signed(name.to_owned()),
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -109,6 +146,8 @@ pub(super) enum CarrierKind {
     PathPrefix,
     Bearer,
     Cookie,
+    /// A header of the scheme's own.
+    Header,
 }
 
 #[derive(Args)]
@@ -173,6 +212,9 @@ pub(super) fn mint(loaded: &Loaded, flags: &MintFlags) -> Result<(), Failed> {
         rate: flags.rate,
         streams: flags.streams,
     };
+    if let Some(scheme) = flags.signed(policy)? {
+        return signed_link(scheme, policy, &claims, &path, flags);
+    }
     let link: &dyn Fn(&str) -> Result<String, Failed> = match flags.purposes().first() {
         Some(PurposeName::Login) => &|token| login_link(loaded, policy, &path, token),
         Some(PurposeName::File) | None => &|token| link(policy, flags.carrier, &path, token),
@@ -188,6 +230,65 @@ pub(super) fn mint(loaded: &Loaded, flags: &MintFlags) -> Result<(), Failed> {
         say!("{token}");
     } else {
         say!("{}", link(&token)?);
+    }
+    Ok(())
+}
+
+/// Prints a link, cookies or a header of a scheme that judges whole requests.
+fn signed_link(
+    scheme: &SignedScheme,
+    policy: &Policy,
+    claims: &Claims,
+    path: &str,
+    flags: &MintFlags,
+) -> Result<(), Failed> {
+    let usage = |what: &str| Failed::Usage(format!("{what} with --scheme {}", scheme.name()));
+    let unsayable = claims.uses.is_once() || claims.filename.is_some() || !claims.limits.is_empty();
+    if unsayable || flags.media.is_some() {
+        return Err(usage(
+            "--uses, --filename, --rate, --streams and --media don't go",
+        ));
+    }
+    let scope = claims.scope.as_ref().map_or(&[][..], |scope| &scope.0);
+    let ([opens], [] | [_], [] | [_]) = (scope, &*flags.methods, &*flags.ips) else {
+        return Err(usage("there is one --path, --method and --ip"));
+    };
+    let method = match flags.methods.first() {
+        Some(method) => Method::from_str(method).map_err(Failed::other)?,
+        None => Method::GET,
+    };
+    let target = Target::parse(path, None).map_err(Failed::other)?;
+    let now = Clock::system().now();
+    let place = match flags.carrier {
+        Some(CarrierKind::Bearer | CarrierKind::Header) => Place::Header,
+        Some(CarrierKind::Cookie) => Place::Cookie,
+        Some(CarrierKind::Query | CarrierKind::PathPrefix) | None => Place::Url,
+    };
+    let link = scheme
+        .sign(&Wish {
+            public: policy.route.public.as_ref(),
+            method: &method,
+            target: &target,
+            opens: (!matches!(opens, Opens::Exact(_))).then_some(opens),
+            place,
+            now,
+            not_before: None,
+            expires: now.after(flags.ttl),
+            address: flags.ips.first().copied(),
+            subject: flags.sub.as_deref(),
+            id: None,
+        })
+        .map_err(|error| usage(&error.to_string()))?;
+    match link {
+        Signed::Url(link) => say!("{}{link}", base(policy)),
+        Signed::Cookies(cookies) => {
+            let pairs: Vec<String> = cookies
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            say!("Cookie: {}", pairs.join("; "));
+        }
+        Signed::Header(name, value) => say!("{name}: {value}"),
     }
     Ok(())
 }
@@ -366,6 +467,7 @@ pub(super) fn link(
         Some(CarrierKind::PathPrefix) => matches!(carrier, Carrier::PathPrefix { .. }),
         Some(CarrierKind::Bearer) => matches!(carrier, Carrier::Bearer),
         Some(CarrierKind::Cookie) => matches!(carrier, Carrier::Cookie { .. }),
+        Some(CarrierKind::Header) => false,
     };
     let carrier = route
         .carriers
