@@ -225,7 +225,7 @@ fn agree<'r>(found: &mut Option<Parts<'r>>, parts: Parts<'r>) -> Result<(), Loca
 }
 
 /// A token's text out of a URL: decoded once. `+` stays `+`.
-fn decode(raw: &str) -> Result<Cow<'_, str>, LocateError> {
+pub(in crate::token) fn decode(raw: &str) -> Result<Cow<'_, str>, LocateError> {
     // An encoded byte takes three, so longer ones need not be decoded to be refused.
     if raw.len() > 3 * MAX_TOKEN_BYTES || !is_well_encoded(raw) {
         return Err(LocateError::Malformed);

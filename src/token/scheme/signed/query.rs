@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use super::Pieces;
 use crate::token::carrier::LocateError;
+pub(in crate::token) use crate::token::carrier::decode as decode_token;
 pub(in crate::token) use crate::token::carrier::query::{is, pieces, split, without};
 
 /// The raw value of the parameter called `name`, which stands at most once.

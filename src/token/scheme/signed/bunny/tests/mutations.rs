@@ -1,0 +1,114 @@
+//! A hundred thousand random changes of valid links: none is allowed that means anything else.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// Numbers that look random and are the same each time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % end as u64).unwrap()
+    }
+
+    /// A byte of a URL, often one that means something.
+    fn byte(&mut self) -> u8 {
+        match self.below(3) {
+            0 => *b"&=/%?+_-.10".get(self.below(11)).unwrap(),
+            _ => u8::try_from(0x21 + self.below(0x5e)).unwrap(),
+        }
+    }
+
+    /// One or two changes.
+    fn change(&mut self, text: &str) -> String {
+        let mut bytes = text.as_bytes().to_vec();
+        for _ in 0..=self.below(2) {
+            let at = self.below(bytes.len());
+            match self.below(5) {
+                0 => bytes[at] = self.byte(),
+                1 => bytes.insert(at, self.byte()),
+                2 => drop(bytes.remove(at)),
+                3 => bytes.insert(at, bytes[at]),
+                _ => {
+                    let other = self.below(bytes.len());
+                    bytes.swap(at, other);
+                }
+            }
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+}
+
+/// What a link means: the token's parts and the parameters, all decoded. A parameter's spelling and the order of parameters
+/// are all that the format leaves open; the oldest generation leaves the parameters open, too.
+fn meaning(request: &Request, generation: Generation) -> Option<(Vec<String>, BTreeMap<String, String>)> {
+    let bunny = Bunny::new(rules(&ALL));
+    let head = Head {
+        path: &request.path,
+        query: request.query.as_deref(),
+        headers: &request.headers,
+    };
+    let taken = bunny.take(head).ok()??;
+    let decode = |text: &str| {
+        percent_encoding::percent_decode_str(text)
+            .decode_utf8_lossy()
+            .into_owned()
+    };
+    let own = taken.query.as_deref().unwrap_or_default();
+    let own = own.split('&').filter(|piece| !piece.is_empty()).map(|piece| {
+        let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+        (decode(name), decode(value))
+    });
+    let parts = taken.parts.iter().map(|part| part.clone().into_owned());
+    Some((
+        parts.collect(),
+        match generation {
+            Generation::Md5 => BTreeMap::new(),
+            _ => own.collect(),
+        },
+    ))
+}
+
+#[test]
+fn no_changed_link_means_something_else() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut allowed = 0;
+    let bases = [
+        (Generation::Hs256, None, Form::Query),
+        (Generation::Hs256, Some("/videos/15/"), Form::Path),
+        (Generation::Sha256, Some("/videos/15/"), Form::Query),
+        (Generation::Md5, None, Form::Query),
+    ];
+    for (generation, folder, form) in bases {
+        let make = || Rules {
+            form,
+            ..rules(&[generation])
+        };
+        let mut link = Link::to("/videos/15/20?a=1&width=640");
+        link.opens = folder.map(|folder| Opens::Prefix(folder.into()));
+        let url = link.sign(make()).unwrap();
+        let original = request(&url);
+        let meant = meaning(&original, generation).unwrap();
+        let bunny = Bunny::new(make());
+        assert!(original.judge(&bunny, Duration::ZERO).is_ok());
+        for _ in 0..25_000 {
+            let changed = random.change(&url);
+            let changed = request(&format!("/{}", changed.trim_start_matches('/')));
+            if let Ok((claims, target)) = changed.judge(&bunny, Duration::ZERO) {
+                allowed += 1;
+                let what = format!("{}?{:?}", changed.path, changed.query);
+                assert_eq!(meaning(&changed, generation).unwrap(), meant, "{what}");
+                assert_eq!(claims.expires, Some(UnixTime::from_secs(EXPIRY)), "{what}");
+                match folder {
+                    Some(folder) => assert!(target.path().starts_with(folder), "{what}"),
+                    None => assert_eq!(target.path(), link.target.path(), "{what}"),
+                }
+            }
+        }
+    }
+    assert!(allowed > 500, "{allowed} were allowed: nothing was tried");
+}
