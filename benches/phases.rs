@@ -11,6 +11,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::Request;
 use http::request::Parts;
 use mediagate::clock::{Clock, UnixTime};
+use mediagate::gate::Client;
 use mediagate::gate::admit::admit;
 use mediagate::gate::authorize::{Asked, authorize};
 use mediagate::gate::exchange::Exchange;
@@ -122,7 +123,12 @@ fn phases(c: &mut Criterion) {
     use jsonwebtoken::Algorithm::{ES256, EdDSA, HS256};
 
     let now = Clock::system().now();
-    let client: IpAddr = [203, 0, 113, 7].into();
+    let client = Client {
+        address: [203, 0, 113, 7].into(),
+        known: true,
+        proxied: false,
+        misdirected: false,
+    };
     c.bench_function("target/plain", |b| {
         b.iter(|| Target::parse(black_box("/videos/2026/clip.mp4"), Some("w=1")))
     });

@@ -393,6 +393,7 @@ pub(crate) fn claims(data: &[u8]) {
             raw_query: None,
             headers: &headers,
             client: IpAddr::from([127, 0, 0, 1]),
+            proxied: false,
             parts: [token.into()].into_iter().collect(),
         };
         VERIFIER.with(|verifier| verifier.verify(&evidence))

@@ -80,6 +80,7 @@ pub(super) fn alone<'r>(token: &'r str, headers: &'r HeaderMap) -> Evidence<'r> 
         raw_query: None,
         headers,
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        proxied: false,
         parts: [token.into()].into_iter().collect(),
     }
 }

@@ -22,6 +22,7 @@ mod keyfile;
 mod policy;
 mod problems;
 mod raw;
+mod raw_schemes;
 mod read;
 mod reload;
 mod values;

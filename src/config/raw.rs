@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
+use super::raw_schemes as schemes;
 use super::read::{At, choice, table};
 use super::values::{BucketStyle, Encoding, Size, Texts};
 use crate::clock::UnixTime;
@@ -407,8 +408,8 @@ table! {
         required path: String,
         /// The name of its origin.
         required origin: String,
-        /// Where tokens may ride.
-        required carriers: Vec<At<Carrier>>,
+        /// Where tokens may ride, but those of schemes that say it themselves.
+        optional carriers: Vec<At<Carrier>>,
         /// How they are checked.
         required scheme: Scheme,
         /// `claims`, `whole`, or `{ template = "…" }`.
@@ -504,6 +505,10 @@ table! {
         optional sirv: SirvScheme,
         /// Adobe's short media tokens.
         optional short_media: ShortMedia,
+        /// Bunny's token authentication.
+        optional bunny: schemes::Bunny,
+        /// Signed URLs and cookies of Google Cloud CDN.
+        optional cloud_cdn: schemes::CloudCdn,
     }
 }
 

@@ -1,11 +1,13 @@
 //! The mirror of `[route.scheme.…]` for schemes that judge whole requests: CDNs and standards.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::raw::SecretRef;
-use super::read::table;
+use super::read::{At, table};
 use super::values::Encoding;
 use crate::clock::UnixTime;
+use crate::token::scheme::signed::bunny::{Folders, Form, Generation, Spelling};
 
 table! {
     /// A key of a scheme that judges whole requests.
@@ -22,5 +24,39 @@ table! {
         optional private_key: SecretRef,
         /// The first moment at which it counts no more.
         optional until: UnixTime,
+    }
+}
+
+table! {
+    /// Bunny's token authentication.
+    pub struct Bunny {
+        /// The keys, as texts; the first mints.
+        required keys: Vec<SchemeKey>,
+        /// Forgiven clock skew.
+        default("'0s'") leeway: Duration,
+        /// The generations that are accepted; the first mints.
+        default("['hs256', 'sha256']") generations: Vec<At<Generation>>,
+        /// All tokens are bound to addresses, or none is.
+        default("false") bound_to_address: bool,
+        /// How the path is written in what is signed.
+        default("'as_sent'") spelling: Spelling,
+        /// What a `token_path` opens that does not end with a slash.
+        default("'segments'") folders: Folders,
+        /// Where minted links to folders have their token.
+        default("'path'") form: Form,
+        /// The header in which a trusted proxy says the client's country.
+        optional country_header: String,
+    }
+}
+
+table! {
+    /// Signed URLs and cookies of Google Cloud CDN.
+    pub struct CloudCdn {
+        /// The keys, by their names; the first mints.
+        required keys: Vec<SchemeKey>,
+        /// Forgiven clock skew.
+        default("'0s'") leeway: Duration,
+        /// The cookie's name; empty reads no cookies.
+        default("'Cloud-CDN-Cookie'") cookie: String,
     }
 }

@@ -21,6 +21,7 @@ use crate::server::settings::AddressHeader;
 use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
 use crate::token::scheme::jwt::Profile;
+use crate::token::scheme::signed::bunny::{Folders, Form, Generation, Spelling};
 
 /// What is wrong, and a hint.
 type Wrong = (String, String);
@@ -175,6 +176,12 @@ texts! {
         let names: Vec<(&str, Self)> = Self::ALL.iter().map(|name| (name.as_str(), *name)).collect();
         word(text, "scheme", &names)
     };
+    Generation, "word", |text| word(text, "generation", &[
+        ("hs256", Self::Hs256), ("sha256", Self::Sha256), ("md5", Self::Md5),
+    ]);
+    Spelling, "word", |text| word(text, "spelling", &[("as_sent", Self::AsSent), ("decoded", Self::Decoded)]);
+    Folders, "word", |text| word(text, "meaning of folders", &[("segments", Self::Segments), ("text", Self::Text)]);
+    Form, "word", |text| word(text, "form", &[("path", Self::Path), ("query", Self::Query)]);
     Profile, "word", |text| word(text, "profile", &Self::ALL);
     Exists, "word", |text| word(text, "way to know", &[("any", Self::Any), ("origin", Self::Origin)]);
     Purposes, "word", |text| word(text, "purpose", &[

@@ -2,10 +2,10 @@
 //! `verify` and the one `Target` that is judged and fetched. Nothing after `verify` sees raw bytes.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use http::request::Parts as HttpParts;
 
+use super::Client;
 use super::admit::Admitted;
 use super::exchange::Exchange;
 use super::refusal::{Code, Stop};
@@ -49,7 +49,7 @@ pub fn locate<'r>(
     route: &'r Route,
     head: &'r HttpParts,
     admitted: &Admitted<'r>,
-    client: IpAddr,
+    client: Client,
     exchange: &mut Exchange,
 ) -> Result<Located<'r>, Stop> {
     let carried = Head {
@@ -94,7 +94,8 @@ pub fn locate<'r>(
             raw_path: admitted.raw_path,
             raw_query: admitted.raw_query,
             headers: &head.headers,
-            client,
+            client: client.address,
+            proxied: client.proxied,
             parts,
         },
         alternatives,

@@ -116,6 +116,8 @@ pub struct Client {
     pub address: IpAddr,
     /// Whether the address is the client's. A trusted proxy that sends an unreadable one makes it unknown.
     pub known: bool,
+    /// Whether a trusted proxy sent the request, whose headers no client wrote.
+    pub proxied: bool,
     /// Whether the request is for a host whose certificate is another than that of its connection.
     pub misdirected: bool,
 }
@@ -324,7 +326,7 @@ fn judge(bench: &Bench<'_>, client: Client, head: &Parts, exchange: &mut Exchang
     if !route.methods.contains(&method) {
         return Err(redeem::not_here(route));
     }
-    let mut located = locate::locate(route, head, &admitted, client.address, exchange)?;
+    let mut located = locate::locate(route, head, &admitted, client, exchange)?;
     let memory = Remembering {
         cache: bench.cache,
         shown: bench.shown,

@@ -72,6 +72,7 @@ pub fn prove(
         raw_query: request.uri().query(),
         headers: request.headers(),
         client,
+        proxied: false,
         parts: smallvec![bearer(request.headers())?.into()],
     };
     let mut unavailable = false;

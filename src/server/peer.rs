@@ -42,6 +42,7 @@ pub fn client(rule: &ClientAddressRule, peer: SocketAddr, headers: &HeaderMap) -
     let seen = |address, known| Client {
         address,
         known,
+        proxied: rule.trusts(peer),
         misdirected: false,
     };
     let ClientAddressRule::Header { header, .. } = rule else {

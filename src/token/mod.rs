@@ -49,6 +49,8 @@ pub struct Evidence<'r> {
     pub headers: &'r HeaderMap,
     /// The client's address, IPv4-mapped IPv6 folded to IPv4.
     pub client: IpAddr,
+    /// Whether a trusted proxy sent the request: only then is a header that such a proxy sets worth anything.
+    pub proxied: bool,
     /// The token.
     pub parts: Parts<'r>,
 }

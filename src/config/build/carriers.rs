@@ -91,7 +91,29 @@ pub(super) fn carriers(
     session: Option<(&str, &str)>,
     problems: &mut Problems,
 ) -> Option<Vec<Carrier>> {
-    let list = raw.carriers.as_ref()?;
+    let is_carried = raw.scheme.as_ref().is_none_or(|scheme| {
+        scheme.jwt.is_some()
+            || scheme.opaque.is_some()
+            || scheme.sirv.is_some()
+            || scheme.short_media.is_some()
+    });
+    let at = format!("{}.carriers", raw.at);
+    let Some(list) = &raw.carriers else {
+        if !is_carried {
+            return Some(Vec::new());
+        }
+        if !problems.has(&at) && !problems.is_meant(&at) {
+            problems.error(at, "missing", "add `carriers = …`, a list of tables");
+        }
+        return None;
+    };
+    if !is_carried && !problems.has_error_below(&format!("{}.scheme", raw.at)) {
+        problems.error(
+            at,
+            "says where tokens ride, and no scheme of the route asks for that",
+            "take it out: signed URLs say it themselves",
+        );
+    }
     if list.is_empty() && !problems.has(&format!("{}.carriers[0]", raw.at)) {
         problems.error(
             format!("{}.carriers", raw.at),

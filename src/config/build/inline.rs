@@ -104,7 +104,8 @@ pub(super) fn read_secret(
         .ok()
 }
 
-fn decode(secret: &Secret, encoding: Encoding) -> Option<Secret> {
+/// The bytes that a text stands for.
+pub(super) fn decode(secret: &Secret, encoding: Encoding) -> Option<Secret> {
     let bytes = secret.reveal();
     let decoded = match encoding {
         Encoding::Text => bytes.to_vec(),

@@ -31,6 +31,7 @@ mod routes;
 mod s3;
 mod server;
 mod short_media;
+mod signed;
 mod single_use;
 mod sirv;
 mod tls;

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::keys::Keys;
 use super::server::Served;
-use super::{Numbers, Place, carriers, cors, in_range, links, mapping, origins, raw, seconds, sirv};
+use super::{Numbers, Place, carriers, cors, in_range, links, mapping, origins, raw, seconds, signed, sirv};
 use crate::app::Mount;
 use crate::config::policy::{Policy, RouteKeys};
 use crate::config::problems::Problems;
@@ -54,6 +54,7 @@ impl Routes {
 /// What routes refer to.
 pub(super) struct Parts<'b> {
     pub(super) served: &'b Served,
+    pub(super) place: &'b Place,
     pub(super) keys: &'b Keys,
     pub(super) origins: &'b BTreeMap<String, Option<origins::Built>>,
     pub(super) media: &'b BTreeMap<String, Option<Arc<Media>>>,
@@ -83,6 +84,7 @@ pub(super) fn build(
         session: session.as_ref().map(|(written, real)| (*written, &**real)),
         before: place.kept.as_ref().map_or(&[], |kept| &kept.routes),
         served,
+        place,
         keys,
         origins,
         media,
@@ -240,12 +242,13 @@ fn one(
     let is_opaque = raw.scheme.as_ref()?.opaque.is_some();
     let sirv_table = raw.scheme.as_ref()?.sirv.as_ref();
     let short_media = raw.scheme.as_ref()?.short_media.as_ref();
-    let is_empty = jwt.is_none() && !is_opaque && sirv_table.is_none() && short_media.is_none();
+    let is_carried = jwt.is_some() || is_opaque || sirv_table.is_some() || short_media.is_some();
+    let is_empty = !is_carried && !signed::has_any(raw.scheme.as_ref()?);
     if is_empty && !problems.has_error_below(&at("scheme")) {
         problems.error(
             at("scheme"),
             "is empty",
-            "add [route.scheme.jwt], [route.scheme.sirv], [route.scheme.opaque] or [route.scheme.short_media]",
+            "add [route.scheme.jwt], or another of those in docs/CONFIG.md",
         );
     }
     let short_media =
@@ -263,6 +266,7 @@ fn one(
         None => None,
     };
     let sirv_keys = sirv.as_ref().map(|rules| Arc::clone(&rules.keys));
+    let signed = signed::schemes(raw, parts, problems);
     let carriers = carriers?;
     let path_carrier = raw
         .carriers
@@ -297,7 +301,10 @@ fn one(
         prefix: prefix.clone(),
         templates,
         carriers: Carriers::new(carriers),
-        schemes: Schemes::new(jwt.into_iter().chain(sirv).chain(opaque).chain(short_media), [])?,
+        schemes: Schemes::new(
+            jwt.into_iter().chain(sirv).chain(opaque).chain(short_media),
+            signed?,
+        )?,
         origin: origin.origin.clone(),
         scope: scope?,
         leeway,

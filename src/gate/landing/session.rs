@@ -107,6 +107,7 @@ impl Sessions {
                     raw_query: None,
                     headers: evidence.headers,
                     client: evidence.client,
+                    proxied: false,
                     parts: smallvec![token.into()],
                 };
                 self.verifier.verify(&evidence).ok()

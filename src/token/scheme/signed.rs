@@ -38,7 +38,12 @@ pub struct SignedScheme {
 
 /// The closed set. A new one is a file, a variant here and an arm below.
 #[derive(Debug)]
-pub enum Kind {}
+pub enum Kind {
+    /// Bunny's token authentication.
+    Bunny(bunny::Bunny),
+    /// Signed URLs and cookies of Google Cloud CDN.
+    CloudCdn(cloud_cdn::CloudCdn),
+}
 
 impl SignedScheme {
     /// With this leeway.
@@ -51,7 +56,10 @@ impl Deref for SignedScheme {
     type Target = dyn SignedRequest;
 
     fn deref(&self) -> &(dyn SignedRequest + 'static) {
-        match self.kind {}
+        match &self.kind {
+            Kind::Bunny(bunny) => bunny,
+            Kind::CloudCdn(cloud_cdn) => cloud_cdn,
+        }
     }
 }
 

@@ -47,6 +47,7 @@ fn verify_parts(jwt: &Jwt, parts: &[&str]) -> Result<Claims, TokenError> {
         raw_query: None,
         headers: &headers,
         client: [203, 0, 113, 7].into(),
+        proxied: false,
         parts: parts.iter().map(|part| (*part).into()).collect(),
     })
 }
@@ -151,6 +152,7 @@ fn judge(jwt: &Jwt, case: &Value) -> Result<Standing, String> {
             raw_query: query,
             headers: &headers,
             client: case["client_ip"].as_str().unwrap().parse().unwrap(),
+            proxied: false,
             parts: found.parts.ok_or("missing")?,
         })
         .map_err(|error| error.to_string())?;

@@ -61,6 +61,7 @@ fn verify_by(verifier: &ShortMedia, text: &str) -> Result<Claims, TokenError> {
         raw_query: None,
         headers: &headers,
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        proxied: false,
         parts: [text.into()].into_iter().collect(),
     })
 }

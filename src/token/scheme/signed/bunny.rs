@@ -106,8 +106,8 @@ pub struct Rules {
     pub folders: Folders,
     /// Where links to folders have their token.
     pub form: Form,
-    /// The header in which a proxy before us says the client's country, and in which no client can say it. Without one, a
-    /// token that is for some countries is refused.
+    /// The header in which a trusted proxy before us says the client's country; from others it is worth nothing. Without one,
+    /// a token that is for some countries is refused.
     pub country: Option<HeaderName>,
     /// Names tokens for the logs.
     pub log_key: Arc<LogKey>,
@@ -198,7 +198,7 @@ impl SignedRequest for Bunny {
         if let Some(folder) = said.folder {
             conditions::check_folder(folder, path, rules.folders)?;
         }
-        let header = rules.country.as_ref();
+        let header = rules.country.as_ref().filter(|_| asked.evidence.proxied);
         let country = header.and_then(|name| asked.evidence.header(name));
         conditions::check_country(said.countries, said.blocked, country)?;
         let addresses = binds.then(|| token::bound_to(token.generation, client));

@@ -141,6 +141,8 @@ impl Request {
             raw_query: self.query.as_deref(),
             headers: &self.headers,
             client: self.client,
+            // What a vector has in a header comes from there.
+            proxied: true,
             parts,
         };
         let asked = Asked {

@@ -45,6 +45,7 @@ fn verify(sirv: &Sirv, token: &str) -> Result<Claims, TokenError> {
         raw_query: None,
         headers: &HeaderMap::new(),
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        proxied: false,
         parts: [token.into()].into_iter().collect(),
     })
 }

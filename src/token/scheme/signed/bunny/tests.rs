@@ -341,6 +341,7 @@ fn people_are_shown_what_is_signed_and_never_a_secret() {
             raw_query: request.query.as_deref(),
             headers: &request.headers,
             client: request.client,
+            proxied: true,
             parts: taken.parts,
         };
         let shown = Shown::default();

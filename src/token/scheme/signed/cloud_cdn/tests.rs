@@ -349,6 +349,7 @@ fn people_are_told_what_it_says_and_shown_what_is_signed() {
             raw_query: request.query.as_deref(),
             headers: &request.headers,
             client: request.client,
+            proxied: false,
             parts: taken.parts,
         };
         let shown = Shown::default();

@@ -1,0 +1,168 @@
+//! `[route.scheme.…]` of schemes that judge whole requests: their keys, and one function for each that turns its table into
+//! rules.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::carriers::is_cookie_name;
+use super::routes::Parts;
+use super::{in_range, raw, seconds};
+use crate::config::problems::Problems;
+use crate::config::raw_schemes as table;
+use crate::token::keys::LogKey;
+use crate::token::scheme::signed::{Kind, NamedKeys, SignedScheme, bunny, cloud_cdn};
+
+mod keys;
+
+/// The most keys of one scheme.
+const MAX_KEYS: usize = 64;
+
+/// What the tables are read with.
+struct Reading<'r> {
+    parts: &'r Parts<'r>,
+    /// The key path of the route.
+    route: &'r str,
+    log_key: Arc<LogKey>,
+}
+
+/// The schemes of a route that judge whole requests; `None` only where a problem was reported.
+pub(super) fn schemes(
+    raw: &raw::Route,
+    parts: &Parts<'_>,
+    problems: &mut Problems,
+) -> Option<Vec<SignedScheme>> {
+    let Some(scheme) = &raw.scheme else {
+        return Some(Vec::new());
+    };
+    let reading = Reading {
+        parts,
+        route: &raw.at,
+        log_key: parts.keys.log_key.clone()?,
+    };
+    let mut all: Vec<Option<SignedScheme>> = Vec::new();
+    let mut add = |at: &str, leeway: Duration, kind: Option<Kind>, problems: &mut Problems| {
+        let leeway = in_range(format!("{at}.leeway"), leeway, seconds(0), seconds(300), problems);
+        all.push(kind.map(|kind| SignedScheme::new(kind, leeway)));
+    };
+    if let Some(table) = &scheme.bunny {
+        let kind = reading.bunny(table, problems).map(Kind::Bunny);
+        add(&table.at, table.leeway, kind, problems);
+    }
+    if let Some(table) = &scheme.cloud_cdn {
+        let kind = reading.cloud_cdn(table, problems).map(Kind::CloudCdn);
+        add(&table.at, table.leeway, kind, problems);
+    }
+    all.into_iter().collect()
+}
+
+/// Whether the route's table names a scheme that judges whole requests.
+pub(super) fn has_any(scheme: &raw::Scheme) -> bool {
+    scheme.bunny.is_some() || scheme.cloud_cdn.is_some()
+}
+
+impl Reading<'_> {
+    fn bunny(&self, table: &table::Bunny, problems: &mut Problems) -> Option<bunny::Bunny> {
+        let at = |key: &str| format!("{}.{key}", table.at);
+        let keys = self.secrets(&table.at, table.keys.as_deref(), problems);
+        if table.generations.is_empty() && !problems.has_error_below(&at("generations")) {
+            problems.error(at("generations"), "is empty", "write [\"hs256\", \"sha256\"]");
+        }
+        for (number, generation) in table.generations.iter().enumerate() {
+            let twin = table.generations[..number]
+                .iter()
+                .any(|other| other.value == generation.value);
+            if twin {
+                problems.error(&generation.at, "is here twice", "take one of them out");
+            }
+        }
+        let country = match &table.country_header {
+            Some(name) => Some(self.country_header(&at("country_header"), name, problems)?),
+            None => None,
+        };
+        let good = !problems.has_error_below(&table.at);
+        Some(bunny::Bunny::new(bunny::Rules {
+            generations: table.generations.iter().map(|one| one.value).collect(),
+            addresses: match table.bound_to_address {
+                true => bunny::Addresses::Bound,
+                false => bunny::Addresses::Unbound,
+            },
+            spelling: table.spelling,
+            folders: table.folders,
+            form: table.form,
+            country,
+            ..bunny::Rules::new(keys.filter(|_| good)?, Arc::clone(&self.log_key))
+        }))
+    }
+
+    /// A header that a proxy before us sets: worth something only where one is trusted.
+    fn country_header(&self, at: &str, name: &str, problems: &mut Problems) -> Option<HeaderName> {
+        if self.parts.served.client_address.is_none() {
+            problems.error(
+                at,
+                "is believed from trusted proxies alone, and there are none",
+                "set server.client_address to the proxy that sets it",
+            );
+            return None;
+        }
+        let header = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()).ok();
+        if header.is_none() {
+            problems.error(at, "is no header's name", "write \"X-Country\"");
+        }
+        header
+    }
+
+    fn cloud_cdn(&self, table: &table::CloudCdn, problems: &mut Problems) -> Option<cloud_cdn::CloudCdn> {
+        self.needs_public(&table.at, problems);
+        let keys = self.texts(&table.at, table.keys.as_deref(), problems);
+        let mut parsed = Vec::new();
+        for (at, name, text, until) in keys? {
+            let is_word = name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+            if !is_word {
+                problems.error(
+                    format!("{at}.name"),
+                    "is no name of a key of Cloud CDN",
+                    "small letters, digits and -",
+                );
+            }
+            match cloud_cdn::Key::parse(&text) {
+                Ok(key) => parsed.push((name, key, until)),
+                Err(what) => problems.error(format!("{at}.secret"), what, "as `gcloud` takes it: --key-file"),
+            }
+        }
+        let cookie = self.cookie(&format!("{}.cookie", table.at), &table.cookie, problems);
+        let good = !problems.has_error_below(&table.at);
+        good.then(|| {
+            cloud_cdn::CloudCdn::new(cloud_cdn::Rules {
+                cookie,
+                ..cloud_cdn::Rules::new(NamedKeys::new(parsed), Arc::clone(&self.log_key))
+            })
+        })
+    }
+
+    /// A cookie's name; none where it is empty.
+    fn cookie(&self, at: &str, name: &str, problems: &mut Problems) -> Option<Box<str>> {
+        if !name.is_empty() && !is_cookie_name(name) {
+            problems.error(
+                at,
+                "is no cookie name",
+                "letters, digits, - and _; empty reads no cookies",
+            );
+        }
+        (!name.is_empty()).then(|| name.into())
+    }
+
+    /// Reports a scheme that signs scheme and host where those are not known.
+    fn needs_public(&self, at: &str, problems: &mut Problems) {
+        if self.parts.served.public.is_none() && !problems.has("server.public_url") {
+            problems.error(
+                at,
+                "signs scheme and host, which are not known here",
+                "set server.public_url to what links start with",
+            );
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The keys of schemes that judge whole requests: secrets from the environment or files, public keys from files.
+
+use super::{MAX_KEYS, Reading};
+use crate::clock::UnixTime;
+use crate::config::build::inline::{decode, read_secret};
+use crate::config::problems::Problems;
+use crate::config::raw_schemes::SchemeKey;
+use crate::secret::Secret;
+use crate::token::scheme::signed::NamedKeys;
+
+/// A key as it was read: its key path, name, secret and end.
+pub(super) type Text = (String, Box<str>, Secret, Option<UnixTime>);
+
+impl Reading<'_> {
+    /// The keys of a scheme with shared secrets, none of them empty.
+    pub(super) fn secrets(
+        &self,
+        at: &str,
+        keys: Option<&[SchemeKey]>,
+        problems: &mut Problems,
+    ) -> Option<NamedKeys<Secret>> {
+        let all = self.texts(at, keys, problems)?;
+        Some(NamedKeys::new(
+            all.into_iter()
+                .map(|(_, name, secret, until)| (name, secret, until)),
+        ))
+    }
+
+    /// The same, for schemes that read the secrets themselves.
+    pub(super) fn texts(
+        &self,
+        at: &str,
+        keys: Option<&[SchemeKey]>,
+        problems: &mut Problems,
+    ) -> Option<Vec<Text>> {
+        let keys = self.named(at, keys?, problems)?;
+        let mut all = Vec::with_capacity(keys.len());
+        for key in keys {
+            for (member, there) in [
+                ("public_key", key.public_key.is_some()),
+                ("private_key", key.private_key.is_some()),
+            ] {
+                if there {
+                    problems.error(
+                        format!("{}.{member}", key.at),
+                        "goes only with schemes that have public keys",
+                        "this one has a shared `secret`: take it out",
+                    );
+                }
+            }
+            let at = format!("{}.secret", key.at);
+            let Some(secret) = &key.secret else {
+                if !problems.has(&at) {
+                    problems.error(at, "missing", "add secret = { file = \"…\" } or { env = \"…\" }");
+                }
+                continue;
+            };
+            let Some(secret) = read_secret(&at, secret, self.parts.place, problems) else {
+                continue;
+            };
+            match decode(&secret, key.encoding) {
+                Some(secret) if secret.reveal().is_empty() => problems.error(at, "is empty", ""),
+                Some(secret) => all.push((
+                    key.at.clone(),
+                    key.name.as_deref().unwrap_or_default().into(),
+                    secret,
+                    key.until,
+                )),
+                None => problems.error(
+                    at,
+                    "is not in the encoding that `encoding` names",
+                    "text, base64url, base64 or hex",
+                ),
+            }
+        }
+        Some(all)
+    }
+
+    /// The keys of a scheme, each with a name of its own.
+    pub(super) fn named<'k>(
+        &self,
+        at: &str,
+        keys: &'k [SchemeKey],
+        problems: &mut Problems,
+    ) -> Option<&'k [SchemeKey]> {
+        let all = format!("{at}.keys");
+        if !(1..=MAX_KEYS).contains(&keys.len()) && !problems.has_error_below(&all) {
+            problems.error(
+                &all,
+                "is not 1 to 64 keys",
+                "keys = [{ name = \"2026\", secret = { file = \"…\" } }]",
+            );
+            return None;
+        }
+        for (number, key) in keys.iter().enumerate() {
+            let Some(name) = &key.name else { continue };
+            let at = format!("{}.name", key.at);
+            if name.is_empty() || name.len() > 128 || name.contains(|letter: char| letter.is_control()) {
+                problems.error(&at, "is no name", "1 to 128 bytes, no control characters");
+            }
+            if keys[..number]
+                .iter()
+                .any(|other| other.name.as_ref() == Some(name))
+            {
+                problems.error(&at, "is the name of two keys", "give each key its own");
+            }
+        }
+        Some(keys)
+    }
+}
