@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,7 +141,7 @@ fn phases(c: &mut Criterion) {
         let router = Router::new([Arc::clone(&route)]).expect("one route");
         let head = head(&token(&keys, now));
         let admitted = admit(&head, MAX_HEAD).expect("an admitted head");
-        let exchange = || Exchange::start(now, client, &head.method, &head.headers);
+        let exchange = || Exchange::start(now, client.address, &head.method, &head.headers);
         let name = format!("{algorithm:?}").to_lowercase();
 
         if algorithm == HS256 {
@@ -184,7 +183,7 @@ fn phases(c: &mut Criterion) {
                         method: &head.method,
                         target: &located.target,
                         variables: &located.variables,
-                        client,
+                        client: client.address,
                     };
                     authorize(&route, verified, &asked, None).is_ok()
                 });

@@ -150,7 +150,10 @@ fn walk(loaded: &Loaded, line: &Line, show_signed: bool) -> Result<serde_json::V
         let texts = shown.into_texts();
         rendered["signed"] = texts
             .iter()
-            .map(|text| String::from_utf8_lossy(text).into_owned())
+            .map(|text| match std::str::from_utf8(text) {
+                Ok(text) => text.to_owned(),
+                Err(_) => text.iter().map(|byte| format!("{byte:02x}")).collect(),
+            })
             .collect();
     }
     Ok(rendered)

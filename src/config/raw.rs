@@ -509,6 +509,8 @@ table! {
         optional bunny: schemes::Bunny,
         /// Signed URLs and cookies of Google Cloud CDN.
         optional cloud_cdn: schemes::CloudCdn,
+        /// Common Access Tokens (CTA-5007).
+        optional cat: schemes::Cat,
     }
 }
 

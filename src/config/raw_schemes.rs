@@ -1,11 +1,14 @@
 //! The mirror of `[route.scheme.…]` for schemes that judge whole requests: CDNs and standards.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jsonwebtoken::Algorithm;
+
 use super::raw::SecretRef;
 use super::read::{At, table};
-use super::values::Encoding;
+use super::values::{Encoding, Texts};
 use crate::clock::UnixTime;
 use crate::token::scheme::signed::bunny::{Folders, Form, Generation, Spelling};
 
@@ -22,6 +25,8 @@ table! {
         optional public_key: PathBuf,
         /// The private key in PEM, which minting needs.
         optional private_key: SecretRef,
+        /// The one algorithm that it is for, where the scheme has several.
+        optional alg: Algorithm,
         /// The first moment at which it counts no more.
         optional until: UnixTime,
     }
@@ -58,5 +63,39 @@ table! {
         default("'0s'") leeway: Duration,
         /// The cookie's name; empty reads no cookies.
         default("'Cloud-CDN-Cookie'") cookie: String,
+    }
+}
+
+table! {
+    /// Common Access Tokens (CTA-5007).
+    pub struct Cat {
+        /// The keys, by their names (`kid`); the first mints.
+        required keys: Vec<SchemeKey>,
+        /// Forgiven clock skew.
+        default("'0s'") leeway: Duration,
+        /// Accepted issuers; anybody who has a key where absent.
+        optional issuer: Texts,
+        /// Accepted audiences; a token that names one is refused where absent.
+        optional audience: Texts,
+        /// A token has to name one of the audiences.
+        default("false") audience_required: bool,
+        /// The longest `exp - iat`.
+        optional max_lifetime: Duration,
+        /// The headers that it may ride in.
+        default("['CTA-Common-Access-Token']") headers: Vec<At<String>>,
+        /// The cookies.
+        default("['CTA-Common-Access-Token']") cookies: Vec<At<String>>,
+        /// The query parameters.
+        default("['CAT', 'cat']") queries: Vec<At<String>>,
+        /// It may be the first segment of the path.
+        default("false") path_segment: bool,
+        /// Other numbers of claims.
+        default("{}") labels: BTreeMap<String, i64>,
+        /// Numbers of claims that restrict nothing.
+        default("[]") ignored: Vec<i64>,
+        /// The longest life of a renewed token; `0s` renews none.
+        default("'1d'") renewal: Duration,
+        /// The attributes of a renewed cookie.
+        default("'Path=/; Secure; HttpOnly; SameSite=Lax'") renewal_cookie: String,
     }
 }

@@ -235,7 +235,7 @@ macro_rules! integers {
     };
 }
 
-integers! { u16 u32 u64 usize }
+integers! { u16 u32 u64 i64 usize }
 
 impl Read for Texts {
     fn kind() -> String {

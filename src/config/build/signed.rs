@@ -11,9 +11,11 @@ use super::routes::Parts;
 use super::{in_range, raw, seconds};
 use crate::config::problems::Problems;
 use crate::config::raw_schemes as table;
+use crate::config::read::At;
 use crate::token::keys::LogKey;
 use crate::token::scheme::signed::{Kind, NamedKeys, SignedScheme, bunny, cloud_cdn};
 
+mod cat;
 mod keys;
 
 /// The most keys of one scheme.
@@ -22,8 +24,6 @@ const MAX_KEYS: usize = 64;
 /// What the tables are read with.
 struct Reading<'r> {
     parts: &'r Parts<'r>,
-    /// The key path of the route.
-    route: &'r str,
     log_key: Arc<LogKey>,
 }
 
@@ -38,7 +38,6 @@ pub(super) fn schemes(
     };
     let reading = Reading {
         parts,
-        route: &raw.at,
         log_key: parts.keys.log_key.clone()?,
     };
     let mut all: Vec<Option<SignedScheme>> = Vec::new();
@@ -54,12 +53,16 @@ pub(super) fn schemes(
         let kind = reading.cloud_cdn(table, problems).map(Kind::CloudCdn);
         add(&table.at, table.leeway, kind, problems);
     }
+    if let Some(table) = &scheme.cat {
+        let kind = reading.cat(table, problems).map(Kind::Cat);
+        add(&table.at, table.leeway, kind, problems);
+    }
     all.into_iter().collect()
 }
 
 /// Whether the route's table names a scheme that judges whole requests.
 pub(super) fn has_any(scheme: &raw::Scheme) -> bool {
-    scheme.bunny.is_some() || scheme.cloud_cdn.is_some()
+    scheme.bunny.is_some() || scheme.cloud_cdn.is_some() || scheme.cat.is_some()
 }
 
 impl Reading<'_> {
@@ -141,6 +144,22 @@ impl Reading<'_> {
                 ..cloud_cdn::Rules::new(NamedKeys::new(parsed), Arc::clone(&self.log_key))
             })
         })
+    }
+
+    /// The names in a list, each of which `is_name`.
+    fn names(
+        &self,
+        list: &[At<String>],
+        is_name: impl Fn(&str) -> bool,
+        what: &str,
+        problems: &mut Problems,
+    ) -> Box<[Box<str>]> {
+        for name in list {
+            if !is_name(&name.value) {
+                problems.error(&name.at, format!("is no {what}"), "letters, digits and -");
+            }
+        }
+        list.iter().map(|name| name.value.as_str().into()).collect()
     }
 
     /// A cookie's name; none where it is empty.

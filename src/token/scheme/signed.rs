@@ -43,6 +43,8 @@ pub enum Kind {
     Bunny(bunny::Bunny),
     /// Signed URLs and cookies of Google Cloud CDN.
     CloudCdn(cloud_cdn::CloudCdn),
+    /// Common Access Tokens.
+    Cat(cat::Cat),
 }
 
 impl SignedScheme {
@@ -59,6 +61,7 @@ impl Deref for SignedScheme {
         match &self.kind {
             Kind::Bunny(bunny) => bunny,
             Kind::CloudCdn(cloud_cdn) => cloud_cdn,
+            Kind::Cat(cat) => cat,
         }
     }
 }

@@ -36,44 +36,78 @@ impl Reading<'_> {
         let keys = self.named(at, keys?, problems)?;
         let mut all = Vec::with_capacity(keys.len());
         for key in keys {
-            for (member, there) in [
-                ("public_key", key.public_key.is_some()),
-                ("private_key", key.private_key.is_some()),
-            ] {
-                if there {
-                    problems.error(
-                        format!("{}.{member}", key.at),
-                        "goes only with schemes that have public keys",
-                        "this one has a shared `secret`: take it out",
-                    );
-                }
-            }
-            let at = format!("{}.secret", key.at);
-            let Some(secret) = &key.secret else {
-                if !problems.has(&at) {
-                    problems.error(at, "missing", "add secret = { file = \"…\" } or { env = \"…\" }");
-                }
-                continue;
-            };
-            let Some(secret) = read_secret(&at, secret, self.parts.place, problems) else {
-                continue;
-            };
-            match decode(&secret, key.encoding) {
-                Some(secret) if secret.reveal().is_empty() => problems.error(at, "is empty", ""),
-                Some(secret) => all.push((
-                    key.at.clone(),
-                    key.name.as_deref().unwrap_or_default().into(),
-                    secret,
-                    key.until,
-                )),
-                None => problems.error(
-                    at,
-                    "is not in the encoding that `encoding` names",
-                    "text, base64url, base64 or hex",
-                ),
+            if let Some((_, secret)) = self.secret(key, problems) {
+                let name = key.name.as_deref().unwrap_or_default();
+                all.push((key.at.clone(), name.into(), secret, key.until));
             }
         }
         Some(all)
+    }
+
+    /// The shared secret of a key, and its key path.
+    pub(super) fn secret(&self, key: &SchemeKey, problems: &mut Problems) -> Option<(String, Secret)> {
+        for (member, there) in [
+            ("public_key", key.public_key.is_some()),
+            ("private_key", key.private_key.is_some()),
+        ] {
+            if there {
+                problems.error(
+                    format!("{}.{member}", key.at),
+                    "goes only with public keys",
+                    "this one has a shared `secret`: take it out",
+                );
+            }
+        }
+        let at = format!("{}.secret", key.at);
+        let Some(secret) = &key.secret else {
+            if !problems.has(&at) {
+                problems.error(at, "missing", "add secret = { file = \"…\" } or { env = \"…\" }");
+            }
+            return None;
+        };
+        let secret = read_secret(&at, secret, self.parts.place, problems)?;
+        match decode(&secret, key.encoding) {
+            Some(secret) if secret.reveal().is_empty() => problems.error(at, "is empty", ""),
+            Some(secret) => return Some((at, secret)),
+            None => problems.error(
+                at,
+                "is not in the encoding that `encoding` names",
+                "text, base64url, base64 or hex",
+            ),
+        }
+        None
+    }
+
+    /// The private key of a pair where there is one, which holds the public one; else that. With its key path.
+    pub(super) fn pair(&self, key: &SchemeKey, problems: &mut Problems) -> Option<(String, Secret)> {
+        if key.secret.is_some() {
+            problems.error(
+                format!("{}.secret", key.at),
+                "goes only with shared secrets",
+                "this one has a `public_key`, or a `private_key`: take it out",
+            );
+        }
+        if let Some(private) = &key.private_key {
+            let at = format!("{}.private_key", key.at);
+            let secret = read_secret(&at, private, self.parts.place, problems)?;
+            return Some((at, secret));
+        }
+        let at = format!("{}.public_key", key.at);
+        let Some(path) = &key.public_key else {
+            if !problems.has(&at) && !problems.has(&format!("{}.private_key", key.at)) {
+                problems.error(at, "missing", "add public_key = \"….pem\"");
+            }
+            return None;
+        };
+        let path = self.parts.place.resolve(path);
+        self.parts.place.note(&path);
+        match Secret::from_file(&path) {
+            Ok(text) => Some((at, text)),
+            Err(error) => {
+                problems.error(at, format!("{} can't be read: {error}", path.display()), "");
+                None
+            }
+        }
     }
 
     /// The keys of a scheme, each with a name of its own.
