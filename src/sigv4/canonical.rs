@@ -23,25 +23,36 @@ pub(super) struct Canonical<'r> {
 impl Canonical<'_> {
     pub(super) fn digest(&self) -> Digest {
         let mut hash = Context::new(&SHA256);
+        self.hand_on(|piece| hash.update(piece));
+        hash.finish()
+    }
+
+    /// What is hashed, for those who want to see it.
+    pub(super) fn text(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(self.path.len() + self.query.len() + 256);
+        self.hand_on(|piece| text.extend_from_slice(piece));
+        text
+    }
+
+    fn hand_on(&self, mut hand_on: impl FnMut(&[u8])) {
         for part in [self.method, "\n", self.path, "\n", self.query, "\n"] {
-            hash.update(part.as_bytes());
+            hand_on(part.as_bytes());
         }
         for (name, value) in self.headers {
-            hash.update(name.as_bytes());
-            hash.update(b":");
-            trim(value, |piece| hash.update(piece));
-            hash.update(b"\n");
+            hand_on(name.as_bytes());
+            hand_on(b":");
+            trim(value, &mut hand_on);
+            hand_on(b"\n");
         }
-        hash.update(b"\n");
+        hand_on(b"\n");
         for (at, (name, _)) in self.headers.iter().enumerate() {
             if at > 0 {
-                hash.update(b";");
+                hand_on(b";");
             }
-            hash.update(name.as_bytes());
+            hand_on(name.as_bytes());
         }
-        hash.update(b"\n");
-        hash.update(self.payload.as_bytes());
-        hash.finish()
+        hand_on(b"\n");
+        hand_on(self.payload.as_bytes());
     }
 }
 

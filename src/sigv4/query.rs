@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
 use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 
@@ -143,6 +144,72 @@ impl Presigned {
         self.expires
     }
 
+    /// The first moment at which it is good: what it says, less what its signer's clock may be ahead.
+    pub fn not_before(&self) -> UnixTime {
+        self.from.before(SKEW)
+    }
+
+    /// When it says that it was signed.
+    pub fn signed_at(&self) -> UnixTime {
+        self.from
+    }
+
+    /// The names of the headers that were signed.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(|name| &**name)
+    }
+
+    /// The signature.
+    pub fn signature(&self) -> &[u8; 32] {
+        &self.signature
+    }
+
+    /// The text ("canonical request") that is signed for this method, host and raw path, with the values that `header` has for
+    /// the headers that were signed beside `host`; `None` where it has none for one of them.
+    pub fn request<'h>(
+        &self,
+        method: &str,
+        host: &'h str,
+        path: &str,
+        header: impl Fn(&str) -> Option<&'h [u8]>,
+    ) -> Option<Vec<u8>> {
+        let mut headers: SmallVec<[Header<'_>; 4]> = SmallVec::new();
+        for name in &self.headers {
+            let value = match &**name {
+                "host" => host.as_bytes(),
+                name => header(name)?,
+            };
+            headers.push((&**name, value));
+        }
+        let mut spelled = String::with_capacity(path.len() + 16);
+        encode_path(path, &mut spelled);
+        let canonical = Canonical {
+            method,
+            path: &spelled,
+            query: &self.canonical,
+            headers: &headers,
+            payload: UNSIGNED_PAYLOAD,
+        };
+        Some(canonical.text())
+    }
+
+    /// Whether `signer` has signed this request, whatever the time is.
+    ///
+    /// # Errors
+    /// `OtherScope`, `Mismatch`.
+    pub fn is_signed_by(&self, signer: &Signer, request: &[u8]) -> Result<(), Fault> {
+        let place = self.scope.get(8..);
+        if self.access_key_id != signer.credentials.access_key_id || place != Some(&*signer.scope) {
+            return Err(Fault::OtherScope);
+        }
+        let key = signer.key_of(&self.date);
+        let right = signer.sign_with(&key.key, &self.date, &digest(&SHA256, request));
+        verify_slices_are_equal(&right, &self.signature).map_err(|_| Fault::Mismatch)?;
+        // Whoever has not the secret does not say which day's key is kept.
+        signer.today.store(Some(key));
+        Ok(())
+    }
+
     /// Whether `signer` has signed it for this method, host and raw path, with the values that `header` has for the headers
     /// that were signed beside `host`.
     ///
@@ -157,33 +224,9 @@ impl Presigned {
         header: impl Fn(&str) -> Option<&'h [u8]>,
         now: UnixTime,
     ) -> Result<(), Fault> {
-        let place = self.scope.get(8..);
-        if self.access_key_id != signer.credentials.access_key_id || place != Some(&*signer.scope) {
-            return Err(Fault::OtherScope);
-        }
-        let mut headers: SmallVec<[Header<'_>; 4]> = SmallVec::new();
-        for name in &self.headers {
-            let value = match &**name {
-                "host" => host.as_bytes(),
-                name => header(name).ok_or(Fault::Mismatch)?,
-            };
-            headers.push((&**name, value));
-        }
-        let mut spelled = String::with_capacity(path.len() + 16);
-        encode_path(path, &mut spelled);
-        let canonical = Canonical {
-            method,
-            path: &spelled,
-            query: &self.canonical,
-            headers: &headers,
-            payload: UNSIGNED_PAYLOAD,
-        };
-        let key = signer.key_of(&self.date);
-        let right = signer.sign_with(&key.key, &self.date, &canonical.digest());
-        verify_slices_are_equal(&right, &self.signature).map_err(|_| Fault::Mismatch)?;
-        // Whoever has not the secret does not say which day's key is kept.
-        signer.today.store(Some(key));
-        if self.from > now.after(SKEW) {
+        let request = self.request(method, host, path, header).ok_or(Fault::Mismatch)?;
+        self.is_signed_by(signer, &request)?;
+        if now < self.not_before() {
             Err(Fault::NotYet)
         } else if now >= self.expires {
             Err(Fault::Expired)

@@ -19,6 +19,7 @@ mod pem;
 
 pub use key::MAX_KID_BYTES;
 use key::{Key, bad};
+pub(in crate::token) use pem::block as pem_block;
 
 /// The most keys that one set may hold.
 pub const MAX_KEYS: usize = 64;

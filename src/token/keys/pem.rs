@@ -71,7 +71,7 @@ pub(super) fn read(kid: Option<&str>, algorithm: Algorithm, pem: &[u8]) -> Resul
 }
 
 /// The label and the bytes of the one block. OpenSSL puts the name of the curve in front of a SEC1 key: that is no key.
-fn block(text: &str) -> Result<(&str, Zeroizing<Vec<u8>>), &'static str> {
+pub(in crate::token) fn block(text: &str) -> Result<(&str, Zeroizing<Vec<u8>>), &'static str> {
     let mut rest = text.trim();
     if let Some(parameters) = rest.strip_prefix("-----BEGIN EC PARAMETERS-----") {
         rest = parameters

@@ -26,6 +26,8 @@ pub mod edge_auth;
 pub mod mac;
 pub mod media_cdn;
 pub mod presigned;
+pub mod private_key;
+pub mod public_key;
 pub mod query;
 
 /// One of them, as a route has it.
@@ -311,5 +313,7 @@ pub fn same(ours: &[u8], theirs: &[u8]) -> bool {
 /// A short list of pieces of a request.
 pub type Pieces<'r> = SmallVec<[&'r str; 8]>;
 
+#[cfg(test)]
+pub(crate) mod dice;
 #[cfg(test)]
 pub(crate) mod vectors;
