@@ -511,6 +511,10 @@ table! {
         optional cloud_cdn: schemes::CloudCdn,
         /// Common Access Tokens (CTA-5007).
         optional cat: schemes::Cat,
+        /// Signed URLs and cookies of CloudFront.
+        optional cloudfront: schemes::CloudFront,
+        /// S3 URLs that an application signed in advance.
+        optional s3_presigned: schemes::Presigned,
     }
 }
 

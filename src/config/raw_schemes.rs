@@ -99,3 +99,43 @@ table! {
         default("'Path=/; Secure; HttpOnly; SameSite=Lax'") renewal_cookie: String,
     }
 }
+
+table! {
+    /// Signed URLs and cookies of CloudFront.
+    pub struct CloudFront {
+        /// The keys, by their key pair ids; the first private one mints.
+        required keys: Vec<SchemeKey>,
+        /// Forgiven clock skew.
+        default("'0s'") leeway: Duration,
+        /// Signatures over SHA-1 count, as with CloudFront.
+        default("true") allow_sha1: bool,
+    }
+}
+
+table! {
+    /// S3 URLs that an application signed in advance.
+    pub struct Presigned {
+        /// The keys, by their access key ids; the first mints.
+        required keys: Vec<AccessKey>,
+        /// Forgiven clock skew.
+        default("'0s'") leeway: Duration,
+    }
+}
+
+table! {
+    /// A key of S3.
+    pub struct AccessKey {
+        /// The access key id.
+        required name: String,
+        /// The secret access key.
+        required secret: SecretRef,
+        /// The region that it signs for.
+        required region: String,
+        /// The service.
+        default("'s3'") service: String,
+        /// The paths that it may sign for; all where absent.
+        optional paths: Vec<At<String>>,
+        /// The first moment at which it counts no more.
+        optional until: UnixTime,
+    }
+}

@@ -148,7 +148,10 @@ pub fn deliver(
         headers.insert(header::CONTENT_TYPE, media_type.clone());
     }
     dispose(route, granted, headers);
-    if let Some(renewal) = &granted.renewal {
+    // A refusal of the origin is no reason to go on (RFC 9246 §3.3).
+    if let Some(renewal) = &granted.renewal
+        && (parts.status.is_success() || parts.status.is_redirection())
+    {
         headers.append(renewal.header.clone(), renewal.value.clone());
     }
     if let Some(cookie) = &granted.cookie {

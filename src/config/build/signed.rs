@@ -15,6 +15,7 @@ use crate::config::read::At;
 use crate::token::keys::LogKey;
 use crate::token::scheme::signed::{Kind, NamedKeys, SignedScheme, bunny, cloud_cdn};
 
+mod aws;
 mod cat;
 mod keys;
 
@@ -57,12 +58,24 @@ pub(super) fn schemes(
         let kind = reading.cat(table, problems).map(Kind::Cat);
         add(&table.at, table.leeway, kind, problems);
     }
+    if let Some(table) = &scheme.cloudfront {
+        let kind = reading.cloudfront(table, problems).map(Kind::CloudFront);
+        add(&table.at, table.leeway, kind, problems);
+    }
+    if let Some(table) = &scheme.s3_presigned {
+        let kind = reading.presigned(table, problems).map(Kind::Presigned);
+        add(&table.at, table.leeway, kind, problems);
+    }
     all.into_iter().collect()
 }
 
 /// Whether the route's table names a scheme that judges whole requests.
 pub(super) fn has_any(scheme: &raw::Scheme) -> bool {
-    scheme.bunny.is_some() || scheme.cloud_cdn.is_some() || scheme.cat.is_some()
+    scheme.bunny.is_some()
+        || scheme.cloud_cdn.is_some()
+        || scheme.cat.is_some()
+        || scheme.cloudfront.is_some()
+        || scheme.s3_presigned.is_some()
 }
 
 impl Reading<'_> {

@@ -47,6 +47,10 @@ pub enum Kind {
     CloudCdn(cloud_cdn::CloudCdn),
     /// Common Access Tokens.
     Cat(cat::Cat),
+    /// Signed URLs and cookies of CloudFront.
+    CloudFront(cloudfront::CloudFront),
+    /// S3 URLs that an application signed in advance.
+    Presigned(presigned::PresignedUrls),
 }
 
 impl SignedScheme {
@@ -64,6 +68,8 @@ impl Deref for SignedScheme {
             Kind::Bunny(bunny) => bunny,
             Kind::CloudCdn(cloud_cdn) => cloud_cdn,
             Kind::Cat(cat) => cat,
+            Kind::CloudFront(cloudfront) => cloudfront,
+            Kind::Presigned(presigned) => presigned,
         }
     }
 }

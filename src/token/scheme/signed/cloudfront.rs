@@ -226,8 +226,11 @@ impl CloudFront {
 
 /// The parts out of a query; `None` where it has no parameter of ours.
 fn in_query(query: Option<&str>) -> Result<Option<Parts<'_>>, LocateError> {
+    // Other schemes have an `Expires` and a `Signature`, too; whose it is, this one says.
+    if query::values(query, NAMES[KEY_PAIR_ID]).next().is_none() {
+        return Ok(None);
+    }
     let mut parts: Parts<'_> = smallvec![Cow::Borrowed(""); NAMES.len()];
-    let mut any = false;
     for (name, value) in query.into_iter().flat_map(query::pieces).map(query::split) {
         let mut known = NAMES.iter().zip(&mut parts);
         let Some((_, part)) = known.find(|(known, _)| query::is(name, known)) else {
@@ -240,12 +243,11 @@ fn in_query(query: Option<&str>) -> Result<Option<Parts<'_>>, LocateError> {
             return Err(LocateError::Malformed);
         }
         *part = query::decode(value)?;
-        any = true;
     }
     if !fits(&parts) {
         return Err(LocateError::Malformed);
     }
-    Ok(any.then_some(parts))
+    Ok(Some(parts))
 }
 
 /// Parts, and further ones to be tried.

@@ -247,6 +247,7 @@ fn a_remembered_signature_is_good_for_its_own_hash_alone() {
             raw_query: request.query.as_deref(),
             headers: &request.headers,
             client: request.client,
+            proxied: false,
             parts: taken.parts,
         };
         scheme

@@ -473,6 +473,7 @@ fn what_is_signed_is_shown_and_what_is_told_holds_no_signature() {
         raw_query: request.query.as_deref(),
         headers: &request.headers,
         client: request.client,
+        proxied: false,
         parts: taken.parts.clone(),
     };
     let asked = Asked {

@@ -269,6 +269,7 @@ fn catu_of_a_host_needs_the_public_host() {
         raw_query: None,
         headers: &HeaderMap::new(),
         client: IpAddr::from([203, 0, 113, 7]),
+        proxied: false,
         parts: parts(token.into(), Place::Header),
     };
     let asked = Asked {
