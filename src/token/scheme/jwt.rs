@@ -140,22 +140,23 @@ pub(super) fn open(
         return Err(TokenError::Invalid("the algorithm is not the scheme's"));
     }
     let generation = ring.load().ok_or(TokenError::KeysUnavailable)?;
-    let key = check_signature(&token, &header, &generation.keys, ring)?;
+    let key = check_signature(&header, &generation.keys, ring, |key| token.is_signed_by(key))?;
     Ok(Signed {
         key: key.kid.clone(),
         payload: token.payload,
     })
 }
 
-fn check_signature<'k>(
-    token: &Compact<'_>,
+/// The key that signed: the one that the header names, or of those that fit it the one for which `is_it` says so.
+pub(in crate::token::scheme) fn check_signature<'k>(
     header: &Header,
     keys: &'k KeySet,
     ring: &KeyRing,
+    mut is_it: impl FnMut(&VerifyingKey) -> Result<bool, TokenError>,
 ) -> Result<&'k VerifyingKey, TokenError> {
     let fits = |key: &&VerifyingKey| key.algorithm == header.algorithm;
     let Some(kid) = &header.kid else {
-        return keys.that_signed(header.algorithm, |key| token.is_signed_by(key));
+        return keys.that_signed(header.algorithm, is_it);
     };
     let mut named = keys
         .verifying()
@@ -169,7 +170,7 @@ fn check_signature<'k>(
     let key = named
         .find(fits)
         .ok_or(TokenError::Invalid("the algorithm is not the key's"))?;
-    if token.is_signed_by(key)? {
+    if is_it(key)? {
         Ok(key)
     } else {
         Err(TokenError::Invalid("the signature is not the key's"))
@@ -177,15 +178,17 @@ fn check_signature<'k>(
 }
 
 /// JWS compact serialization (RFC 7515 §7.1), its parts decoded.
-struct Compact<'t> {
-    signed: &'t str,
-    signature: &'t str,
-    header: Vec<u8>,
-    payload: Vec<u8>,
+pub(in crate::token::scheme) struct Compact<'t> {
+    /// Header and payload as they were signed.
+    pub(in crate::token::scheme) signed: &'t str,
+    /// The signature, in base64url.
+    pub(in crate::token::scheme) signature: &'t str,
+    pub(in crate::token::scheme) header: Vec<u8>,
+    pub(in crate::token::scheme) payload: Vec<u8>,
 }
 
 impl<'t> Compact<'t> {
-    fn parse(text: &'t str) -> Result<Self, TokenError> {
+    pub(in crate::token::scheme) fn parse(text: &'t str) -> Result<Self, TokenError> {
         if text.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Malformed("longer than 8 KiB"));
         }
@@ -213,20 +216,21 @@ impl<'t> Compact<'t> {
         })
     }
 
-    fn is_signed_by(&self, key: &VerifyingKey) -> Result<bool, TokenError> {
+    pub(in crate::token::scheme) fn is_signed_by(&self, key: &VerifyingKey) -> Result<bool, TokenError> {
         crypto::verify(self.signature, self.signed.as_bytes(), &key.key, key.algorithm)
             .map_err(|_| TokenError::Malformed("the signature is not base64url"))
     }
 }
 
 /// What counts of a JOSE header. `jwk`, `jku`, `x5u` and `x5c` are never looked at.
-struct Header {
-    algorithm: Algorithm,
-    kid: Option<Box<str>>,
+pub(in crate::token::scheme) struct Header {
+    pub(in crate::token::scheme) algorithm: Algorithm,
+    pub(in crate::token::scheme) kid: Option<Box<str>>,
 }
 
 impl Header {
-    fn parse(json: &[u8], typ: Option<&str>) -> Result<Self, TokenError> {
+    /// Reads a header strictly; `typ` as in `Rules`.
+    pub(in crate::token::scheme) fn parse(json: &[u8], typ: Option<&str>) -> Result<Self, TokenError> {
         let members = Object::parse(json).map_err(TokenError::Malformed)?;
         let text = |name| match members.get(name) {
             None => Ok(None),
