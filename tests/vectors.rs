@@ -17,8 +17,8 @@ use tempfile::TempDir;
 
 /// What stands around the routes of a profile.
 struct Config {
-    /// `[server] public_url`.
-    public_url: &'static str,
+    /// Further keys of `[server]`.
+    server: &'static str,
     /// Files beside the configuration, mode 0600: name and content.
     files: Vec<(String, Vec<u8>)>,
     /// `[[route]]` and what it names.
@@ -28,10 +28,23 @@ struct Config {
 impl Config {
     fn new(routes: impl Into<String>) -> Self {
         Self {
-            public_url: "https://media.example.com",
+            server: "",
             files: Vec::new(),
             routes: routes.into(),
         }
+    }
+
+    /// One route for everything, with this scheme, behind an HTTP origin that nobody asks.
+    fn of_scheme(scheme: &str) -> Self {
+        Self::new(format!(
+            "[[route]]\nname = \"files\"\npath = \"/\"\norigin = \"files\"\n\
+             methods = [\"GET\", \"HEAD\", \"PUT\", \"POST\", \"DELETE\"]\n{scheme}\n"
+        ))
+    }
+
+    fn server(mut self, keys: &'static str) -> Self {
+        self.server = keys;
+        self
     }
 
     fn file(mut self, name: &str, content: impl AsRef<[u8]>) -> Self {
@@ -41,7 +54,7 @@ impl Config {
 }
 
 /// Asks `mediagate explain` for each line.
-fn explain(config: &Config, lines: &str) -> Vec<Value> {
+fn explain(config: &Config, public_url: &str, lines: &str) -> Vec<Value> {
     let folder = TempDir::new().unwrap();
     for (name, content) in &config.files {
         let path = folder.path().join(name);
@@ -49,9 +62,9 @@ fn explain(config: &Config, lines: &str) -> Vec<Value> {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
     let text = format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\npublic_url = \"{}\"\n\
-         [admin]\nlisten = \"127.0.0.1:0\"\n[origin.files.folder]\nroot = \".\"\n{}",
-        config.public_url, config.routes
+        "[server]\nlisten = [\"127.0.0.1:0\"]\npublic_url = \"{public_url}\"\n{}\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\n[origin.files.http]\nurl = \"http://127.0.0.1:9\"\n{}",
+        config.server, config.routes
     );
     let file = folder.path().join("proxy.toml");
     fs::write(&file, &text).unwrap();
@@ -78,45 +91,58 @@ fn explain(config: &Config, lines: &str) -> Vec<Value> {
         .collect()
 }
 
+/// Scheme and authority of a case's URL: what the gate is configured to be reached under. Schemes that sign them are judged
+/// with those, and never with what a request says.
+fn base(case: &Value) -> String {
+    let url = case["url"].as_str().unwrap();
+    let start = url.find("://").unwrap() + 3;
+    let end = url[start..]
+        .find(['/', '?', '#'])
+        .map_or(url.len(), |at| start + at);
+    url[..end].to_lowercase()
+}
+
 /// Runs the cases of a file, profile by profile; `config` is `None` for profiles that run elsewhere. `excused` are `should`
 /// cases that are decided otherwise, each with its reason. Answers how many cases ran.
 fn run(file: &str, excused: &[(&str, &str)], config: impl Fn(&str, &Value) -> Option<Config>) -> usize {
+    run_without(file, &[], excused, config)
+}
+
+/// As `run`, without cases that the store decides.
+fn run_without(
+    file: &str,
+    of_store: &[&str],
+    excused: &[(&str, &str)],
+    config: impl Fn(&str, &Value) -> Option<Config>,
+) -> usize {
     let file: Value = serde_json::from_str(file).unwrap();
     let cases = file["cases"].as_array().unwrap();
     let mut faults = Vec::new();
     let mut count = 0;
     let mut used = 0;
     for profile in file["profiles"].as_object().unwrap().keys() {
-        let of_profile: Vec<&Value> = cases.iter().filter(|case| case["profile"] == **profile).collect();
+        let is_of_store = |case: &Value| of_store.iter().any(|name| case["name"] == *name);
+        let of_profile = cases
+            .iter()
+            .filter(|case| case["profile"] == **profile && !is_of_store(case));
         // A published example has a key of its own.
-        let mut groups: Vec<(Value, Vec<&Value>)> = Vec::new();
+        let mut groups: Vec<((Value, String), Vec<&Value>)> = Vec::new();
         for case in of_profile {
-            let own = case["key_override"].clone();
-            match groups.iter_mut().find(|(key, _)| *key == own) {
+            let own = (case["key_override"].clone(), base(case));
+            match groups.iter_mut().find(|(known, _)| *known == own) {
                 Some((_, group)) => group.push(case),
                 None => groups.push((own, vec![case])),
             }
         }
-        for (own, group) in groups {
+        for ((own, public_url), group) in groups {
             let mut known = file.clone();
             known["key_override"] = own;
             let Some(config) = config(profile, &known) else {
                 continue;
             };
-            let lines: String = group
-                .iter()
-                .map(|case| {
-                    let line = json!({
-                        "method": case["method"],
-                        "url": case["url"],
-                        "headers": case["headers"],
-                        "client_ip": case["client_ip"],
-                        "now": case["now"],
-                    });
-                    format!("{line}\n")
-                })
-                .collect();
-            let answers = explain(&config, &lines);
+            let proxied = config.server.contains("client_address");
+            let lines: String = group.iter().map(|case| line(case, proxied)).collect();
+            let answers = explain(&config, &public_url, &lines);
             assert_eq!(answers.len(), group.len(), "{profile}");
             for (case, answer) in group.iter().zip(answers) {
                 count += 1;
@@ -146,6 +172,22 @@ fn run(file: &str, excused: &[(&str, &str)], config: impl Fn(&str, &Value) -> Op
     );
     assert_eq!(used, excused.len(), "every excuse is of a case");
     count
+}
+
+/// A case as `explain` reads it; from a trusted proxy on loopback, or from the client itself.
+fn line(case: &Value, proxied: bool) -> String {
+    let mut line = json!({
+        "method": case["method"],
+        "url": case["url"],
+        "headers": case["headers"],
+        "client_ip": case["client_ip"],
+        "now": case["now"],
+    });
+    if proxied {
+        line["headers"]["X-Forwarded-For"] = case["client_ip"].clone();
+        line["client_ip"] = json!("127.0.0.1");
+    }
+    format!("{line}\n")
 }
 
 /// What is wrong with the answer to a case.
@@ -196,4 +238,159 @@ fn vectors_of_jwt_vendors_pass_by_profiles_of_the_native_scheme() {
         Some(Config::new(config).file("key.pem", key))
     });
     assert_eq!(ran, 12);
+}
+
+/// `keys` of a scheme with shared secrets.
+fn secrets(scheme: &str, keys: &Value, encoding: &str) -> (String, Vec<(String, String)>) {
+    let mut tables = String::new();
+    let mut files = Vec::new();
+    for (name, secret) in keys.as_object().unwrap() {
+        tables += &format!(
+            "[[route.scheme.{scheme}.keys]]\nname = \"{name}\"\nencoding = \"{encoding}\"\n\
+             secret = {{ file = \"{name}.key\" }}\n"
+        );
+        files.push((format!("{name}.key"), secret.as_str().unwrap().to_owned()));
+    }
+    (tables, files)
+}
+
+#[test]
+fn vectors_of_bunny() {
+    let ran = run(include_str!("vectors/bunny.json"), &[], |profile, file| {
+        let bound = profile == "ip";
+        let scheme = format!(
+            "[route.scheme.bunny]\ngenerations = [\"hs256\", \"sha256\", \"md5\"]\nbound_to_address = {bound}\n\
+             country_header = \"X-Country\"\nkeys = [{{ name = \"zone\", secret = {{ file = \"key\" }} }}]\n"
+        );
+        let key = file["keys"]["security_key"].as_str().unwrap();
+        let proxied = "client_address = { header = \"x-forwarded-for\", trusted = [\"127.0.0.0/8\"] }";
+        Some(Config::of_scheme(&scheme).server(proxied).file("key", key))
+    });
+    assert_eq!(ran, 69);
+}
+
+#[test]
+fn vectors_of_cloud_cdn() {
+    let ran = run(include_str!("vectors/google_cloud_cdn.json"), &[], |_, file| {
+        let (keys, files) = secrets("cloud_cdn", &file["keys"]["keys"], "text");
+        let config = Config::of_scheme(&format!("[route.scheme.cloud_cdn]\n{keys}"));
+        Some(
+            files
+                .into_iter()
+                .fold(config, |config, (name, key)| config.file(&name, key)),
+        )
+    });
+    assert_eq!(ran, 45);
+}
+
+#[test]
+fn vectors_of_cloudfront() {
+    let ran = run(include_str!("vectors/cloudfront.json"), &[], |_, file| {
+        let mut config = Config::of_scheme("[route.scheme.cloudfront]\n");
+        for (id, pem) in file["keys"]["public_keys"].as_object().unwrap() {
+            config.routes +=
+                &format!("[[route.scheme.cloudfront.keys]]\nname = \"{id}\"\npublic_key = \"{id}.pem\"\n");
+            config = config.file(&format!("{id}.pem"), pem.as_str().unwrap());
+        }
+        Some(config)
+    });
+    assert_eq!(ran, 73);
+}
+
+#[test]
+fn vectors_of_presigned_urls() {
+    let ran = run(include_str!("vectors/s3_sigv4.json"), &[], |_, file| {
+        let own = &file["key_override"];
+        let credentials = match own.is_null() {
+            true => &file["keys"]["credentials"],
+            false => own,
+        };
+        let mut config = Config::of_scheme("[route.scheme.s3_presigned]\n");
+        for (id, secret) in credentials.as_object().unwrap() {
+            config.routes += &format!(
+                "[[route.scheme.s3_presigned.keys]]\nname = \"{id}\"\nsecret = {{ file = \"{id}\" }}\n\
+                 region = \"us-east-1\"\n"
+            );
+            config = config.file(id, secret.as_str().unwrap());
+        }
+        Some(config)
+    });
+    assert_eq!(ran, 47);
+}
+
+#[test]
+fn vectors_of_common_access_tokens() {
+    // That a token was used is in the store: `tests/it/replay.rs`.
+    let of_store = ["replay_again"];
+    let file = include_str!("vectors/cat.json");
+    let ran = run_without(file, &of_store, &[], |profile, file| {
+        let (mut keys, mut files) = secrets("cat", &file["keys"]["mac"], "hex");
+        keys = keys.replace("encoding = \"hex\"", "alg = \"HS256\"\nencoding = \"hex\"");
+        for (kind, alg) in [("es256_public_pem", "ES256"), ("ps256_public_pem", "PS256")] {
+            for (name, pem) in file["keys"][kind].as_object().unwrap() {
+                keys += &format!(
+                    "[[route.scheme.cat.keys]]\nname = \"{name}\"\nalg = \"{alg}\"\npublic_key = \"{name}.pem\"\n"
+                );
+                files.push((format!("{name}.pem"), pem.as_str().unwrap().to_owned()));
+            }
+        }
+        let config = Config::of_scheme(&format!(
+            "[route.scheme.cat]\nissuer = \"https://cat.media.example.com\"\naudience = \"media.example.com\"\n\
+             path_segment = {}\n{keys}",
+            profile == "path"
+        ));
+        Some(
+            files
+                .into_iter()
+                .fold(config, |config, (name, key)| config.file(&name, key)),
+        )
+    });
+    assert_eq!(ran, 99 - of_store.len());
+}
+
+#[test]
+fn vectors_of_uri_signing() {
+    // That a token was used is in the store: `tests/it/replay.rs`.
+    let of_store = ["official_a2_replay", "jti_again"];
+    let file = include_str!("vectors/rfc9246.json");
+    let ran = run_without(file, &of_store, &[], |profile, file| {
+        let keys = &file["keys"];
+        let mut scheme =
+            "[route.scheme.uri_signing]\nexpiry_required = false\nresolve_dots = true\n".to_owned();
+        let mut sets = Vec::new();
+        if profile == "official" {
+            scheme += "audience = \"dCDN LLC\"\nissuers = { \"uCDN Inc\" = \"official\" }\nunnamed_keys = \"official\"\n";
+            sets.push(("official".to_owned(), keys["official_jwks"].clone()));
+        } else {
+            let mut issuers = Vec::new();
+            for (at, (issuer, set)) in keys["issuers"].as_object().unwrap().iter().enumerate() {
+                issuers.push(format!("\"{issuer}\" = \"issuer{at}\""));
+                sets.push((format!("issuer{at}"), set.clone()));
+            }
+            scheme += &format!(
+                "audience = \"media.example.com\"\nissuers = {{ {} }}\nunnamed_keys = \"unnamed\"\n",
+                issuers.join(", ")
+            );
+            sets.push(("unnamed".to_owned(), keys["issuer_less_tokens"].clone()));
+        }
+        if profile == "usp" {
+            scheme += "attribute = \"usp\"\ncookie = \"usp\"\n";
+        }
+        let sealing = match profile {
+            "official" => &keys["official_jwks"]["keys"][2],
+            _ => &keys["encryption"][0],
+        };
+        scheme += &format!(
+            "[[route.scheme.uri_signing.content_keys]]\nname = \"{}\"\nencoding = \"base64url\"\n\
+             secret = {{ file = \"content.key\" }}\n",
+            sealing["kid"].as_str().unwrap()
+        );
+        let mut config = Config::of_scheme(&scheme).file("content.key", sealing["k"].as_str().unwrap());
+        for (name, set) in sets {
+            config.routes += &format!("[keys.{name}]\nfile = \"{name}.json\"\n");
+            config = config.file(&format!("{name}.json"), set.to_string());
+        }
+        Some(config)
+    });
+    assert_eq!(ran, 109 - of_store.len());
 }

@@ -513,6 +513,8 @@ table! {
         optional cat: schemes::Cat,
         /// Signed URLs and cookies of CloudFront.
         optional cloudfront: schemes::CloudFront,
+        /// URI signing (RFC 9246).
+        optional uri_signing: schemes::UriSigning,
         /// S3 URLs that an application signed in advance.
         optional s3_presigned: schemes::Presigned,
     }

@@ -11,6 +11,7 @@ use super::read::{At, table};
 use super::values::{Encoding, Texts};
 use crate::clock::UnixTime;
 use crate::token::scheme::signed::bunny::{Folders, Form, Generation, Spelling};
+use crate::token::scheme::signed::cdni::{SameSite, Style};
 
 table! {
     /// A key of a scheme that judges whole requests.
@@ -137,5 +138,41 @@ table! {
         optional paths: Vec<At<String>>,
         /// The first moment at which it counts no more.
         optional until: UnixTime,
+    }
+}
+
+table! {
+    /// URI signing (RFC 9246).
+    pub struct UriSigning {
+        /// Issuers (`iss`), each with the name of its key set.
+        default("{}") issuers: BTreeMap<String, String>,
+        /// The name of the key set of tokens that name no issuer.
+        optional unnamed_keys: String,
+        /// Forgiven clock skew.
+        default("'0s'") leeway: Duration,
+        /// The attribute that holds the token in query and path.
+        default("'URISigningPackage'") attribute: String,
+        /// The cookie that holds it.
+        default("'URISigningPackage'") cookie: String,
+        /// What we are called; a token with an `aud` is for others where absent.
+        optional audience: Texts,
+        /// The keys of encrypted claims, by their names (`kid`).
+        default("[]") content_keys: Vec<SchemeKey>,
+        /// A token needs an `exp`.
+        default("true") expiry_required: bool,
+        /// Dot segments are resolved instead of refused; never over a folder.
+        default("false") resolve_dots: bool,
+        /// The issuer that mints and renews; the first, and the token's own, where absent.
+        optional mint_issuer: String,
+        /// The key that does.
+        optional signing_kid: String,
+        /// Where minted links have their token.
+        default("'query'") style: Style,
+        /// Minted links are renewed by cookie for as long, with each request; `0s` are not.
+        default("'0s'") renewal: Duration,
+        /// The depth of that cookie's path.
+        default("0") renewal_depth: u32,
+        /// Whether pages of other sites may play with the cookies of renewal.
+        default("'lax'") same_site: SameSite,
     }
 }

@@ -22,6 +22,7 @@ use crate::store::Purposes;
 use crate::telemetry::settings::{AccessSink, LogFormat};
 use crate::token::scheme::jwt::Profile;
 use crate::token::scheme::signed::bunny::{Folders, Form, Generation, Spelling};
+use crate::token::scheme::signed::cdni::{SameSite, Style};
 
 /// What is wrong, and a hint.
 type Wrong = (String, String);
@@ -182,6 +183,10 @@ texts! {
     Spelling, "word", |text| word(text, "spelling", &[("as_sent", Self::AsSent), ("decoded", Self::Decoded)]);
     Folders, "word", |text| word(text, "meaning of folders", &[("segments", Self::Segments), ("text", Self::Text)]);
     Form, "word", |text| word(text, "form", &[("path", Self::Path), ("query", Self::Query)]);
+    Style, "word", |text| word(text, "style", &[
+        ("query", Self::Query), ("segment", Self::Segment), ("parameter", Self::Parameter),
+    ]);
+    SameSite, "word", |text| word(text, "rule for other sites", &[("lax", Self::Lax), ("none", Self::None)]);
     Profile, "word", |text| word(text, "profile", &Self::ALL);
     Exists, "word", |text| word(text, "way to know", &[("any", Self::Any), ("origin", Self::Origin)]);
     Purposes, "word", |text| word(text, "purpose", &[

@@ -61,6 +61,16 @@ pub(super) fn unused(file: &raw::File, problems: &mut Problems) {
             .as_ref()
             .and_then(|scheme| scheme.short_media.as_ref());
         keys.extend(short_media.and_then(|short| short.keys.as_deref()));
+        let uri_signing = route
+            .scheme
+            .as_ref()
+            .and_then(|scheme| scheme.uri_signing.as_ref());
+        keys.extend(
+            uri_signing
+                .iter()
+                .flat_map(|signing| signing.issuers.values().map(String::as_str)),
+        );
+        keys.extend(uri_signing.and_then(|signing| signing.unnamed_keys.as_deref()));
     }
     let mut media: Vec<&str> = file
         .route

@@ -18,6 +18,7 @@ use crate::token::scheme::signed::{Kind, NamedKeys, SignedScheme, bunny, cloud_c
 mod aws;
 mod cat;
 mod keys;
+mod uri_signing;
 
 /// The most keys of one scheme.
 const MAX_KEYS: usize = 64;
@@ -62,6 +63,10 @@ pub(super) fn schemes(
         let kind = reading.cloudfront(table, problems).map(Kind::CloudFront);
         add(&table.at, table.leeway, kind, problems);
     }
+    if let Some(table) = &scheme.uri_signing {
+        let kind = reading.uri_signing(table, raw, problems).map(Kind::UriSigning);
+        add(&table.at, table.leeway, kind, problems);
+    }
     if let Some(table) = &scheme.s3_presigned {
         let kind = reading.presigned(table, problems).map(Kind::Presigned);
         add(&table.at, table.leeway, kind, problems);
@@ -76,6 +81,7 @@ pub(super) fn has_any(scheme: &raw::Scheme) -> bool {
         || scheme.cat.is_some()
         || scheme.cloudfront.is_some()
         || scheme.s3_presigned.is_some()
+        || scheme.uri_signing.is_some()
 }
 
 impl Reading<'_> {

@@ -49,6 +49,8 @@ pub enum Kind {
     Cat(cat::Cat),
     /// Signed URLs and cookies of CloudFront.
     CloudFront(cloudfront::CloudFront),
+    /// URI signing.
+    UriSigning(cdni::Cdni),
     /// S3 URLs that an application signed in advance.
     Presigned(presigned::PresignedUrls),
 }
@@ -69,6 +71,7 @@ impl Deref for SignedScheme {
             Kind::CloudCdn(cloud_cdn) => cloud_cdn,
             Kind::Cat(cat) => cat,
             Kind::CloudFront(cloudfront) => cloudfront,
+            Kind::UriSigning(uri_signing) => uri_signing,
             Kind::Presigned(presigned) => presigned,
         }
     }

@@ -117,10 +117,19 @@ impl Reading<'_> {
         keys: &'k [SchemeKey],
         problems: &mut Problems,
     ) -> Option<&'k [SchemeKey]> {
-        let all = format!("{at}.keys");
-        if !(1..=MAX_KEYS).contains(&keys.len()) && !problems.has_error_below(&all) {
+        self.named_in(&format!("{at}.keys"), keys, problems)
+    }
+
+    /// The same, at this key path.
+    pub(super) fn named_in<'k>(
+        &self,
+        all: &str,
+        keys: &'k [SchemeKey],
+        problems: &mut Problems,
+    ) -> Option<&'k [SchemeKey]> {
+        if !(1..=MAX_KEYS).contains(&keys.len()) && !problems.has_error_below(all) {
             problems.error(
-                &all,
+                all,
                 "is not 1 to 64 keys",
                 "keys = [{ name = \"2026\", secret = { file = \"…\" } }]",
             );

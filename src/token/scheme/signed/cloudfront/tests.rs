@@ -8,7 +8,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue, Method};
-use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;

@@ -241,6 +241,7 @@ fn asked<T>(url: &str, signatures: &dyn Signatures, see: impl FnOnce(&Asked<'_, 
         raw_query: request.query.as_deref(),
         headers: &request.headers,
         client: request.client,
+        proxied: false,
         parts: taken.parts,
     };
     see(&Asked {

@@ -81,6 +81,7 @@ fn code(case: &Case<'_>) -> Code {
         raw_query: request.query.as_deref(),
         headers: &request.headers,
         client: request.client,
+        proxied: false,
         parts: taken.parts,
     };
     let asked = Asked {
