@@ -7,7 +7,7 @@ use std::fmt;
 use super::claims::Claims;
 use crate::target::{Target, encode_segment};
 
-mod glob;
+pub(in crate::token) mod glob;
 
 use glob::{Pieces, matches, pieces};
 

@@ -23,6 +23,8 @@ pub mod cdni;
 pub mod cloud_cdn;
 pub mod cloudfront;
 pub mod edge_auth;
+pub mod exchange;
+pub mod fields;
 pub mod mac;
 pub mod media_cdn;
 pub mod presigned;

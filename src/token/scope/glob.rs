@@ -4,16 +4,18 @@ use smallvec::SmallVec;
 
 /// A part of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Piece<'p> {
+pub(in crate::token) enum Piece<'p> {
     /// These bytes.
     Literal(&'p str),
     /// Any bytes but `/`: `*`.
     Segment,
     /// Any bytes: `**`.
     Anything,
+    /// One character, whichever: `?` in patterns of other products; none of ours.
+    One,
 }
 
-pub(super) type Pieces<'p> = SmallVec<[Piece<'p>; 8]>;
+pub(in crate::token) type Pieces<'p> = SmallVec<[Piece<'p>; 8]>;
 
 /// Takes a pattern apart. Two stars and more are `**`.
 pub(super) fn pieces(pattern: &str) -> Pieces<'_> {
@@ -36,7 +38,7 @@ pub(super) fn pieces(pattern: &str) -> Pieces<'_> {
 }
 
 /// Whether the pattern matches the whole path.
-pub(super) fn matches(pieces: &[Piece<'_>], path: &str) -> bool {
+pub(in crate::token) fn matches(pieces: &[Piece<'_>], path: &str) -> bool {
     let (mut pieces, mut path) = (pieces, path);
     while let [Piece::Literal(literal), rest @ ..] = pieces {
         let Some(after) = path.strip_prefix(literal) else {
@@ -67,6 +69,9 @@ struct Machine {
     /// States that stay on any byte but `/`, and those that stay on any.
     segment: Vec<u64>,
     anything: Vec<u64>,
+    /// States that move on with the first byte of a character, and those that stay on its others.
+    one: Vec<u64>,
+    within: Vec<u64>,
 }
 
 impl Machine {
@@ -83,6 +88,8 @@ impl Machine {
             moves: vec![0; 256 * words],
             segment: vec![0; words],
             anything: vec![0; words],
+            one: vec![0; words],
+            within: vec![0; words],
         };
         let mut state = 0;
         for piece in pieces {
@@ -96,6 +103,11 @@ impl Machine {
                 }
                 Piece::Segment => machine.segment[state / 64] |= 1 << (state % 64),
                 Piece::Anything => machine.anything[state / 64] |= 1 << (state % 64),
+                Piece::One => {
+                    machine.one[state / 64] |= 1 << (state % 64);
+                    let after = state + 1;
+                    machine.within[after / 64] |= 1 << (after % 64);
+                }
             }
             state += 1;
         }
@@ -108,11 +120,15 @@ impl Machine {
         self.pass_stars(&mut states);
         for byte in path.bytes() {
             let moves = &self.moves[usize::from(byte) * self.words..][..self.words];
+            // Of a character of several bytes, all but the first are `10……` (RFC 3629 §3).
+            let begins = byte & 0xc0 != 0x80;
             let mut carry = 0;
             let mut alive = 0;
             for (at, word) in states.iter_mut().enumerate() {
-                let moved = *word & moves[at];
-                let stays = self.anything[at] | if byte == b'/' { 0 } else { self.segment[at] };
+                let moved = *word & (moves[at] | if begins { self.one[at] } else { 0 });
+                let stays = self.anything[at]
+                    | if byte == b'/' { 0 } else { self.segment[at] }
+                    | if begins { 0 } else { self.within[at] };
                 *word = *word & stays | moved << 1 | carry;
                 carry = moved >> 63;
                 alive |= *word;
