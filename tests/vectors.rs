@@ -394,3 +394,52 @@ fn vectors_of_uri_signing() {
     });
     assert_eq!(ran, 109 - of_store.len());
 }
+
+#[test]
+fn vectors_of_edge_auth() {
+    let ran = run(
+        include_str!("vectors/akamai_edgeauth.json"),
+        &[],
+        |profile, file| {
+            let more = match profile {
+                "escape" => "escape_early = true\n",
+                "salted" => "salt = { file = \"salt\" }\n",
+                "sha1" => "algorithm = \"sha1\"\n",
+                "md5" => "algorithm = \"md5\"\n",
+                _ => "",
+            };
+            let keys = &file["keys"];
+            let scheme = format!(
+                "[route.scheme.edge_auth]\nnames = [\"hdnts\"]\n{more}\
+             keys = [{{ name = \"primary\", secret = {{ file = \"primary\" }} }}, {{ name = \"transition\", secret = {{ file = \"transition\" }} }}]\n"
+            );
+            let text = |name: &str| keys[name].as_str().unwrap();
+            Some(
+                Config::of_scheme(&scheme)
+                    .file("primary", text("primary_hex"))
+                    .file("transition", text("transition_hex"))
+                    .file("salt", text("salt")),
+            )
+        },
+    );
+    assert_eq!(ran, 60);
+}
+
+#[test]
+fn vectors_of_media_cdn() {
+    let ran = run(include_str!("vectors/google_media_cdn.json"), &[], |_, file| {
+        let scheme = "[route.scheme.media_cdn]\nnames = [\"hdnts\"]\n\
+             [[route.scheme.media_cdn.keys]]\nname = \"media-key\"\npublic_key = \"media-key\"\n\
+             [[route.scheme.media_cdn.keys]]\nname = \"hmac\"\nsecret = { file = \"hmac\" }\n\
+             [[route.scheme.media_cdn.keys]]\nname = \"hmac1\"\nsecret = { file = \"hmac\" }\nmac = \"sha1\"\n";
+        Some(
+            Config::of_scheme(scheme)
+                .file(
+                    "media-key",
+                    file["keys"]["ed25519_public"]["media-key"].as_str().unwrap(),
+                )
+                .file("hmac", file["keys"]["shared_hmac"].as_str().unwrap()),
+        )
+    });
+    assert_eq!(ran, 91);
+}

@@ -513,6 +513,10 @@ table! {
         optional cat: schemes::Cat,
         /// Signed URLs and cookies of CloudFront.
         optional cloudfront: schemes::CloudFront,
+        /// Akamai's EdgeAuth tokens.
+        optional edge_auth: schemes::EdgeAuth,
+        /// Signatures and tokens of Google Media CDN.
+        optional media_cdn: schemes::MediaCdn,
         /// URI signing (RFC 9246).
         optional uri_signing: schemes::UriSigning,
         /// S3 URLs that an application signed in advance.

@@ -8,10 +8,12 @@ use jsonwebtoken::Algorithm;
 
 use super::raw::SecretRef;
 use super::read::{At, table};
-use super::values::{Encoding, Texts};
+use super::values::{Encoding, MacName, SealName, Texts};
 use crate::clock::UnixTime;
 use crate::token::scheme::signed::bunny::{Folders, Form, Generation, Spelling};
 use crate::token::scheme::signed::cdni::{SameSite, Style};
+use crate::token::scheme::signed::exchange;
+use crate::token::scheme::signed::media_cdn;
 
 table! {
     /// A key of a scheme that judges whole requests.
@@ -28,6 +30,8 @@ table! {
         optional private_key: SecretRef,
         /// The one algorithm that it is for, where the scheme has several.
         optional alg: Algorithm,
+        /// What a shared secret makes, where the scheme leaves that open: `sha256` or `sha1`.
+        default("'sha256'") mac: MacName,
         /// The first moment at which it counts no more.
         optional until: UnixTime,
     }
@@ -174,5 +178,61 @@ table! {
         default("0") renewal_depth: u32,
         /// Whether pages of other sites may play with the cookies of renewal.
         default("'lax'") same_site: SameSite,
+    }
+}
+
+table! {
+    /// Akamai's EdgeAuth tokens 2.0.
+    pub struct EdgeAuth {
+        /// The keys, as hexadecimal digits; the first mints.
+        required keys: Vec<SchemeKey>,
+        /// Forgiven clock skew.
+        default("'0s'") leeway: Duration,
+        /// The query parameters, cookies and headers that a token may ride in; the first is minted.
+        default("['hdnts', 'hdnea', '__token__']") names: Vec<At<String>>,
+        /// What seals tokens: `sha256`, `sha1` or `md5`.
+        default("'sha256'") algorithm: SealName,
+        /// What is signed with every token, and in none.
+        optional salt: SecretRef,
+        /// Values are escaped before they are signed.
+        default("false") escape_early: bool,
+        /// The query belongs to the path of a token for one path.
+        default("false") sign_query: bool,
+        /// Long tokens for those who come with a short one.
+        optional session: LongTokens,
+    }
+}
+
+table! {
+    /// Signatures and tokens of Google Media CDN.
+    pub struct MediaCdn {
+        /// The keys, by their names; the first mints.
+        required keys: Vec<SchemeKey>,
+        /// Forgiven clock skew.
+        default("'0s'") leeway: Duration,
+        /// The query parameters and cookies that a token may ride in; the first is minted.
+        default("['edge-cache-token', 'hdnts']") names: Vec<At<String>>,
+        /// The cookie that a signature may ride in.
+        default("'Edge-Cache-Cookie'") cookie: String,
+        /// Signatures count, and not tokens alone.
+        default("true") signatures: bool,
+        /// What is minted.
+        default("'path_token'") form: media_cdn::Form,
+        /// Long tokens for those who come with a short one.
+        optional session: LongTokens,
+    }
+}
+
+table! {
+    /// The exchange of short tokens for long ones.
+    pub struct LongTokens {
+        /// The keys that seal long tokens, none of which seals short ones; the first makes them.
+        required keys: Vec<SchemeKey>,
+        /// The name of the cookie.
+        default("'hdntl'") cookie: String,
+        /// How long one lives.
+        default("'1d'") ttl: Duration,
+        /// Whether pages of other sites may play with the cookie.
+        default("'lax'") same_site: exchange::SameSite,
     }
 }

@@ -23,6 +23,7 @@ use crate::telemetry::settings::{AccessSink, LogFormat};
 use crate::token::scheme::jwt::Profile;
 use crate::token::scheme::signed::bunny::{Folders, Form, Generation, Spelling};
 use crate::token::scheme::signed::cdni::{SameSite, Style};
+use crate::token::scheme::signed::{exchange, media_cdn};
 
 /// What is wrong, and a hint.
 type Wrong = (String, String);
@@ -38,6 +39,21 @@ pub(super) enum Encoding {
     Base64Url,
     Base64,
     Hex,
+}
+
+/// What a shared secret makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MacName {
+    Sha256,
+    Sha1,
+}
+
+/// What seals a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SealName {
+    Sha256,
+    Sha1,
+    Md5,
 }
 
 /// Where the bucket stands in a URL.
@@ -187,6 +203,17 @@ texts! {
         ("query", Self::Query), ("segment", Self::Segment), ("parameter", Self::Parameter),
     ]);
     SameSite, "word", |text| word(text, "rule for other sites", &[("lax", Self::Lax), ("none", Self::None)]);
+    MacName, "word", |text| word(text, "MAC", &[("sha256", Self::Sha256), ("sha1", Self::Sha1)]);
+    SealName, "word", |text| word(text, "algorithm", &[
+        ("sha256", Self::Sha256), ("sha1", Self::Sha1), ("md5", Self::Md5),
+    ]);
+    exchange::SameSite, "word", |text| word(text, "rule for other sites", &[
+        ("lax", Self::Lax), ("strict", Self::Strict), ("none", Self::None),
+    ]);
+    media_cdn::Form, "word", |text| word(text, "form", &[
+        ("path_token", Self::PathToken), ("url_token", Self::UrlToken), ("signature", Self::Signature),
+        ("path_component", Self::PathComponent),
+    ]);
     Profile, "word", |text| word(text, "profile", &Self::ALL);
     Exists, "word", |text| word(text, "way to know", &[("any", Self::Any), ("origin", Self::Origin)]);
     Purposes, "word", |text| word(text, "purpose", &[

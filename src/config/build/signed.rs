@@ -17,6 +17,7 @@ use crate::token::scheme::signed::{Kind, NamedKeys, SignedScheme, bunny, cloud_c
 
 mod aws;
 mod cat;
+mod edge;
 mod keys;
 mod uri_signing;
 
@@ -63,6 +64,14 @@ pub(super) fn schemes(
         let kind = reading.cloudfront(table, problems).map(Kind::CloudFront);
         add(&table.at, table.leeway, kind, problems);
     }
+    if let Some(table) = &scheme.edge_auth {
+        let kind = reading.edge_auth(table, problems).map(Kind::EdgeAuth);
+        add(&table.at, table.leeway, kind, problems);
+    }
+    if let Some(table) = &scheme.media_cdn {
+        let kind = reading.media_cdn(table, problems).map(Kind::MediaCdn);
+        add(&table.at, table.leeway, kind, problems);
+    }
     if let Some(table) = &scheme.uri_signing {
         let kind = reading.uri_signing(table, raw, problems).map(Kind::UriSigning);
         add(&table.at, table.leeway, kind, problems);
@@ -82,6 +91,8 @@ pub(super) fn has_any(scheme: &raw::Scheme) -> bool {
         || scheme.cloudfront.is_some()
         || scheme.s3_presigned.is_some()
         || scheme.uri_signing.is_some()
+        || scheme.edge_auth.is_some()
+        || scheme.media_cdn.is_some()
 }
 
 impl Reading<'_> {

@@ -51,6 +51,10 @@ pub enum Kind {
     Cat(cat::Cat),
     /// Signed URLs and cookies of CloudFront.
     CloudFront(cloudfront::CloudFront),
+    /// Akamai's EdgeAuth tokens.
+    EdgeAuth(edge_auth::EdgeAuth),
+    /// Signatures and tokens of Google Media CDN.
+    MediaCdn(media_cdn::MediaCdn),
     /// URI signing.
     UriSigning(cdni::Cdni),
     /// S3 URLs that an application signed in advance.
@@ -73,6 +77,8 @@ impl Deref for SignedScheme {
             Kind::CloudCdn(cloud_cdn) => cloud_cdn,
             Kind::Cat(cat) => cat,
             Kind::CloudFront(cloudfront) => cloudfront,
+            Kind::EdgeAuth(edge_auth) => edge_auth,
+            Kind::MediaCdn(media_cdn) => media_cdn,
             Kind::UriSigning(uri_signing) => uri_signing,
             Kind::Presigned(presigned) => presigned,
         }
