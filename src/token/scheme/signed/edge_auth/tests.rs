@@ -284,6 +284,7 @@ fn a_salt_is_shown_to_nobody() {
         raw_query: request.query.as_deref(),
         headers: &request.headers,
         client: request.client,
+        proxied: false,
         parts: taken.parts,
     };
     let claims = scheme.verify(&Asked {

@@ -325,6 +325,7 @@ fn a_signature_is_asked_of_the_memory_and_what_is_signed_is_shown() {
         raw_query: request.query.as_deref(),
         headers: &request.headers,
         client: request.client,
+        proxied: false,
         parts: taken.parts,
     };
     let memory = Counting::default();
