@@ -70,6 +70,7 @@ mod http2;
 mod kills;
 mod limits;
 mod memory;
+mod migrate;
 mod once_clients;
 mod reload;
 mod revocation;
