@@ -55,6 +55,8 @@ pub enum Kind {
     EdgeAuth(edge_auth::EdgeAuth),
     /// Signatures and tokens of Google Media CDN.
     MediaCdn(media_cdn::MediaCdn),
+    /// Links with a MAC over a written pattern.
+    Mac(mac::Mac),
     /// URI signing.
     UriSigning(cdni::Cdni),
     /// S3 URLs that an application signed in advance.
@@ -79,6 +81,7 @@ impl Deref for SignedScheme {
             Kind::CloudFront(cloudfront) => cloudfront,
             Kind::EdgeAuth(edge_auth) => edge_auth,
             Kind::MediaCdn(media_cdn) => media_cdn,
+            Kind::Mac(mac) => mac,
             Kind::UriSigning(uri_signing) => uri_signing,
             Kind::Presigned(presigned) => presigned,
         }
@@ -137,7 +140,7 @@ pub enum Statuses {
     Common,
     /// 403, as the originals do.
     Forbidden,
-    /// 403; 410 where the time is over.
+    /// 403; 410 where the time is over, or has not come.
     ForbiddenOrGone,
 }
 
