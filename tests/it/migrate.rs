@@ -1,327 +1,28 @@
 //! `docs/MIGRATE.md`: every configuration that it shows, in front of a local origin, with links that backends' own libraries
-//! have signed, fetched by curl over TLS from the public host.
+//! have signed.
 
 use std::path::Path;
-use std::time::Duration;
 
-use mediagate::clock::{Clock, UnixTime};
-use serde_json::{Value, json};
+use mediagate::clock::UnixTime;
+use serde_json::json;
 
 use crate::support::client::HOST;
 use crate::support::document::block_of;
+use crate::support::moved::{CLIP, LIFE, Link, Moved, NODE, PAGE, PYTHON, Signed, now, sign, sign_with};
 use crate::support::origin::pattern;
 use crate::support::program::{run, run_in};
-use crate::support::s3::{self, BUCKET, KEY_ID, SECRET, Server, tool};
-use crate::support::tls::Authority;
+use crate::support::s3::{BUCKET, KEY_ID, REGION, SECRET, Server};
 use crate::support::wait::SOON;
-use crate::support::{Gate, Origin, Setup};
-
-const PAGE: &str = "docs/MIGRATE.md";
-
-/// Time for a tool to be installed on first use.
-const INSTALLATION: Duration = Duration::from_secs(900);
-
-/// How long the links live that are signed here, in seconds.
-const LIFE: u64 = 600;
-
-const CLIP: &str = "/videos/clip.mp4";
-
-/// What a backend's library has made.
-struct Signed {
-    /// Files for the gate: keys.
-    files: Vec<(String, String)>,
-    links: Vec<Link>,
-}
-
-#[derive(Clone)]
-struct Link {
-    what: String,
-    url: String,
-    cookie: Option<String>,
-    /// What stands before the signature.
-    before: String,
-}
-
-impl Link {
-    fn bare(url: &str) -> Self {
-        Self {
-            what: url.to_owned(),
-            url: url.to_owned(),
-            cookie: None,
-            before: String::new(),
-        }
-    }
-
-    /// The same with one character of the signature changed.
-    fn altered(&self) -> Self {
-        let mut altered = self.clone();
-        let text = match &mut altered.cookie {
-            Some(cookie) => cookie,
-            None => &mut altered.url,
-        };
-        let start = text.rfind(&self.before).expect(&self.before) + self.before.len();
-        // Within the signature, so that all bits of the character count.
-        let at = start + 5;
-        let other = if &text[at..=at] == "0" { "1" } else { "0" };
-        text.replace_range(at..=at, other);
-        altered.what.push_str(", changed");
-        altered
-    }
-
-    /// The same without the cookie, or without the query.
-    fn unsigned(&self) -> Option<Self> {
-        let url = match &self.cookie {
-            Some(_) => &self.url,
-            // What has its token in the path is not taken apart here.
-            None => self.url.split_once('?')?.0,
-        };
-        Some(Self::bare(url))
-    }
-}
-
-/// The moment that clocks show.
-fn now() -> i64 {
-    Clock::system().now().secs()
-}
-
-/// Has a program of `tests/tools` sign links to a URL, in a process of its own.
-fn sign_with(by: &str, program: &str, signer: &str, wish: &Value) -> Signed {
-    let program = tool(program);
-    let arguments = [program.to_str().unwrap(), signer, &wish.to_string()];
-    let done = run(tool(by).to_str().unwrap(), &arguments, INSTALLATION);
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let made: Value = serde_json::from_slice(&done.stdout).expect("what was signed");
-    let text = |value: &Value| value.as_str().expect("a text").to_owned();
-    let files = made["files"].as_object().expect("files");
-    let links = made["links"].as_array().expect("links");
-    Signed {
-        files: files
-            .iter()
-            .map(|(name, content)| (name.clone(), text(content)))
-            .collect(),
-        links: links
-            .iter()
-            .map(|link| Link {
-                what: text(&link["what"]),
-                url: text(&link["url"]),
-                cookie: link["cookie"].as_str().map(str::to_owned),
-                before: text(&link["before"]),
-            })
-            .collect(),
-    }
-}
-
-/// Links to the clip.
-fn sign(by: &str, program: &str, signer: &str) -> Signed {
-    let until = now() + LIFE.cast_signed();
-    sign_with(
-        by,
-        program,
-        signer,
-        &json!({ "url": format!("https://{HOST}{CLIP}"), "until": until }),
-    )
-}
-
-/// A gate with a configuration of the page.
-struct Moved {
-    gate: Gate,
-    authority: Authority,
-    content: Vec<u8>,
-    /// None where the bytes come from a bucket.
-    origin: Option<Origin>,
-}
-
-impl Moved {
-    /// The page's server, origin and section over a local origin, with these files of the backend's.
-    fn start(heading: &str, files: &[(String, String)]) -> Self {
-        Self::start_changed(heading, &[], files)
-    }
-
-    /// The same with these texts of the section, which must be there, in the place of others.
-    fn start_changed(heading: &str, changes: &[(&str, &str)], files: &[(String, String)]) -> Self {
-        let origin = Origin::start();
-        let content = pattern(50_000);
-        origin.file(CLIP, &content);
-        let url = format!("http://{}", origin.address());
-        let section = changed(&block_of(PAGE, heading, "toml"), changes);
-        Self::start_with(
-            &section,
-            &[("http://127.0.0.1:9000", &url)],
-            files,
-            content,
-            Some(origin),
-        )
-    }
-
-    /// With this section, and these texts of all in the place of others, which must be there.
-    fn start_with(
-        section: &str,
-        changes: &[(&str, &str)],
-        files: &[(String, String)],
-        content: Vec<u8>,
-        origin: Option<Origin>,
-    ) -> Self {
-        let shown = block_of(PAGE, "Before all of them", "toml");
-        let (server, origins) = shown
-            .split_once("[origin.")
-            .expect("an origin behind the server's tables");
-        let ports = [("0.0.0.0:443", "127.0.0.1:0"), ("127.0.0.1:9090", "127.0.0.1:0")];
-        let server = changed(server, &ports);
-        let rest = changed(&format!("[origin.{origins}{section}"), changes);
-        let authority = Authority::new();
-        let leaf = authority.leaf(&[HOST]);
-        let setup = Setup::new(rest)
-            .tables(&server)
-            .now(now())
-            .file("fullchain.pem", leaf.chain)
-            .file("privkey.pem", leaf.key);
-        let gate = files
-            .iter()
-            .fold(setup, |setup, (name, content)| setup.file(name, content))
-            .start();
-        Self {
-            gate,
-            authority,
-            content,
-            origin,
-        }
-    }
-
-    /// What curl is answered: the status and the body.
-    fn fetch(&self, link: &Link, more: &[&str]) -> (u16, Vec<u8>) {
-        let port = self.gate.tls().port();
-        let to = format!("{HOST}:443:127.0.0.1:{port}");
-        let authority = self.authority.file();
-        let mut arguments = vec![
-            "-sSg",
-            "--cacert",
-            authority.to_str().unwrap(),
-            "--connect-to",
-            &to,
-            "-w",
-            "%{stderr}%{http_code}",
-        ];
-        if let Some(cookie) = &link.cookie {
-            arguments.extend(["-b", cookie]);
-        }
-        arguments.extend(more);
-        arguments.push(&link.url);
-        let done = run("curl", &arguments, SOON);
-        let said = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "{}: {said}", link.what);
-        (said.parse().expect(&said), done.stdout)
-    }
-
-    #[track_caller]
-    fn opens(&self, link: &Link) {
-        let (status, body) = self.fetch(link, &[]);
-        let why = || self.explained(link)["detail"].to_string();
-        assert_eq!(status, 200, "{}: {} {}", link.what, link.url, why());
-        assert!(body == self.content, "{}: other bytes", link.what);
-        let (status, part) = self.fetch(link, &["-r", "100-199"]);
-        assert_eq!(status, 206, "{}", link.what);
-        assert!(part == self.content[100..200], "{}: other bytes", link.what);
-    }
-
-    #[track_caller]
-    fn refuses(&self, link: &Link, status: u16) {
-        let (answered, body) = self.fetch(link, &[]);
-        assert_eq!(answered, status, "{}: {}", link.what, link.url);
-        assert!(body.len() < 1000, "{}", link.what);
-    }
-
-    /// What `mediagate explain` says of a link.
-    fn explained(&self, link: &Link) -> Value {
-        let cookie = link.cookie.as_ref().map(|cookie| format!("Cookie: {cookie}"));
-        let mut arguments = vec!["explain", "--url", &link.url, "--show-signed"];
-        if let Some(cookie) = &cookie {
-            arguments.extend(["--header", cookie]);
-        }
-        let said = self.mediagate(&arguments);
-        serde_json::from_str(&said).expect("a JSON line")
-    }
-
-    /// What the program says, over the gate's own configuration.
-    #[track_caller]
-    fn mediagate(&self, arguments: &[&str]) -> String {
-        let done = run_in(self.gate.dir(), env!("CARGO_BIN_EXE_mediagate"), arguments, SOON);
-        assert!(done.status.success(), "{arguments:?}: {done:?}");
-        String::from_utf8(done.stdout).expect("UTF-8").trim().to_owned()
-    }
-
-    /// How many tokens of this scheme were good, or not.
-    fn count(&self, scheme: &str, result: &str) -> f64 {
-        let (scheme, result) = (format!("scheme=\"{scheme}\""), format!("result=\"{result}\""));
-        let labels = ["route=", scheme.as_str(), &result];
-        self.gate.metric("mediagate_tokens_total", &labels)
-    }
-
-    /// That each link opens what it was signed for as long as it lives, and nothing else does, with the statuses of the page.
-    #[track_caller]
-    fn works(&self, scheme: &str, links: &[Link], expired: u16) {
-        let before = ["ok", "refused"].map(|result| self.count(scheme, result));
-        for link in links {
-            self.opens(link);
-            self.refuses(&link.altered(), 403);
-            if let Some(unsigned) = link.unsigned() {
-                self.refuses(&unsigned, 403);
-            }
-            let explained = self.explained(link);
-            assert_eq!(explained["decision"], "allow", "{}: {explained}", link.what);
-            assert_eq!(explained["scheme"], scheme, "{}", link.what);
-            let signed = explained["signed"].as_array().expect("texts");
-            assert!(!signed.is_empty(), "{}: {explained}", link.what);
-            assert_eq!(
-                self.explained(&link.altered())["decision"],
-                "deny",
-                "{}",
-                link.what
-            );
-        }
-        let each = f64::from(u32::try_from(links.len()).unwrap());
-        let counted = ["ok", "refused"].map(|result| self.count(scheme, result));
-        assert_eq!(counted, [before[0] + 2.0 * each, before[1] + each], "{scheme}");
-        if let Some(origin) = &self.origin {
-            for seen in origin.seen() {
-                let secrets = ["Signature", "token", "hmac", "hdn", "Expires", "Key", "md5"];
-                let leaked = secrets.iter().find(|name| seen.target.contains(**name));
-                assert_eq!(leaked, None, "{seen:?}");
-                assert_eq!(seen.header("cookie"), None);
-            }
-        }
-        self.gate.advance(LIFE + 1);
-        for link in links {
-            self.refuses(link, expired);
-        }
-    }
-
-    /// A link of the product's own, made by a command of the page.
-    #[track_caller]
-    fn mint(&self, scheme: &str, path: &str) -> Link {
-        Link::bare(&self.mediagate(&[
-            "token", "mint", "--scheme", scheme, "--path", path, "--ttl", "10m",
-        ]))
-    }
-}
-
-/// A text with each of these, which must be there, in the place of another.
-#[track_caller]
-fn changed(text: &str, changes: &[(&str, &str)]) -> String {
-    changes.iter().fold(text.to_owned(), |text, (from, to)| {
-        assert!(text.contains(from), "{from:?} is not in\n{text}");
-        text.replace(from, to)
-    })
-}
 
 #[test]
 fn links_that_botocore_signs_for_cloudfront_work() {
-    let signed = sign("signers", "signers_links.py", "cloudfront");
+    let signed = sign(PYTHON, "cloudfront");
     Moved::start("CloudFront", &signed.files).works("cloudfront", &signed.links, 403);
 }
 
 #[test]
 fn links_and_cookies_that_aws_sdk_for_javascript_signs_for_cloudfront_work() {
-    let signed = sign("signers-node", "signers_links.cjs", "cloudfront");
+    let signed = sign(NODE, "cloudfront");
     assert!(signed.links.iter().any(|link| link.cookie.is_some()));
     let moved = Moved::start("CloudFront", &signed.files);
     moved.works("cloudfront", &signed.links, 403);
@@ -348,7 +49,7 @@ fn presigned(version: Option<&str>, region: &str) -> Signed {
         "region": region,
         "version": version,
     });
-    sign_with("signers", "signers_links.py", "s3_presigned", &wish)
+    sign_with(PYTHON, "s3_presigned", &wish)
 }
 
 /// The page's section with the server and the bucket of the test.
@@ -379,7 +80,7 @@ fn over(server: &Server, content: Vec<u8>, region: &str, mut files: Vec<(String,
 
 #[test]
 fn urls_that_boto3_presigns_are_signed_anew_for_the_bucket() {
-    assert_eq!(s3::REGION, "us-east-1");
+    assert_eq!(REGION, "us-east-1");
     let (server, content) = bucket();
     let signed = presigned(Some("s3v4"), "eu-central-1");
     let moved = over(&server, content, "eu-central-1", signed.files);
@@ -407,25 +108,29 @@ fn boto3_signs_by_version_2_for_some_regions_unless_it_is_told_not_to() {
 
 #[test]
 fn tokens_of_akamai_s_libraries_work() {
-    for (by, program) in [
-        ("signers", "signers_links.py"),
-        ("signers-node", "signers_links.cjs"),
-    ] {
-        let signed = sign(by, program, "edge_auth");
+    for signer in [PYTHON, NODE] {
+        let signed = sign(signer, "edge_auth");
         let moved = Moved::start("Akamai EdgeAuth", &signed.files);
         moved.works("edge_auth", &signed.links, 403);
     }
-    let signed = sign("signers", "signers_links.py", "edge_auth");
+    let signed = sign(PYTHON, "edge_auth");
     let moved = Moved::start("Akamai EdgeAuth", &signed.files);
     moved.opens(&moved.mint("edge_auth", CLIP));
 }
 
-/// A section whose signer is a function that the vendor publishes.
+/// A section whose signer is no package; where the token stands in the path, relative links go along with it.
 fn section(heading: &str, scheme: &str) {
-    let signed = sign("signers", "signers_links.py", scheme);
+    let signed = sign(PYTHON, scheme);
     let moved = Moved::start(heading, &signed.files);
-    moved.opens(&moved.mint(scheme, CLIP));
-    let moved = Moved::start(heading, &signed.files);
+    let origin = moved.origin.as_ref().expect("an origin");
+    origin.file("/videos/segment-1.m4s", &moved.content);
+    let in_path = |link: &&Link| !link.url.contains('?') && link.cookie.is_none();
+    for link in signed.links.iter().filter(in_path) {
+        moved.opens(&Link::bare(&link.url.replace("clip.mp4", "segment-1.m4s")));
+    }
+    if scheme != "media_cdn" {
+        moved.opens(&moved.mint(scheme, CLIP));
+    }
     moved.works(scheme, &signed.links, 403);
 }
 
@@ -444,9 +149,69 @@ fn links_cookies_and_tokens_that_are_signed_as_media_cdn_s_documents_say_work() 
     section("Google Media CDN", "media_cdn");
 }
 
+/// The command of nginx's documentation, run as it is, for the end of 32-bit time.
+#[test]
+fn a_link_by_the_command_of_nginx_s_documentation_works_and_is_gone_in_2038() {
+    let heading = "nginx secure_link";
+    let block = block_of(PAGE, heading, "sh");
+    let (command, shown) = block.split_once("\n#> ").expect("what is printed");
+    let done = run("sh", &["-c", command], SOON);
+    let mac = String::from_utf8(done.stdout).expect("text");
+    assert_eq!(mac.trim(), shown.trim());
+    let end: i64 = 2_147_483_647;
+    let link = Link {
+        what: command.to_owned(),
+        url: format!("https://{HOST}/s/link?md5={}&expires={end}", mac.trim()),
+        cookie: None,
+        before: "md5=".to_owned(),
+    };
+    let moved = Moved::start(heading, &[("secure_link.key".to_owned(), "secret".to_owned())]);
+    let origin = moved.origin.as_ref().expect("an origin");
+    origin.file("/s/link", &moved.content);
+    moved.opens(&moved.mint_with("mac", CLIP, &["--ip", "127.0.0.1"]));
+    let left = u64::try_from(end - now()).expect("before 2038") - LIFE;
+    moved.gate.advance(left);
+    moved.works("mac:nginx_secure_link", &[link], 410);
+}
+
+#[test]
+fn what_the_page_says_of_all_schemes_holds() {
+    let signed = sign(PYTHON, "bunny");
+    let moved = Moved::start("Leaving the old links behind", &signed.files);
+    let url = &signed.links[0].url;
+    let ask = |url: &str, more: &[&str]| moved.fetch(&Link::bare(url), more).0;
+    assert_eq!(ask(url, &["--head"]), 200);
+    assert_eq!(ask(url, &["-X", "POST"]), 405);
+    for path in [
+        "/videos//clip.mp4",
+        "/videos%2Fclip.mp4",
+        "/a/../videos/clip.mp4",
+        "/%zz",
+    ] {
+        assert_eq!(ask(&url.replace(CLIP, path), &["--path-as-is"]), 400, "{path}");
+    }
+    let parameter = url.rsplit(['?', '&']).next().expect("a parameter");
+    assert_eq!(ask(&format!("{url}&{parameter}"), &[]), 400, "one twice");
+    let token = moved.mint("jwt", CLIP).url;
+    let jwt = token.split_once('?').expect("a query").1;
+    assert_eq!(ask(&format!("{url}&{jwt}"), &[]), 400, "two tokens");
+    // The host is the configuration's, whatever the request says.
+    let signed = sign(PYTHON, "cloud_cdn");
+    let moved = Moved::start("Google Cloud CDN", &signed.files);
+    let header = [
+        "-H",
+        "Host: cdn.example.net",
+        "-H",
+        "X-Forwarded-Host: cdn.example.net",
+    ];
+    assert_eq!(moved.fetch(&signed.links[0], &header).0, 200);
+    let prefix = ["-H", "X-Forwarded-Proto: http"];
+    assert_eq!(moved.fetch(&signed.links[1], &prefix).0, 200);
+}
+
 #[test]
 fn a_key_opens_nothing_from_its_end_on_and_the_new_one_does() {
-    let old = sign("signers", "signers_links.py", "cloud_cdn");
+    let old = sign(PYTHON, "cloud_cdn");
     let new = "AAECAwQFBgcICQoLDA0ODw==".to_owned();
     let mut files = old.files;
     files.push(("media-key-2.key".to_owned(), new));
@@ -468,7 +233,7 @@ fn a_key_opens_nothing_from_its_end_on_and_the_new_one_does() {
 
 #[test]
 fn old_links_and_new_tokens_are_good_on_one_route_and_are_counted_apart() {
-    let signed = sign("signers", "signers_links.py", "bunny");
+    let signed = sign(PYTHON, "bunny");
     let moved = Moved::start("Leaving the old links behind", &signed.files);
     for link in &signed.links {
         moved.opens(link);

@@ -52,7 +52,7 @@ def cloudfront(url, until):
         "K2JCJMDEHXQW5F", lambda message: key.sign(message, padding.PKCS1v15(), hashes.SHA1())
     )
     end = datetime.datetime.fromtimestamp(until, datetime.timezone.utc)
-    start = datetime.datetime.fromtimestamp(until - 3600, datetime.timezone.utc)
+    start = datetime.datetime.fromtimestamp(until - 7200, datetime.timezone.utc)
     policy = signer.build_policy(folder(url) + "*", end, date_greater_than=start, ip_address="127.0.0.1/32")
     return {
         "files": {"cloudfront.pem": public.decode()},
