@@ -71,7 +71,7 @@ fn whole_request(text: &str) -> bool {
             let name = name.trim().parse::<HeaderName>().ok()?;
             Some((name, HeaderValue::from_str(value.trim()).ok()?))
         });
-    let mut targets = Vec::new();
+    let (mut targets, mut bare) = (Vec::new(), false);
     if let Some((name, value)) = line {
         headers.insert(name, value);
         targets.push("/".to_owned());
@@ -82,6 +82,7 @@ fn whole_request(text: &str) -> bool {
         targets.push(text.to_owned());
     } else {
         // A value alone, as parameters hold it.
+        bare = true;
         targets.extend(["hdnts", "CAT"].map(|name| format!("/?{name}={text}")));
         headers.extend(HeaderValue::from_str(text).ok().map(|value| (COOKIE, value)));
     }
@@ -109,7 +110,8 @@ fn whole_request(text: &str) -> bool {
             }
         }
     }
-    if found.iter().any(|(_, told)| !told.is_empty()) {
+    // A value alone is read under names that it may never have had.
+    if bare || found.iter().any(|(_, told)| !told.is_empty()) {
         found.retain(|(_, told)| !told.is_empty());
     }
     if found.is_empty() {
