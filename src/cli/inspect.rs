@@ -61,6 +61,9 @@ pub(super) fn inspect(argument: &str) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Pairs of a word and a text.
+type Told = Vec<(Cow<'static, str>, String)>;
+
 /// What tokens of schemes that judge whole requests say, where the text holds any: a link, a line of a header, or a value.
 fn whole_request(text: &str) -> bool {
     let mut headers = HeaderMap::new();
@@ -87,7 +90,7 @@ fn whole_request(text: &str) -> bool {
         headers.extend(HeaderValue::from_str(text).ok().map(|value| (COOKIE, value)));
     }
     // What several schemes would read alike is said once.
-    let mut found: Vec<(Vec<&'static str>, Vec<(Cow<'static, str>, String)>)> = Vec::new();
+    let mut found: Vec<(Vec<&'static str>, Told)> = Vec::new();
     for target in targets {
         let target = target.split('#').next().unwrap_or_default();
         let (path, query) = match target.split_once('?') {

@@ -61,7 +61,7 @@ pub enum Kind {
     /// Links with a MAC over a written pattern.
     Mac(mac::Mac),
     /// URI signing.
-    UriSigning(cdni::Cdni),
+    UriSigning(Box<cdni::Cdni>),
     /// S3 URLs that an application signed in advance.
     Presigned(presigned::PresignedUrls),
 }
@@ -94,7 +94,11 @@ pub fn without_keys() -> Vec<SignedScheme> {
             NamedKeys::new([]),
             log_key(),
         ))),
-        Kind::UriSigning(cdni::Cdni::new(cdni::Rules::new(Box::default(), None, log_key()))),
+        Kind::UriSigning(Box::new(cdni::Cdni::new(cdni::Rules::new(
+            Box::default(),
+            None,
+            log_key(),
+        )))),
         Kind::Cat(cat::Cat::new(cat)),
     ];
     for preset in mac::presets::PRESETS {
@@ -135,7 +139,7 @@ impl Deref for SignedScheme {
             Kind::EdgeAuth(edge_auth) => edge_auth,
             Kind::MediaCdn(media_cdn) => media_cdn,
             Kind::Mac(mac) => mac,
-            Kind::UriSigning(uri_signing) => uri_signing,
+            Kind::UriSigning(uri_signing) => &**uri_signing,
             Kind::Presigned(presigned) => presigned,
         }
     }
