@@ -60,7 +60,7 @@ pub struct Granted {
     /// What a catalogue says that the file is.
     pub media_type: Option<HeaderValue>,
     /// A renewed token.
-    pub renewal: Option<Renewal>,
+    pub renewal: Option<Box<Renewal>>,
     /// How long the token still lives.
     pub remaining: Option<Duration>,
     /// The segment that a path-prefix carrier took out.
@@ -86,7 +86,7 @@ impl Granted {
             route: Arc::clone(route),
             filename: grant.filename().map(Box::from),
             media_type: grant.media_type().cloned(),
-            renewal: grant.renewal().cloned(),
+            renewal: grant.renewal().cloned().map(Box::new),
             remaining: grant.claims().expires.map(|expires| now.until(expires)),
             prefix,
             once: grant.is_once(),

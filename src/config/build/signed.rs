@@ -79,7 +79,8 @@ pub(super) fn schemes(
         add(&table.at, table.leeway, kind, problems);
     }
     if let Some(table) = &scheme.uri_signing {
-        let kind = reading.uri_signing(table, raw, problems).map(Kind::UriSigning);
+        let kind = reading.uri_signing(table, raw, problems);
+        let kind = kind.map(|kind| Kind::UriSigning(Box::new(kind)));
         add(&table.at, table.leeway, kind, problems);
     }
     if let Some(table) = &scheme.s3_presigned {

@@ -41,10 +41,8 @@ impl Reading<'_> {
             .iter()
             .filter_map(|name| HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()).ok())
             .collect();
-        let session = match &table.session {
-            Some(session) => Some(self.session(session, &names, problems)),
-            None => None,
-        };
+        let session = table.session.as_ref();
+        let session = session.map(|session| self.session(session, &names, problems));
         let good = !problems.has_error_below(&table.at);
         let session = match session {
             Some(session) => Some(session?),
@@ -108,10 +106,8 @@ impl Reading<'_> {
         if !is_cookie_name(&table.cookie) {
             problems.error(at("cookie"), "is no cookie name", "\"Edge-Cache-Cookie\"");
         }
-        let session = match &table.session {
-            Some(session) => Some(self.session(session, &names, problems)),
-            None => None,
-        };
+        let session = table.session.as_ref();
+        let session = session.map(|session| self.session(session, &names, problems));
         let good = !problems.has_error_below(&table.at) && all.len() == keys.len();
         let session = match session {
             Some(session) => Some(session?),
