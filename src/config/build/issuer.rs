@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::dialects::{Parts, published};
+use super::jwt::{JwtTable, jwt_rules};
 use super::keys::Keys;
-use super::routes::{Built as RouteBuilt, JwtTable, Routes, jwt_rules};
+use super::routes::{Built as RouteBuilt, Routes};
 use super::server::{Served, public_base};
 use super::{Place, cors, raw};
 use crate::config::policy::RouteKeys;
