@@ -41,6 +41,12 @@ impl Place {
         self.folder.path().join(name)
     }
 
+    /// A file that its owner alone can read.
+    fn private(&self, name: &str, content: &str) {
+        fs::write(self.path(name), content).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mediagate"));
         command.args(arguments).current_dir(self.folder.path());
@@ -945,4 +951,154 @@ fn limits_are_minted_and_explained_and_kept_in_their_bounds() {
     ] {
         assert_eq!(mint(&bad).code, 64, "{bad:?}");
     }
+}
+
+/// A route for each scheme that judges whole requests, and its keys in files.
+fn every_signed_scheme() -> Place {
+    let mut text = String::from(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\npublic_url = \"https://media.example.com\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [origin.files.http]\nurl = \"http://127.0.0.1:9\"\n\
+         [keys.csp]\nfile = \"csp.json\"\n",
+    );
+    let shared = |scheme: &str, more: &str, file: &str| {
+        format!(
+            "[route.scheme.{scheme}]\n{more}\n[[route.scheme.{scheme}.keys]]\nname = \"key-1\"\nsecret = {{ file = \"{file}\" }}\n"
+        )
+    };
+    let cat = shared("cat", "", "text").replace("name = \"key-1\"", "name = \"key-1\"\nalg = \"HS256\"");
+    let presigned = shared("s3_presigned", "", "text")
+        .replace("name = \"key-1\"", "name = \"AKID\"\nregion = \"eu-central-1\"");
+    for (name, scheme) in [
+        ("bunny", shared("bunny", "", "text")),
+        ("edge_auth", shared("edge_auth", "", "hex")),
+        ("media_cdn", shared("media_cdn", "", "base64url")),
+        ("cloud_cdn", shared("cloud_cdn", "", "short")),
+        ("cat", cat),
+        ("s3_presigned", presigned),
+        (
+            "cloudfront",
+            "[route.scheme.cloudfront]\nkeys = [{ name = \"KEYPAIR\", private_key = { file = \"p256.pem\" } }]\n".to_owned(),
+        ),
+        (
+            "uri_signing",
+            "[route.scheme.uri_signing]\nissuers = { csp = \"csp\" }\n".to_owned(),
+        ),
+        ("mac", shared("mac", "preset = \"keycdn\"", "text")),
+    ] {
+        text += &format!("[[route]]\nname = \"{name}\"\npath = \"/{name}\"\norigin = \"files\"\n{scheme}");
+    }
+    let place = Place::with(&text);
+    let pem = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
+        .unwrap()
+        .serialize_pem();
+    for (name, content) in [
+        ("text", "a secret of thirty-two bytes, or more"),
+        ("hex", "00112233445566778899aabbccddeeff"),
+        ("base64url", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"),
+        ("short", "AAECAwQFBgcICQoLDA0ODw=="),
+        ("p256.pem", &pem),
+    ] {
+        place.private(name, content);
+    }
+    let set = place.line(&["keys", "new", "--alg", "HS256"]);
+    place.private("csp.json", &set);
+    place
+}
+
+#[test]
+fn links_of_every_signed_scheme_are_minted_explained_and_told() {
+    let place = every_signed_scheme();
+    for scheme in [
+        "bunny",
+        "edge_auth",
+        "media_cdn",
+        "cloud_cdn",
+        "cat",
+        "s3_presigned",
+        "cloudfront",
+        "uri_signing",
+        "mac",
+    ] {
+        let path = format!("/{scheme}/a/b.mp4");
+        let link = place.line(&["token", "mint", "--path", &path, "--ttl", "10m"]);
+        assert!(link.starts_with("https://media.example.com/"), "{scheme}: {link}");
+        let named = place.line(&["token", "mint", "--path", &path, "--scheme", scheme]);
+        assert_eq!(
+            place.explain(&named, &[])["decision"],
+            "allow",
+            "{scheme}: {named}"
+        );
+        let said = place.explain(&link, &["--show-signed"]);
+        assert_eq!(said["decision"], "allow", "{scheme}: {said}");
+        assert_eq!(said["route"], scheme);
+        assert_eq!(said["target"], *path, "{scheme}: nothing of the token is left");
+        let signed = said["signed"].to_string();
+        assert!(signed.len() > 10, "{scheme}: {signed}");
+        for secret in ["thirty-two", "00112233", "AAECAwQF"] {
+            assert!(!signed.contains(secret), "{scheme}: {signed}");
+        }
+        assert!(place.explain(&link, &[])["signed"].is_null());
+        let other = link.replace("/a/b.mp4", "/a/c.mp4");
+        assert_eq!(
+            place.explain(&other, &[])["decision"],
+            "deny",
+            "{scheme}: {other}"
+        );
+        let later = place.explain(&link, &["--now", "4102444800"]);
+        assert_eq!(
+            (&later["code"], &later["status"]),
+            (
+                &"token_expired".into(),
+                &match scheme {
+                    "mac" => 410.into(),
+                    _ => 403.into(),
+                }
+            ),
+            "{scheme}"
+        );
+        let told = place.line(&["token", "inspect", &link]);
+        assert!(
+            told.starts_with("NOT VERIFIED")
+                && told.contains(match scheme {
+                    "mac" => "mac:keycdn",
+                    scheme => scheme,
+                }),
+            "{scheme}: {told}"
+        );
+    }
+    // A cookie and a header, of those that have them.
+    for (scheme, carrier, start) in [
+        ("cloudfront", "cookie", "Cookie: CloudFront-Policy="),
+        ("cat", "header", "cta-common-access-token: "),
+        ("edge_auth", "cookie", "Cookie: hdnts="),
+    ] {
+        let pattern = format!("/{scheme}/**");
+        let open = format!("/{scheme}/a/b.mp4");
+        let line = place.line(&[
+            "token",
+            "mint",
+            "--path",
+            &format!("/{scheme}/"),
+            "--open",
+            &open,
+            "--carrier",
+            carrier,
+        ]);
+        assert!(line.starts_with(start), "{pattern}: {line}");
+        let url = format!("https://media.example.com{open}");
+        assert_eq!(
+            place.explain(&url, &["--header", &line])["decision"],
+            "allow",
+            "{scheme}: {line}"
+        );
+        assert!(place.line(&["token", "inspect", &line]).contains(scheme));
+    }
+    let refused = place.run(&["token", "mint", "--path", "/mac/a", "--scheme", "cloudfront"]);
+    assert!(
+        refused.code == 64 && refused.err.contains("has no such scheme"),
+        "{}",
+        refused.err
+    );
+    let refused = place.run(&["token", "mint", "--path", "/mac/a", "--uses", "1"]);
+    assert_eq!(refused.code, 64, "{}", refused.err);
 }

@@ -443,3 +443,117 @@ fn vectors_of_media_cdn() {
     });
     assert_eq!(ran, 91);
 }
+
+/// `[route.scheme.mac]` with a secret from the file `key`.
+fn mac(settings: &str) -> String {
+    format!(
+        "[route.scheme.mac]\n{settings}\nkeys = [{{ name = \"first\", secret = {{ file = \"key\" }} }}]\n"
+    )
+}
+
+#[test]
+fn vectors_of_nginx_secure_link() {
+    let ran = run(
+        include_str!("vectors/nginx_secure_link.json"),
+        &[],
+        |profile, file| {
+            let secret = |prefix: &str| {
+                format!(
+                    "preset = \"nginx_secure_link_secret\"\nwithout_expiry = true\nplace = \"{prefix}/{{mac}}\""
+                )
+            };
+            let (settings, key) = match profile {
+            "ip" => ("preset = \"nginx_secure_link\"".to_owned(), "ip_secret"),
+            "doc" => ("preset = \"nginx_secure_link\"".to_owned(), ""),
+            "noip" => (
+                "preset = \"nginx_secure_link\"\npattern = \"{secret}{path}{expires}\"\nplace = \"?st={mac}&e={expires}\""
+                    .to_owned(),
+                "noip_secret",
+            ),
+            "prefix" => (
+                "preset = \"nginx_secure_link\"\npattern = \"{expires}{segments:1}/ {secret}\"\nplace = \"/hls/{mac}/{expires}\""
+                    .to_owned(),
+                "prefix_secret",
+            ),
+            "nolimit" => (
+                "preset = \"nginx_secure_link\"\npattern = \"{path} {secret}\"\nplace = \"?md5={mac}\"\ntime = \"none\"\n\
+                 without_expiry = true"
+                    .to_owned(),
+                "noip_secret",
+            ),
+            "secret" => (secret("/w"), "secure_link_secret"),
+            "doc_secret" => (secret("/p"), ""),
+            other => panic!("{other}"),
+        };
+            let key = file["keys"][key].as_str().unwrap_or("secret");
+            Some(Config::of_scheme(&mac(&settings)).file("key", key))
+        },
+    );
+    assert_eq!(ran, 60);
+}
+
+#[test]
+fn vectors_of_lighttpd_secdownload() {
+    let ran = run(
+        include_str!("vectors/lighttpd_secdownload.json"),
+        &[],
+        |profile, file| {
+            let (preset, pattern) = match profile {
+                "md5" => ("lighttpd_secdownload", "{secret}{path}{issued}"),
+                "sha1" => ("lighttpd_secdownload_hmac_sha1", "/{issued}{path}"),
+                "sha256" => ("lighttpd_secdownload_hmac_sha256", "/{issued}{path}"),
+                "seg" => ("lighttpd_secdownload_hmac_sha256", "/{issued}{segments:1}"),
+                "qs" => ("lighttpd_secdownload_hmac_sha256", "/{issued}{path}{and_query}"),
+                other => panic!("{other}"),
+            };
+            let settings = format!(
+                "preset = \"{preset}\"\npattern = \"{pattern}\"\nplace = \"/dl/{{mac}}/{{issued}}\"\nttl = \"60s\""
+            );
+            Some(Config::of_scheme(&mac(&settings)).file("key", file["keys"]["secret"].as_str().unwrap()))
+        },
+    );
+    assert_eq!(ran, 38);
+}
+
+#[test]
+fn vectors_of_cloudflare_timed_hmac() {
+    let ran = run(
+        include_str!("vectors/cloudflare_timed_hmac.json"),
+        &[],
+        |profile, file| {
+            let flags = if profile == "s" {
+                "encoding = \"base64url_unpadded\""
+            } else {
+                ""
+            };
+            let settings = format!("preset = \"cloudflare_timed_hmac\"\nttl = \"3h\"\n{flags}");
+            Some(Config::of_scheme(&mac(&settings)).file("key", file["keys"]["secret"].as_str().unwrap()))
+        },
+    );
+    assert_eq!(ran, 25);
+}
+
+#[test]
+fn vectors_of_other_cdns() {
+    let ran = run(include_str!("vectors/misc_cdn.json"), &[], |profile, file| {
+        // JWTs, which the native scheme reads.
+        if matches!(profile, "mux" | "cloudflare_stream") {
+            return None;
+        }
+        let ttl = match file["profiles"][profile]["ttl_seconds"].as_u64() {
+            Some(ttl) => format!("ttl = \"{ttl}s\""),
+            None => String::new(),
+        };
+        let settings = mac(&format!("preset = \"{profile}\"\n{ttl}"));
+        let own = file["key_override"].as_str();
+        let (settings, key) = match profile {
+            "fastly" => (
+                settings.replace("name = \"first\"", "name = \"first\", encoding = \"base64\""),
+                "fastly_key_base64",
+            ),
+            _ => (settings, "secret"),
+        };
+        Some(Config::of_scheme(&settings).file("key", own.or(file["keys"][key].as_str()).unwrap()))
+    });
+    assert_eq!(ran, 79 - 12);
+}

@@ -1,17 +1,22 @@
 //! `mediagate token inspect`: what a token says, without believing it: nothing is verified, and the signature is not shown.
 //! With `--verify`: the one word that the routes' verifiers have for it.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::HeaderMap;
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::Failed;
 use super::found::{Found, alone, find, read_argument};
 use crate::clock::{Clock, UnixTime};
 use crate::config::Loaded;
+use crate::token::carrier::Head;
 use crate::token::scheme::Believed;
 use crate::token::scheme::short_media::Token;
+use crate::token::scheme::signed::without_keys;
 use crate::token::{Claims, Standing, TokenError};
 
 const NOT_VERIFIED: &str =
@@ -19,6 +24,9 @@ const NOT_VERIFIED: &str =
 
 pub(super) fn inspect(argument: &str) -> Result<(), Failed> {
     let text = read_argument(argument)?;
+    if whole_request(&text) {
+        return Ok(());
+    }
     let token = match find(&text)? {
         Found::Jwt(token) => token,
         Found::Handle(_) => {
@@ -51,6 +59,76 @@ pub(super) fn inspect(argument: &str) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// What tokens of schemes that judge whole requests say, where the text holds any: a link, a line of a header, or a value.
+fn whole_request(text: &str) -> bool {
+    let mut headers = HeaderMap::new();
+    let line = text
+        .split_once(':')
+        .filter(|(_, value)| !value.starts_with("//"))
+        .and_then(|(name, value)| {
+            let name = name.trim().parse::<HeaderName>().ok()?;
+            Some((name, HeaderValue::from_str(value.trim()).ok()?))
+        });
+    let (mut targets, mut bare) = (Vec::new(), false);
+    if let Some((name, value)) = line {
+        headers.insert(name, value);
+        targets.push("/".to_owned());
+    } else if let Some((_, rest)) = text.split_once("://") {
+        let at = rest.find(['/', '?']).unwrap_or(rest.len());
+        targets.push(rest[at..].to_owned());
+    } else if text.starts_with(['/', '?']) {
+        targets.push(text.to_owned());
+    } else {
+        // A value alone, as parameters hold it.
+        bare = true;
+        targets.extend(["hdnts", "CAT"].map(|name| format!("/?{name}={text}")));
+        headers.extend(HeaderValue::from_str(text).ok().map(|value| (COOKIE, value)));
+    }
+    // What several schemes would read alike is said once.
+    let mut found: Vec<(Vec<&'static str>, Vec<(Cow<'static, str>, String)>)> = Vec::new();
+    for target in targets {
+        let target = target.split('#').next().unwrap_or_default();
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let head = Head {
+            path: if path.is_empty() { "/" } else { path },
+            query,
+            headers: &headers,
+        };
+        for scheme in without_keys() {
+            let Ok(Some(taken)) = scheme.take(head) else {
+                continue;
+            };
+            let told = scheme.tell(&taken);
+            match found.iter_mut().find(|(_, known)| *known == told) {
+                Some((names, _)) => names.push(scheme.name()),
+                None => found.push((vec![scheme.name()], told)),
+            }
+        }
+    }
+    // A value alone is read under names that it may never have had.
+    if bare || found.iter().any(|(_, told)| !told.is_empty()) {
+        found.retain(|(_, told)| !told.is_empty());
+    }
+    if found.is_empty() {
+        return false;
+    }
+    say!("{NOT_VERIFIED}");
+    for (number, (names, told)) in found.iter().enumerate() {
+        if number > 0 {
+            say!("");
+        }
+        let width = told.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(6) + 2;
+        say!("{:<width$}{}", "scheme", names.join(" or "));
+        for (name, text) in told {
+            say!("{name:<width$}{text}");
+        }
+    }
+    true
 }
 
 fn short_media(text: &str) -> Result<(), Failed> {

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
 use super::raw_schemes as schemes;
-use super::read::{At, choice, table};
+use super::read::{At, Several, choice, table};
 use super::values::{BucketStyle, Encoding, Size, Texts};
 use crate::clock::UnixTime;
 use crate::gate::route::{ActiveContent, DialectStatus, Disposition};
@@ -517,6 +517,8 @@ table! {
         optional edge_auth: schemes::EdgeAuth,
         /// Signatures and tokens of Google Media CDN.
         optional media_cdn: schemes::MediaCdn,
+        /// Links with a MAC over a written pattern: one table, or several.
+        optional mac: Several<schemes::MacScheme>,
         /// URI signing (RFC 9246).
         optional uri_signing: schemes::UriSigning,
         /// S3 URLs that an application signed in advance.

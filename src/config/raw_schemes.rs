@@ -8,7 +8,9 @@ use jsonwebtoken::Algorithm;
 
 use super::raw::SecretRef;
 use super::read::{At, table};
-use super::values::{Encoding, MacName, SealName, Texts};
+use super::values::{
+    Encoding, MacArguments, MacName, MacOver, MacReading, MacText, SealName, Texts, TimeForm, TimeMeaning,
+};
 use crate::clock::UnixTime;
 use crate::token::scheme::signed::bunny::{Folders, Form, Generation, Spelling};
 use crate::token::scheme::signed::cdni::{SameSite, Style};
@@ -234,5 +236,49 @@ table! {
         default("'1d'") ttl: Duration,
         /// Whether pages of other sites may play with the cookie.
         default("'lax'") same_site: exchange::SameSite,
+    }
+}
+
+table! {
+    /// Links with a MAC over a written pattern: of a known product, or an operator's own.
+    pub struct MacScheme {
+        /// Whose links: a product's settings, which the keys below change.
+        optional preset: String,
+        /// The keys; the first mints.
+        required keys: Vec<SchemeKey>,
+        /// Forgiven clock skew.
+        default("'0s'") leeway: Duration,
+        /// How the MAC is computed: `md5`, `hmac-sha256` …
+        optional algorithm: String,
+        /// What it is computed over.
+        optional pattern: String,
+        /// Where it rides, and the time.
+        optional place: String,
+        /// How it is written.
+        optional encoding: MacText,
+        /// What the time means.
+        optional time: TimeMeaning,
+        /// How it is written.
+        optional time_text: TimeForm,
+        /// The clock that `minutes` go by, in minutes ahead of UTC.
+        default("0") ahead_of_utc: i64,
+        /// How long a link is good, where it says when it was issued.
+        optional ttl: Duration,
+        /// A link may be used before it was issued.
+        optional early: bool,
+        /// The second in which a link ends still counts.
+        optional equal_is_valid: bool,
+        /// Links may have no time at all.
+        default("false") without_expiry: bool,
+        /// Pieces of the pattern may touch between which a client can move text.
+        default("false") touching: bool,
+        /// How the path is read: `strict`, or `nginx`.
+        optional reading: MacReading,
+        /// How parameters are looked up: `once`, or as `nginx` does.
+        optional arguments: MacArguments,
+        /// The token's parameter is the last of the query.
+        optional last: bool,
+        /// Whether a link whose time is over is 403 (`forbidden`) or 410 (`gone`).
+        optional over: MacOver,
     }
 }

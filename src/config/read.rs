@@ -373,6 +373,27 @@ impl<T: Read> Read for BTreeMap<String, T> {
     }
 }
 
+/// One table, or a list of tables.
+#[derive(Debug)]
+pub(super) struct Several<T>(pub(super) Vec<T>);
+
+impl<T: Read> Read for Several<T> {
+    fn kind() -> String {
+        format!("{} or list of {}s", T::kind(), T::kind())
+    }
+
+    fn read(node: &Spanned<DeValue<'_>>, path: &str, problems: &mut Problems) -> Option<Self> {
+        match node.get_ref() {
+            DeValue::Array(_) => Vec::read(node, path, problems).map(Self),
+            _ => T::read(node, path, problems).map(|one| Self(vec![one])),
+        }
+    }
+
+    fn describe(path: &str, schema: &mut Vec<Key>) {
+        T::describe(path, schema);
+    }
+}
+
 /// A value with its own key path, for lists whose members are judged later.
 #[derive(Debug)]
 pub(super) struct At<T> {

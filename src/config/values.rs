@@ -23,7 +23,8 @@ use crate::telemetry::settings::{AccessSink, LogFormat};
 use crate::token::scheme::jwt::Profile;
 use crate::token::scheme::signed::bunny::{Folders, Form, Generation, Spelling};
 use crate::token::scheme::signed::cdni::{SameSite, Style};
-use crate::token::scheme::signed::{exchange, media_cdn};
+use crate::token::scheme::signed::mac::{self, Padding};
+use crate::token::scheme::signed::{Statuses, exchange, media_cdn};
 
 /// What is wrong, and a hint.
 type Wrong = (String, String);
@@ -47,6 +48,42 @@ pub(super) enum MacName {
     Sha256,
     Sha1,
 }
+
+/// How a MAC is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MacText(pub(super) mac::Encoding);
+
+/// What a link's time means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimeMeaning {
+    Expires,
+    Issued,
+    Window,
+    Lifetime,
+    Absent,
+}
+
+/// How a link's time is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimeForm {
+    Seconds,
+    Hex,
+    Millis,
+    Minutes,
+    Rfc3339,
+}
+
+/// How a path is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MacReading(pub(super) mac::Reading);
+
+/// How parameters are looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MacArguments(pub(super) mac::Arguments);
+
+/// How a link is answered whose time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MacOver(pub(super) Statuses);
 
 /// What seals a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +240,33 @@ texts! {
         ("query", Self::Query), ("segment", Self::Segment), ("parameter", Self::Parameter),
     ]);
     SameSite, "word", |text| word(text, "rule for other sites", &[("lax", Self::Lax), ("none", Self::None)]);
+    MacText, "word", |text| word(text, "way to write a MAC", &[
+        ("hex", Self(mac::Encoding::Hex)),
+        ("marked_hex", Self(mac::Encoding::MarkedHex)),
+        ("base64", Self(mac::Encoding::Base64(Padding::Optional))),
+        ("base64_padded", Self(mac::Encoding::Base64(Padding::With))),
+        ("base64_unpadded", Self(mac::Encoding::Base64(Padding::Without))),
+        ("base64url", Self(mac::Encoding::Base64Url(Padding::Optional))),
+        ("base64url_padded", Self(mac::Encoding::Base64Url(Padding::With))),
+        ("base64url_unpadded", Self(mac::Encoding::Base64Url(Padding::Without))),
+    ]);
+    TimeMeaning, "word", |text| word(text, "meaning of a time", &[
+        ("expires", Self::Expires), ("issued", Self::Issued), ("window", Self::Window), ("lifetime", Self::Lifetime),
+        ("none", Self::Absent),
+    ]);
+    TimeForm, "word", |text| word(text, "way to write a time", &[
+        ("seconds", Self::Seconds), ("hex", Self::Hex), ("millis", Self::Millis), ("minutes", Self::Minutes),
+        ("rfc3339", Self::Rfc3339),
+    ]);
+    MacReading, "word", |text| word(text, "way to read a path", &[
+        ("strict", Self(mac::Reading::Strict)), ("nginx", Self(mac::Reading::Resolved)),
+    ]);
+    MacArguments, "word", |text| word(text, "way to look parameters up", &[
+        ("once", Self(mac::Arguments::Once)), ("nginx", Self(mac::Arguments::Nginx)),
+    ]);
+    MacOver, "word", |text| word(text, "answer", &[
+        ("forbidden", Self(Statuses::Forbidden)), ("gone", Self(Statuses::ForbiddenOrGone)),
+    ]);
     MacName, "word", |text| word(text, "MAC", &[("sha256", Self::Sha256), ("sha1", Self::Sha1)]);
     SealName, "word", |text| word(text, "algorithm", &[
         ("sha256", Self::Sha256), ("sha1", Self::Sha1), ("md5", Self::Md5),

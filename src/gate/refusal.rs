@@ -293,7 +293,9 @@ pub fn status(code: Code, route: Option<&Route>, scheme: Statuses) -> StatusCode
         }
         DialectStatus::Fynn | DialectStatus::Sirv | DialectStatus::Adobe | DialectStatus::Native => {
             match scheme {
-                Statuses::ForbiddenOrGone if code == Code::TokenExpired => StatusCode::GONE,
+                Statuses::ForbiddenOrGone if matches!(code, Code::TokenExpired | Code::TokenNotYetValid) => {
+                    StatusCode::GONE
+                }
                 Statuses::Forbidden | Statuses::ForbiddenOrGone
                     if code.status() == StatusCode::UNAUTHORIZED =>
                 {

@@ -59,6 +59,8 @@ mod origin_s3_credentials;
 mod origin_servers;
 mod origin_uploads;
 mod redbot;
+mod replay;
+mod secure_link;
 
 // Operation, and real clients.
 mod balancers;

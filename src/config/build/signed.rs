@@ -12,6 +12,7 @@ use super::{in_range, raw, seconds};
 use crate::config::problems::Problems;
 use crate::config::raw_schemes as table;
 use crate::config::read::At;
+use crate::origin::Origin;
 use crate::token::keys::LogKey;
 use crate::token::scheme::signed::{Kind, NamedKeys, SignedScheme, bunny, cloud_cdn};
 
@@ -19,6 +20,7 @@ mod aws;
 mod cat;
 mod edge;
 mod keys;
+mod mac;
 mod uri_signing;
 
 /// The most keys of one scheme.
@@ -72,6 +74,10 @@ pub(super) fn schemes(
         let kind = reading.media_cdn(table, problems).map(Kind::MediaCdn);
         add(&table.at, table.leeway, kind, problems);
     }
+    for table in scheme.mac.iter().flat_map(|several| &several.0) {
+        let kind = reading.mac(table, raw, problems).map(Kind::Mac);
+        add(&table.at, table.leeway, kind, problems);
+    }
     if let Some(table) = &scheme.uri_signing {
         let kind = reading.uri_signing(table, raw, problems).map(Kind::UriSigning);
         add(&table.at, table.leeway, kind, problems);
@@ -93,6 +99,7 @@ pub(super) fn has_any(scheme: &raw::Scheme) -> bool {
         || scheme.uri_signing.is_some()
         || scheme.edge_auth.is_some()
         || scheme.media_cdn.is_some()
+        || scheme.mac.is_some()
 }
 
 impl Reading<'_> {
@@ -202,6 +209,15 @@ impl Reading<'_> {
             );
         }
         (!name.is_empty()).then(|| name.into())
+    }
+
+    /// Whether the route's files are in a folder, where no path is resolved.
+    fn is_over_a_folder(&self, route: &raw::Route) -> bool {
+        let built = route
+            .origin
+            .as_ref()
+            .and_then(|name| self.parts.origins.get(name)?.as_ref());
+        built.is_some_and(|built| matches!(built.origin, Origin::Folder(_)))
     }
 
     /// Reports a scheme that signs scheme and host where those are not known.

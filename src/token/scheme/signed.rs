@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -12,9 +13,11 @@ use smallvec::SmallVec;
 
 use super::next_number;
 use crate::clock::UnixTime;
+use crate::secret::Secret;
 use crate::target::Target;
 pub use crate::token::carrier::Place;
 use crate::token::carrier::{Head, LocateError};
+use crate::token::keys::LogKey;
 use crate::token::{Claims, Evidence, Opens, Parts, PublicBase, Scope, TokenError, TokenId};
 
 pub mod bunny;
@@ -55,10 +58,62 @@ pub enum Kind {
     EdgeAuth(edge_auth::EdgeAuth),
     /// Signatures and tokens of Google Media CDN.
     MediaCdn(media_cdn::MediaCdn),
+    /// Links with a MAC over a written pattern.
+    Mac(mac::Mac),
     /// URI signing.
     UriSigning(cdni::Cdni),
     /// S3 URLs that an application signed in advance.
     Presigned(presigned::PresignedUrls),
+}
+
+/// One of each, with the usual names and no keys: they tell what a token says, and believe none.
+pub fn without_keys() -> Vec<SignedScheme> {
+    let log_key = || Arc::new(LogKey::new(&Secret::new(vec![0; 16])));
+    let edge = edge_auth::Rules::new(NamedKeys::new([]), log_key());
+    let media = media_cdn::Rules::new(NamedKeys::new([]), log_key());
+    let cat = cat::Rules {
+        path_segment: true,
+        ..cat::Rules::new(NamedKeys::new([]), log_key())
+    };
+    let mut kinds = vec![
+        Kind::CloudFront(cloudfront::CloudFront::new(cloudfront::Rules::new(
+            NamedKeys::new([]),
+            log_key(),
+        ))),
+        Kind::Presigned(presigned::PresignedUrls::new(presigned::Rules {
+            keys: NamedKeys::new([]),
+            log_key: log_key(),
+        })),
+        Kind::Bunny(bunny::Bunny::new(bunny::Rules::new(
+            NamedKeys::new([]),
+            log_key(),
+        ))),
+        Kind::EdgeAuth(edge_auth::EdgeAuth::new(edge)),
+        Kind::MediaCdn(media_cdn::MediaCdn::new(media)),
+        Kind::CloudCdn(cloud_cdn::CloudCdn::new(cloud_cdn::Rules::new(
+            NamedKeys::new([]),
+            log_key(),
+        ))),
+        Kind::UriSigning(cdni::Cdni::new(cdni::Rules::new(Box::default(), None, log_key()))),
+        Kind::Cat(cat::Cat::new(cat)),
+    ];
+    for preset in mac::presets::PRESETS {
+        let rules = preset.rules(NamedKeys::new([]), log_key());
+        let rules = rules.map(|rules| mac::Rules {
+            without_expiry: true,
+            ..rules
+        });
+        kinds.extend(
+            rules
+                .ok()
+                .and_then(|rules| mac::Mac::build(rules).ok())
+                .map(Kind::Mac),
+        );
+    }
+    kinds
+        .into_iter()
+        .map(|kind| SignedScheme::new(kind, Duration::ZERO))
+        .collect()
 }
 
 impl SignedScheme {
@@ -79,6 +134,7 @@ impl Deref for SignedScheme {
             Kind::CloudFront(cloudfront) => cloudfront,
             Kind::EdgeAuth(edge_auth) => edge_auth,
             Kind::MediaCdn(media_cdn) => media_cdn,
+            Kind::Mac(mac) => mac,
             Kind::UriSigning(uri_signing) => uri_signing,
             Kind::Presigned(presigned) => presigned,
         }
@@ -137,7 +193,7 @@ pub enum Statuses {
     Common,
     /// 403, as the originals do.
     Forbidden,
-    /// 403; 410 where the time is over.
+    /// 403; 410 where the time is over, or has not come.
     ForbiddenOrGone,
 }
 

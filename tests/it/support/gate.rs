@@ -165,8 +165,12 @@ impl Setup {
             } else {
                 String::new()
             };
+            let public = match self.server.contains("public_url") {
+                true => String::new(),
+                false => format!("public_url = \"http://{HOST}\"\n"),
+            };
             format!(
-                "[server]\n{listen}public_url = \"http://{HOST}\"\nworkers = {}\n{}",
+                "[server]\n{listen}{public}workers = {}\n{}",
                 self.workers, self.server
             )
         });

@@ -6,7 +6,6 @@ use super::{Reading, table};
 use crate::config::build::carriers::is_cookie_name;
 use crate::config::build::{DAY, in_range, raw, seconds};
 use crate::config::problems::Problems;
-use crate::origin::Origin;
 use crate::token::keys::KeyRing;
 use crate::token::scheme::signed::NamedKeys;
 use crate::token::scheme::signed::cdni::{Cdni, ContentKey, Dots, Expiry, Issuer, Name, Renewing, Rules};
@@ -50,12 +49,7 @@ impl Reading<'_> {
                 "true",
             );
         }
-        let over_a_folder = route
-            .origin
-            .as_ref()
-            .and_then(|name| self.parts.origins.get(name)?.as_ref())
-            .is_some_and(|origin| matches!(origin.origin, Origin::Folder(_)));
-        if table.resolve_dots && over_a_folder {
+        if table.resolve_dots && self.is_over_a_folder(route) {
             problems.error(at("resolve_dots"), "is never over a folder", "take it out");
         }
         let mut name = |key: &str, text: &str| {

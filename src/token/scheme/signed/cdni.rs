@@ -180,7 +180,7 @@ impl Cdni {
 
 impl SignedRequest for Cdni {
     fn name(&self) -> &'static str {
-        "rfc9246"
+        "uri_signing"
     }
 
     fn take<'r>(&self, head: Head<'r>) -> Result<Option<Taken<'r>>, LocateError> {

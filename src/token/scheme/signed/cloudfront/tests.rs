@@ -329,13 +329,24 @@ fn only_what_has_the_shape_is_taken_and_nothing_of_it_is_left() {
         Ok(Some(Some("x=%41&y=b=c&".to_owned())))
     );
     assert_eq!(
-        take("%45xpires=1&expires=2"),
+        take("%45xpires=1&expires=2&Key-Pair-Id=K"),
         Ok(Some(Some("expires=2".to_owned())))
     );
-    for none in ["", "expires=1", "policy=a&signature=b", "key-pair-id=c"] {
+    // Other schemes have an `Expires` and a `Signature`, too.
+    for none in [
+        "",
+        "expires=1",
+        "Expires=1&Signature=b",
+        "Policy=a",
+        "key-pair-id=c",
+    ] {
         assert_eq!(take(none), Ok(None), "{none}");
     }
     for name in NAMES {
+        let take = |query: &str| match name {
+            "Key-Pair-Id" => take(query),
+            _ => take(&format!("{query}&Key-Pair-Id=K")),
+        };
         assert_eq!(
             take(&format!("{name}=1&{name}=1")),
             Err(LocateError::Ambiguous),

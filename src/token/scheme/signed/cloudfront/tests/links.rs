@@ -98,9 +98,9 @@ fn what_a_canned_policy_cannot_say_is_said_by_a_custom_one() {
             start,
             "verify: token refused here: the policy is for another resource",
         ),
-        // A parameter of the scheme says that the URL is signed, and then no cookie counts.
+        // The name of a key says that the URL is signed, and then no cookie counts.
         (
-            "/videos/x/1.ts?Expires=1",
+            "/videos/x/1.ts?Expires=1&Key-Pair-Id=K",
             "203.0.113.9",
             start,
             "verify: no key of the set goes with the token",

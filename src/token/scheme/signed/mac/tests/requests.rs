@@ -120,6 +120,7 @@ fn what_is_signed_is_shown_without_the_secret() {
         raw_query: request.query.as_deref(),
         headers: &request.headers,
         client,
+        proxied: false,
         parts: taken.parts,
     };
     let claims = mac.verify(&Asked {
