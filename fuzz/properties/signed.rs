@@ -373,7 +373,7 @@ fn gone(scheme: &dyn SignedRequest, taken: &Taken<'_>, target: &Target) {
 impl Name {
     fn of(scheme: &dyn SignedRequest, claims: &Claims) -> Self {
         match &claims.id {
-            Some(id) if scheme.name() == "rfc9246" => Self::Id(claims.issuer.clone(), id.clone()),
+            Some(id) if scheme.name() == "uri_signing" => Self::Id(claims.issuer.clone(), id.clone()),
             _ => Self::Token(claims.token_id),
         }
     }
