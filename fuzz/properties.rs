@@ -10,24 +10,29 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use aws_lc_rs::hmac;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, FORWARDED, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body_util::BodyExt;
-use mediagate::clock::UnixTime;
 use mediagate::config::{KeyFiles, load};
 use mediagate::origin::{Folder, Origin, OriginRequest, Pools, Upload};
-use mediagate::secret::Secret;
 use mediagate::server::peer;
 use mediagate::server::proxy_protocol::{self, Step};
 use mediagate::server::settings::{AddressHeader, ClientAddressRule};
 use mediagate::target::{Target, encode_segment};
+use mediagate::token::MAX_TOKEN_BYTES;
 use mediagate::token::carrier::{Carrier, Carriers, Head, PathPattern, without_cookies};
-use mediagate::token::keys::{KeyRing, KeySet, LogKey, SetSource};
-use mediagate::token::scheme::jwt::{Jwt, Profile, Rules};
-use mediagate::token::{Evidence, MAX_TOKEN_BYTES, VerifyToken};
+
+#[path = "properties/carried.rs"]
+mod carried;
+#[path = "properties/families.rs"]
+mod families;
+#[path = "properties/signed.rs"]
+mod signed;
+
+pub(crate) use carried::{claims, short_media, sirv};
+pub(crate) use signed::{
+    bunny, cat, cloud_cdn, cloudfront, edge_auth, mac, media_cdn, presigned, uri_signing,
+};
 
 /// A token that no input holds by chance.
 const CANARY: &str = "cAnArY.tOkEn-7_Qq";
@@ -345,95 +350,6 @@ fn slice_of<'c>(range: &str, content: &'c [u8]) -> Option<&'c [u8]> {
     let (first, last) = slice.split_once('-')?;
     assert_eq!(size.parse(), Ok(content.len()));
     content.get(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?)
-}
-
-const SECRET: &[u8] = b"fuzz-key-fuzz-key-fuzz-key-fuzz-key";
-
-fn verifier() -> Jwt {
-    let set = serde_json::json!({ "keys": [
-        { "kty": "oct", "alg": "HS256", "kid": "k", "k": URL_SAFE_NO_PAD.encode(SECRET) },
-    ] });
-    let keys = KeySet::from_jwks(set.to_string().as_bytes(), SetSource::Local).expect("a set");
-    Jwt::new(Rules {
-        keys: Arc::new(KeyRing::fixed("fuzz", keys)),
-        issuers: Box::new(["i".into()]),
-        audiences: Box::new(["a".into()]),
-        typ: None,
-        profile: Profile::Native,
-        require: Box::default(),
-        max_lifetime: None,
-        named: Box::new(["tenant".into()]),
-        log_key: Arc::new(LogKey::new(&Secret::new(vec![7; 32]))),
-    })
-}
-
-/// Header and payload under a good signature: what is believed is what a second JSON parser reads, and a changed
-/// signature is never believed.
-pub(crate) fn claims(data: &[u8]) {
-    thread_local!(static VERIFIER: Jwt = verifier());
-    const HEADER: &[u8] = br#"{"alg":"HS256","kid":"k"}"#;
-    let (header, payload) = match data.iter().position(|byte| *byte == b'\n') {
-        Some(at) => (&data[..at], &data[at + 1..]),
-        None => (HEADER, data),
-    };
-    let signed = format!(
-        "{}.{}",
-        URL_SAFE_NO_PAD.encode(header),
-        URL_SAFE_NO_PAD.encode(payload)
-    );
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), signed.as_bytes());
-    let tag = tag.as_ref();
-    let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag));
-    let verified = |token: &str| {
-        let headers = HeaderMap::new();
-        let evidence = Evidence {
-            method: &Method::GET,
-            public: None,
-            raw_path: "/",
-            raw_query: None,
-            headers: &headers,
-            client: IpAddr::from([127, 0, 0, 1]),
-            proxied: false,
-            parts: [token.into()].into_iter().collect(),
-        };
-        VERIFIER.with(|verifier| verifier.verify(&evidence))
-    };
-    for at in [0, 17, 31] {
-        let mut other = tag.to_vec();
-        other[at] ^= 1;
-        assert!(
-            verified(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(other))).is_err(),
-            "a false signature"
-        );
-    }
-    let Ok(claims) = verified(&token) else { return };
-    let header: serde_json::Value = serde_json::from_slice(header).expect("an accepted header is JSON");
-    assert_eq!((&header["alg"], header.get("crit")), (&"HS256".into(), None));
-    assert!(
-        header.get("kid").is_none_or(|kid| kid == "k"),
-        "a key that is not named so"
-    );
-    let json: serde_json::Value = serde_json::from_slice(payload).expect("accepted claims are JSON");
-    assert_eq!(json["iss"], "i");
-    let audience = &json["aud"];
-    assert!(audience == "a" || audience.as_array().is_some_and(|list| list.contains(&"a".into())));
-    let expires = claims.expires.expect("an expiry");
-    let wanted = json["exp"].as_f64().expect("a number") * 1000.0;
-    let margin = wanted.abs() * 1e-12 + 1.0;
-    let [earliest, latest] =
-        [wanted - margin, wanted + margin].map(|millis| UnixTime::from_millis(millis as i64));
-    assert!((earliest..=latest).contains(&expires), "{expires:?} for {wanted}");
-    assert_eq!(claims.subject.as_deref(), json["sub"].as_str());
-    assert_eq!(claims.id.as_deref(), json["jti"].as_str());
-    assert_eq!(
-        claims.scope.is_some(),
-        json.get("paths").or(json.get("media")).is_some()
-    );
-    assert!(
-        claims
-            .filename
-            .is_none_or(|name| !name.contains(['\r', '\n', '\0', '/', '\\']))
-    );
 }
 
 /// Whatever stands before it, the address that a trusted proxy appended is the client's; and nobody but a trusted

@@ -15,7 +15,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE};
 use smallvec::smallvec;
 
-use super::query::{decode_token, is, one, split, without_names};
+use super::query::{decode_token, is, one, split, values, without_names};
 use super::{Asked, NamedKeys, Place, Signed, SignedRequest, Taken, Wish, same};
 use crate::clock::UnixTime;
 use crate::secret::Secret;
@@ -30,6 +30,8 @@ const PREFIX: &str = "URLPrefix";
 const EXPIRES: &str = "Expires";
 const KEY_NAME: &str = "KeyName";
 const SIGNATURE: &str = "Signature";
+/// By which CloudFront names its keys, whose links have an `Expires` and a `Signature`, too.
+const CLOUDFRONT_KEY: &str = "Key-Pair-Id";
 /// Bytes of a key.
 const KEY_LEN: usize = 16;
 /// Digits of the longest time: what `i64` holds for sure.
@@ -113,6 +115,7 @@ impl SignedRequest for CloudCdn {
 
     fn take<'r>(&self, head: Head<'r>) -> Result<Option<Taken<'r>>, LocateError> {
         match one(head.query, SIGNATURE)? {
+            Some(_) if is_cloudfront(head.query) => Ok(None),
             Some(signature) => in_query(head, signature).map(Some),
             None => self.in_cookie(head),
         }
@@ -206,6 +209,13 @@ impl CloudCdn {
             })),
         }
     }
+}
+
+/// Whether a `Signature` is CloudFront's, which names its key otherwise. Such a request has no token of ours, in no cookie
+/// either.
+fn is_cloudfront(query: Option<&str>) -> bool {
+    let has = |name| values(query, name).next().is_some();
+    has(CLOUDFRONT_KEY) && !has(KEY_NAME)
 }
 
 /// A token in the query. Whoever has `Signature` is signed, as for the original: whatever is wrong with it, no cookie is looked

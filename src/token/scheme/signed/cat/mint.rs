@@ -5,6 +5,7 @@ use http::Method;
 use super::cbor::{Item, Label, Map};
 use super::labels::Claim;
 use super::matching::unhex;
+use super::said::MAX_TIME;
 use super::{Cat, cwt, network, uri};
 use crate::clock::UnixTime;
 use crate::target::Target;
@@ -61,9 +62,17 @@ impl Cat {
             say(Claim::Audience, Item::Text(audience));
         }
         // Whole seconds, never later than wished nor earlier.
+        let start = wish.not_before.map(whole_after);
+        if [Some(wish.expires.secs()), start]
+            .into_iter()
+            .flatten()
+            .any(|time| !(0..=MAX_TIME).contains(&time))
+        {
+            return Err(TokenError::Invalid("a Common Access Token can't say this time"));
+        }
         say(Claim::Expires, Item::Int(wish.expires.secs()));
-        if let Some(start) = wish.not_before {
-            say(Claim::NotBefore, Item::Int(whole_after(start)));
+        if let Some(start) = start {
+            say(Claim::NotBefore, Item::Int(start));
         }
         // Hexadecimal digits, as an id is read; any other text stands for its bytes.
         let id = wish

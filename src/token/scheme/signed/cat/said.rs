@@ -20,7 +20,7 @@ const MAX_ID_BYTES: usize = 256;
 /// The most headers of one `cath`.
 const MAX_HEADERS: usize = 16;
 /// The last moment that a claim may name: the end of the year 9999.
-const MAX_TIME: i64 = 253_402_300_799;
+pub(super) const MAX_TIME: i64 = 253_402_300_799;
 
 /// What a token says.
 #[derive(Debug)]

@@ -275,6 +275,27 @@ fn a_prefix_is_a_text_behind_a_whole_host() {
 }
 
 #[test]
+fn a_link_of_cloudfront_is_none_of_ours_and_has_no_token_in_a_cookie() {
+    let scheme = CloudCdn::new(rules());
+    let take = |url: &str| {
+        let request = request(url, &["URLPrefix=a:Expires=1:KeyName=my-key:Signature=b"]);
+        let head = Head {
+            path: &request.path,
+            query: request.query.as_deref(),
+            headers: &request.headers,
+        };
+        scheme.take(head).map(|taken| taken.map(|taken| taken.place))
+    };
+    assert_eq!(take("/a?Expires=1&Signature=a&Key-Pair-Id=b"), Ok(None));
+    assert_eq!(take("/a?Policy=c&Signature=a&Key-Pair%2DId=b"), Ok(None));
+    // Whoever names a key of ours is ours, and a file may have a parameter of that name.
+    let ours = "/a?Key-Pair-Id=b&Expires=1&KeyName=my-key&Signature=aaaa";
+    assert_eq!(take(ours), Ok(Some(Place::Url)));
+    assert_eq!(take("/a?Expires=1&Signature=a"), Err(LocateError::Malformed));
+    assert_eq!(take("/a?Key-Pair-Id=b"), Ok(Some(Place::Cookie)));
+}
+
+#[test]
 fn keys_are_named_and_take_turns() {
     let url = Link::to("/a").url();
     let with = |all: &[(&str, &str, Option<i64>)]| {

@@ -247,6 +247,12 @@ fn what_the_format_or_the_rules_can_not_say_is_not_signed() {
         ..wish(&target, None, Place::Url)
     };
     assert!(Cat::new(rules()).sign(&wish).is_err());
+    // After the year 9999: a token with such an end is refused.
+    let wish = Wish {
+        expires: UnixTime::from_secs(253_402_300_800),
+        ..self::wish(&target, None, Place::Url)
+    };
+    assert!(Cat::new(rules()).sign(&wish).is_err());
 }
 
 proptest! {
