@@ -117,7 +117,8 @@ fn whole_request(text: &str) -> bool {
     if bare || found.iter().any(|(_, told)| !told.is_empty()) {
         found.retain(|(_, told)| !told.is_empty());
     }
-    if found.is_empty() {
+    // A name that many have, and nothing behind it: somebody else's token says more.
+    if found.is_empty() || found.iter().all(|(_, told)| told.is_empty()) && find(text).is_ok() {
         return false;
     }
     say!("{NOT_VERIFIED}");

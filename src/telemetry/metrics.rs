@@ -204,7 +204,7 @@ impl Counters {
         self.routes[place].get_or_init(|| RouteCounters::new(self.codes))
     }
 
-    /// A token of `scheme` was shown to a route, and opened something or not.
+    /// A token of `scheme` was shown to a route, and was good for what was asked, or not.
     pub fn token(&self, route: usize, scheme: &'static str, opened: bool) {
         let of_scheme = self
             .of_route(Some(route))

@@ -80,7 +80,12 @@ pub(super) fn jwt_rules(
     let issuers = texts("issuer", jwt.issuer, None);
     let audiences = texts("audience", jwt.audience, jwt.profile.audience());
     let require = required_claims(jwt, problems);
-    if jwt.profile == Profile::AwsIvs && !jwt.require.contains_key("aws:channel-arn") {
+    if jwt.profile == Profile::AwsIvs
+        && jwt
+            .require
+            .get("aws:channel-arn")
+            .is_none_or(|arns| arns.0.is_empty())
+    {
         problems.error(
             at("require"),
             "does not name the channel, so that a token of any channel would pass",

@@ -73,7 +73,7 @@ impl Collector for Reader {
 
         let mut family = encoder.encode_descriptor(
             "mediagate_tokens",
-            "Tokens by route, scheme and whether they opened what was asked for",
+            "Tokens by route, scheme and whether they were good for what was asked",
             None,
             MetricType::Counter,
         )?;

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderName, Method};
 use smallvec::SmallVec;
 
 use super::next_number;
@@ -176,6 +176,16 @@ pub trait SignedRequest {
     /// The names of the cookies that its token may ride in: no origin gets them.
     fn cookies(&self) -> &[Box<str>] {
         &[]
+    }
+
+    /// The headers that its token may ride in: no origin gets them, and pages of other origins may send them.
+    fn headers(&self) -> &[HeaderName] {
+        &[]
+    }
+
+    /// The query parameters by which it knows a token of its own; none where a shape tells it.
+    fn queries(&self) -> Vec<&str> {
+        Vec::new()
     }
 
     /// What the first segment of the path starts with where that is the token, so that the route is found by what follows.
