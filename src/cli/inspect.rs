@@ -129,6 +129,12 @@ fn whole_request(text: &str) -> bool {
         let width = told.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(6) + 2;
         say!("{:<width$}{}", "scheme", names.join(" or "));
         for (name, text) in told {
+            // Whoever wrote the token did not write for this terminal.
+            let text = text
+                .escape_debug()
+                .to_string()
+                .replace("\\\"", "\"")
+                .replace("\\'", "'");
             say!("{name:<width$}{text}");
         }
     }

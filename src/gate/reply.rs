@@ -41,6 +41,11 @@ static PASSED: [HeaderName; 14] = [
     HeaderName::from_static("repr-digest"),
 ];
 
+/// Request headers that pages of other origins may set.
+const ALLOWED_TO_SEND: HeaderValue = HeaderValue::from_static(
+    "Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Range, Range",
+);
+
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -297,15 +302,11 @@ fn cross_origin(exchange: &Exchange, headers: &mut HeaderMap) {
     }
     if let Some(allowed) = allowed {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
-        let schemes = exchange.route.iter().flat_map(|route| route.schemes.signed());
-        // A renewed token may come back in one of them.
-        for name in schemes.flat_map(|scheme| scheme.headers()) {
-            headers.append(
-                header::ACCESS_CONTROL_EXPOSE_HEADERS,
-                HeaderValue::from(name.clone()),
-            );
-        }
+        let exposed = exchange
+            .route
+            .as_deref()
+            .map(|route| with_token_headers(&EXPOSED, route));
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed.unwrap_or(EXPOSED));
         if cors.is_some_and(|cors| cors.credentials) && cross_origin != CrossOrigin::Any {
             headers.insert(
                 header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
@@ -334,19 +335,25 @@ pub fn preflight(exchange: &Exchange, route: &Route) -> Response<Body> {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods(route.methods));
         headers.insert(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static(
-                "Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Range, Range",
-            ),
+            with_token_headers(&ALLOWED_TO_SEND, route),
         );
-        for name in route.schemes.signed().iter().flat_map(|scheme| scheme.headers()) {
-            headers.append(
-                header::ACCESS_CONTROL_ALLOW_HEADERS,
-                HeaderValue::from(name.clone()),
-            );
-        }
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     response
+}
+
+/// A list of headers, and those in which tokens of the route ride and are renewed.
+fn with_token_headers(list: &HeaderValue, route: &Route) -> HeaderValue {
+    let schemes = route.schemes.signed().iter();
+    if schemes.len() == 0 {
+        return list.clone();
+    }
+    let mut text = list.to_str().unwrap_or_default().to_owned();
+    for name in schemes.flat_map(|scheme| scheme.headers()) {
+        text.push_str(", ");
+        text.push_str(name.as_str());
+    }
+    HeaderValue::try_from(text).unwrap_or_else(|_| list.clone())
 }
 
 fn methods(methods: crate::token::Methods) -> HeaderValue {

@@ -77,6 +77,7 @@ mod once_clients;
 mod reload;
 mod revocation;
 mod second_looks;
+mod signed_requests;
 mod slow;
 mod store;
 mod systemd;

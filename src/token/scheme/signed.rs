@@ -343,6 +343,11 @@ impl<K> NamedKeys<K> {
         Self(keys.collect())
     }
 
+    /// All of them, whatever their ends.
+    pub fn all(&self) -> impl Iterator<Item = &NamedKey<K>> {
+        self.0.iter()
+    }
+
     /// Those that count now.
     pub fn at(&self, now: UnixTime) -> impl Iterator<Item = &NamedKey<K>> {
         let counts = move |key: &&NamedKey<K>| key.until.is_none_or(|until| now < until);

@@ -102,7 +102,12 @@ impl Reading<'_> {
             word("name", name);
             word("region", region);
             word("service", &key.service);
-            let Some(secret) = secret else { continue };
+            let Some(secret) = secret else {
+                continue;
+            };
+            if secret.reveal().is_empty() {
+                problems.error(format!("{}.secret", key.at), "is empty", "");
+            }
             let credentials = sigv4::Credentials {
                 access_key_id: name.as_str().into(),
                 secret_access_key: Secret::new(secret.reveal().to_vec()),

@@ -156,6 +156,18 @@ impl Reading<'_> {
         )
     }
 
+    /// Secrets of our own have no past that would excuse a short one.
+    fn long_enough(&self, at: &str, keys: Option<&NamedKeys<Secret>>, problems: &mut Problems) {
+        let is_short = |secret: &Secret| secret.reveal().len() < 32;
+        if keys.is_some_and(|keys| keys.all().any(|key| is_short(&key.key))) {
+            problems.error(
+                at,
+                "holds a secret of less than 32 bytes",
+                "`openssl rand -hex 32` makes one",
+            );
+        }
+    }
+
     fn session(
         &self,
         table: &table::LongTokens,
@@ -165,6 +177,7 @@ impl Reading<'_> {
     ) -> Option<Session> {
         let at = |key: &str| format!("{}.{key}", table.at);
         let keys = self.secrets(&table.at, table.keys.as_deref(), problems);
+        self.long_enough(&at("keys"), keys.as_ref(), problems);
         let is_same = |one: &SecretRef, other: &SecretRef| match (one, other) {
             (SecretRef::Env(one), SecretRef::Env(other)) => one == other,
             (SecretRef::File(one), SecretRef::File(other)) => one == other,
