@@ -61,6 +61,9 @@ pub(super) fn inspect(argument: &str) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Pairs of a word and a text.
+type Told = Vec<(Cow<'static, str>, String)>;
+
 /// What tokens of schemes that judge whole requests say, where the text holds any: a link, a line of a header, or a value.
 fn whole_request(text: &str) -> bool {
     let mut headers = HeaderMap::new();
@@ -87,7 +90,7 @@ fn whole_request(text: &str) -> bool {
         headers.extend(HeaderValue::from_str(text).ok().map(|value| (COOKIE, value)));
     }
     // What several schemes would read alike is said once.
-    let mut found: Vec<(Vec<&'static str>, Vec<(Cow<'static, str>, String)>)> = Vec::new();
+    let mut found: Vec<(Vec<&'static str>, Told)> = Vec::new();
     for target in targets {
         let target = target.split('#').next().unwrap_or_default();
         let (path, query) = match target.split_once('?') {
@@ -114,7 +117,8 @@ fn whole_request(text: &str) -> bool {
     if bare || found.iter().any(|(_, told)| !told.is_empty()) {
         found.retain(|(_, told)| !told.is_empty());
     }
-    if found.is_empty() {
+    // A name that many have, and nothing behind it: somebody else's token says more.
+    if found.is_empty() || found.iter().all(|(_, told)| told.is_empty()) && find(text).is_ok() {
         return false;
     }
     say!("{NOT_VERIFIED}");

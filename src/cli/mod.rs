@@ -146,7 +146,7 @@ enum TokenCommand {
     ///   mediagate token mint --path '/hls/**' --carrier path-prefix --ttl 4h
     ///   mediagate token mint --media 1
     #[command(verbatim_doc_comment)]
-    Mint(token::MintFlags),
+    Mint(Box<token::MintFlags>),
     /// Print a bearer with which a caller asks the issuer
     ///
     ///   curl -H "Authorization: Bearer $(mediagate token caller --sub 42 --scope media:read)" …

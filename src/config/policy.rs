@@ -137,13 +137,21 @@ impl fmt::Display for Policy {
             .iter()
             .map(|carrier| carrier_text(carrier, self.path_carrier.as_deref()))
             .collect();
-        writeln!(f, "  carriers   {}", carriers.join(", "))?;
+        let own = match route.schemes.signed() {
+            [] => "",
+            _ if carriers.is_empty() => "the schemes' own",
+            _ => ", and the schemes' own",
+        };
+        writeln!(f, "  carriers   {}{own}", carriers.join(", "))?;
         write!(
             f,
             "  scheme     {}, leeway {}",
             route.schemes.names(),
             show_duration(route.leeway)
         )?;
+        for scheme in route.schemes.signed() {
+            write!(f, "; {} leeway {}", scheme.name(), show_duration(scheme.leeway))?;
+        }
         if let Some(keys) = &self.keys {
             write!(
                 f,

@@ -8,6 +8,7 @@ use super::read::{Key, Need, Read};
 use super::*;
 
 mod issuer;
+mod signed;
 
 /// The least that is right; `{}` in `more` is put at its end.
 const BASE: &str = r#"

@@ -125,6 +125,12 @@ fn upload(
     Ok(Some(body))
 }
 
+/// Whether a scheme of the route finds its token in this header.
+fn carries_token(route: &Route, name: &HeaderName) -> bool {
+    let schemes = route.schemes.signed();
+    schemes.iter().any(|scheme| scheme.headers().contains(name))
+}
+
 /// The headers of the origin's request.
 fn origin_headers(
     route: &Route,
@@ -142,7 +148,7 @@ fn origin_headers(
             || (ranges && (*name == header::RANGE || *name == header::IF_RANGE))
             || (upload && ALLOWED_UPLOAD.contains(name))
             || (authorization && *name == header::AUTHORIZATION);
-        if passes {
+        if passes && !carries_token(route, name) {
             headers.append(name, value.clone());
         }
     }

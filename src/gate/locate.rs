@@ -2,7 +2,10 @@
 //! `verify` and the one `Target` that is judged and fetched. Nothing after `verify` sees raw bytes.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
+use http::HeaderMap;
+use http::header::COOKIE;
 use http::request::Parts as HttpParts;
 
 use super::Client;
@@ -11,7 +14,7 @@ use super::exchange::Exchange;
 use super::refusal::{Code, Stop};
 use super::route::Route;
 use crate::target::Target;
-use crate::token::carrier::{Head, LocateError, Place, Variables};
+use crate::token::carrier::{Head, Left, LocateError, Place, Variables};
 use crate::token::scheme::signed::{SignedScheme, Taken};
 use crate::token::{Evidence, Parts};
 
@@ -116,8 +119,18 @@ struct Found<'r> {
     signed: Option<Signed<'r>>,
 }
 
+/// A token in a header or a cookie.
+enum Worn<'r> {
+    /// Of a carrier: the token, and further cookies of its name.
+    Carried(Parts<'r>, Vec<Parts<'r>>),
+    /// Of a scheme's own.
+    Signed(&'r SignedScheme, Taken<'r>),
+}
+
 /// The token in the URL, else in a header, else in a cookie; of two in one kind of place the carriers' counts. A URL has one.
+/// What is wrong in a place matters where that place decides, and nowhere else.
 fn find<'r>(route: &'r Route, head: Head<'r>) -> Result<Found<'r>, LocateError> {
+    static NO_HEADERS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
     if route.schemes.signed().is_empty() {
         let found = route.carriers.locate(head)?;
         return Ok(Found {
@@ -129,61 +142,115 @@ fn find<'r>(route: &'r Route, head: Head<'r>) -> Result<Found<'r>, LocateError> 
             signed: None,
         });
     }
-    let mut best: Option<(&SignedScheme, Taken<'r>)> = None;
+    let url = Head {
+        headers: &NO_HEADERS,
+        ..head
+    };
+    let mut in_url = None;
     for scheme in route.schemes.signed() {
-        let Some(taken) = scheme.take(head)? else { continue };
-        match &best {
-            Some((_, known)) if known.place == Place::Url && taken.place == Place::Url => {
-                return Err(LocateError::Ambiguous);
-            }
-            Some((_, known)) if known.place <= taken.place => {}
-            _ => best = Some((scheme, taken)),
+        match scheme.take(url)? {
+            Some(_) if in_url.is_some() => return Err(LocateError::Ambiguous),
+            Some(taken) => in_url = Some((scheme, taken)),
+            None => {}
         }
     }
-    let (path, query) = match &best {
-        Some((_, taken)) => (&*taken.path, taken.query.as_deref()),
-        None => (head.path, head.query),
+    if let Some((scheme, taken)) = in_url {
+        return signed(route, head, scheme, taken);
+    }
+    let left = route.carriers.strip(head)?;
+    if left.parts.is_some() {
+        return carried(left, Vec::new());
+    }
+    let own = match route.carriers.in_headers(head.headers) {
+        Ok(None) => None,
+        Ok(Some((place, parts, others))) => Some((place, Ok(Worn::Carried(parts, others)))),
+        Err((place, error)) => Some((place, Err(error))),
     };
-    // What was found in what is left is copied, so that it may go.
-    let (in_url, mut prefix, target, variables) = {
-        let left = route.carriers.in_url(Head { path, query, ..head })?;
-        let own = |part: Cow<'_, str>| Cow::Owned(part.into_owned());
-        let parts: Option<Parts<'r>> = left.parts.map(|parts| parts.into_iter().map(own).collect());
-        let prefix: Option<Box<str>> = left.prefix.map(|prefix| prefix.into_owned().into());
-        (parts, prefix, left.target, left.variables)
-    };
-    let in_headers = match (&in_url, &best) {
-        (Some(_), _) => None,
-        (None, Some((_, taken))) if taken.place == Place::Url => None,
-        (None, _) => route.carriers.in_headers(head.headers)?,
-    };
-    let (parts, alternatives, signed) = match (in_url, in_headers, best) {
-        (Some(_), _, Some((_, taken))) if taken.place == Place::Url => return Err(LocateError::Ambiguous),
-        (Some(parts), _, _) => (Some(parts), Vec::new(), None),
-        (None, Some((place, parts, alternatives)), best)
-            if best.as_ref().is_none_or(|(_, taken)| place <= taken.place) =>
-        {
-            (Some(parts), alternatives, None)
+    let others = route
+        .schemes
+        .signed()
+        .iter()
+        .filter_map(|scheme| match scheme.take(head) {
+            Ok(None) => None,
+            Ok(Some(taken)) => Some((taken.place, Ok(Worn::Signed(scheme, taken)))),
+            Err(error) => Some((place_of_error(scheme, head), Err(error))),
+        });
+    // The first of those that are in the same kind of place.
+    let worn = own.into_iter().chain(others).min_by_key(|(place, _)| *place);
+    match worn.map(|(_, worn)| worn).transpose()? {
+        None => carried(left, Vec::new()),
+        Some(Worn::Carried(parts, alternatives)) => {
+            let found = carried(left, alternatives)?;
+            Ok(Found {
+                parts: Some(parts),
+                ..found
+            })
         }
-        (None, _, Some((scheme, taken))) => {
-            prefix = prefix.or(taken.prefix.map(|prefix| prefix.into_owned().into()));
-            let signed = Signed {
-                scheme,
-                path: taken.path,
-                query: taken.query,
-            };
-            (Some(taken.parts), taken.alternatives, Some(signed))
+        Some(Worn::Signed(scheme, taken)) => signed(route, head, scheme, taken),
+    }
+}
+
+/// What a carrier found, or what is left where none did.
+fn carried<'r>(left: Left<'r>, alternatives: Vec<Parts<'r>>) -> Result<Found<'r>, LocateError> {
+    Ok(Found {
+        target: Target::parse(&left.path, left.query.as_deref())?,
+        parts: left.parts,
+        alternatives,
+        variables: left.variables,
+        prefix: left.prefix.map(|prefix| prefix.into_owned().into()),
+        signed: None,
+    })
+}
+
+/// What a scheme took out by itself. The tokens of carriers go, too; one in the URL beside one there is one too many.
+fn signed<'r>(
+    route: &Route,
+    head: Head<'r>,
+    scheme: &'r SignedScheme,
+    taken: Taken<'r>,
+) -> Result<Found<'r>, LocateError> {
+    let (target, variables, prefix) = {
+        let left = route.carriers.strip(Head {
+            path: &taken.path,
+            query: taken.query.as_deref(),
+            ..head
+        })?;
+        if left.parts.is_some() {
+            return Err(LocateError::Ambiguous);
         }
-        (None, _, None) => (None, Vec::new(), None),
+        let target = Target::parse(&left.path, left.query.as_deref())?;
+        (
+            target,
+            left.variables,
+            left.prefix.map(|prefix| prefix.into_owned().into()),
+        )
     };
     Ok(Found {
-        parts,
-        alternatives,
+        parts: Some(taken.parts),
+        alternatives: taken.alternatives,
         target,
         variables,
-        prefix,
-        signed,
+        prefix: prefix.or_else(|| taken.prefix.map(|prefix| prefix.into_owned().into())),
+        signed: Some(Signed {
+            scheme,
+            path: taken.path,
+            query: taken.query,
+        }),
     })
+}
+
+/// Where what a scheme can't read stands: in a header of its own, or among the cookies.
+fn place_of_error(scheme: &SignedScheme, head: Head<'_>) -> Place {
+    let mut headers = head.headers.clone();
+    headers.remove(COOKIE);
+    let without_cookies = Head {
+        headers: &headers,
+        ..head
+    };
+    match scheme.take(without_cookies) {
+        Err(_) => Place::Header,
+        Ok(_) => Place::Cookie,
+    }
 }
 
 /// Whether `path` is `prefix` or lies below it, on a segment boundary.

@@ -325,9 +325,11 @@ impl Drop for Record {
             self.head,
         );
         if let (Some(route), Some(scheme)) = (route, exchange.scheme) {
-            self.recorder
-                .counters
-                .token(route.number, scheme, self.outcome.code.is_none());
+            self.recorder.counters.token(
+                route.number,
+                scheme,
+                !self.outcome.code.is_some_and(Code::is_no_way_in),
+            );
         }
         self.recorder.lines.add(&Line {
             time: exchange.time,

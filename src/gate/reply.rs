@@ -60,7 +60,7 @@ pub struct Granted {
     /// What a catalogue says that the file is.
     pub media_type: Option<HeaderValue>,
     /// A renewed token.
-    pub renewal: Option<Renewal>,
+    pub renewal: Option<Box<Renewal>>,
     /// How long the token still lives.
     pub remaining: Option<Duration>,
     /// The segment that a path-prefix carrier took out.
@@ -86,7 +86,7 @@ impl Granted {
             route: Arc::clone(route),
             filename: grant.filename().map(Box::from),
             media_type: grant.media_type().cloned(),
-            renewal: grant.renewal().cloned(),
+            renewal: grant.renewal().cloned().map(Box::new),
             remaining: grant.claims().expires.map(|expires| now.until(expires)),
             prefix,
             once: grant.is_once(),
@@ -298,6 +298,14 @@ fn cross_origin(exchange: &Exchange, headers: &mut HeaderMap) {
     if let Some(allowed) = allowed {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        let schemes = exchange.route.iter().flat_map(|route| route.schemes.signed());
+        // A renewed token may come back in one of them.
+        for name in schemes.flat_map(|scheme| scheme.headers()) {
+            headers.append(
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from(name.clone()),
+            );
+        }
         if cors.is_some_and(|cors| cors.credentials) && cross_origin != CrossOrigin::Any {
             headers.insert(
                 header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
@@ -330,6 +338,12 @@ pub fn preflight(exchange: &Exchange, route: &Route) -> Response<Body> {
                 "Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Range, Range",
             ),
         );
+        for name in route.schemes.signed().iter().flat_map(|scheme| scheme.headers()) {
+            headers.append(
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                HeaderValue::from(name.clone()),
+            );
+        }
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     response

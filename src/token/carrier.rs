@@ -83,6 +83,23 @@ pub struct Found<'r> {
     pub prefix: Option<Cow<'r, str>>,
 }
 
+/// What is left of a URL without the tokens of carriers, raw.
+pub struct Left<'r> {
+    /// The token; `None` where no carrier of the URL holds one.
+    pub parts: Option<Parts<'r>>,
+    /// The path's variables, from a path carrier.
+    pub variables: Variables,
+    /// The marker segment of a path prefix that was taken out.
+    pub prefix: Option<Cow<'r, str>>,
+    /// The path.
+    pub path: Cow<'r, str>,
+    /// The query.
+    pub query: Option<Cow<'r, str>>,
+}
+
+/// A token in a header or a cookie: where it is, and further cookies of its name.
+pub type Worn<'r> = Option<(Place, Parts<'r>, Vec<Parts<'r>>)>;
+
 /// Why nothing can be located.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LocateError {
@@ -122,20 +139,28 @@ impl Carriers {
     /// # Errors
     /// `LocateError`.
     pub fn locate<'r>(&self, head: Head<'r>) -> Result<Found<'r>, LocateError> {
-        let mut found = self.in_url(head)?;
+        let left = self.strip(head)?;
+        let mut found = Found {
+            parts: left.parts,
+            alternatives: Vec::new(),
+            target: Target::parse(&left.path, left.query.as_deref())?,
+            variables: left.variables,
+            prefix: left.prefix,
+        };
         if found.parts.is_none()
-            && let Some((_, parts, alternatives)) = self.in_headers(head.headers)?
+            && let Some((_, parts, alternatives)) =
+                self.in_headers(head.headers).map_err(|(_, error)| error)?
         {
             (found.parts, found.alternatives) = (Some(parts), alternatives);
         }
         Ok(found)
     }
 
-    /// The same, of the URL alone.
+    /// The token in the URL, and what is left of that, not parsed yet.
     ///
     /// # Errors
     /// `LocateError`.
-    pub fn in_url<'r>(&self, head: Head<'r>) -> Result<Found<'r>, LocateError> {
+    pub fn strip<'r>(&self, head: Head<'r>) -> Result<Left<'r>, LocateError> {
         let mut url = None;
         let mut unmarked = head.path;
         let mut prefix = None;
@@ -171,28 +196,28 @@ impl Carriers {
         let query = head
             .query
             .map(|query| query::without(query, |key| self.names_in_query(key)));
-        Ok(Found {
+        Ok(Left {
             parts: url,
-            alternatives: Vec::new(),
-            target: Target::parse(&path, query.as_deref())?,
             variables: variables.unwrap_or_default(),
             prefix,
+            path,
+            query,
         })
     }
 
     /// The token in the headers: where it is, and further cookies of its name.
     ///
     /// # Errors
-    /// `LocateError`.
-    pub fn in_headers<'r>(
-        &self,
-        headers: &'r HeaderMap,
-    ) -> Result<Option<(Place, Parts<'r>, Vec<Parts<'r>>)>, LocateError> {
+    /// `LocateError`, and where what can't be read stands.
+    pub fn in_headers<'r>(&self, headers: &'r HeaderMap) -> Result<Worn<'r>, (Place, LocateError)> {
         for carrier in self.iter() {
             let found = match carrier {
-                Carrier::Bearer => bearer(headers)?.map(|parts| (Place::Header, parts, Vec::new())),
+                Carrier::Bearer => bearer(headers)
+                    .map_err(|error| (Place::Header, error))?
+                    .map(|parts| (Place::Header, parts, Vec::new())),
                 Carrier::Cookie { names } => {
-                    let (parts, alternatives) = from_cookies(headers, names)?;
+                    let (parts, alternatives) =
+                        from_cookies(headers, names).map_err(|error| (Place::Cookie, error))?;
                     parts.map(|parts| (Place::Cookie, parts, alternatives))
                 }
                 _ => None,

@@ -72,6 +72,7 @@ mod http2;
 mod kills;
 mod limits;
 mod memory;
+mod migrate;
 mod once_clients;
 mod reload;
 mod revocation;

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::support::origin::pattern;
+use crate::support::origin::{Script, pattern};
 use crate::support::{Gate, Origin, Response, Setup, conf};
 
 const CAT: &str = include_str!("../vectors/cat.json");
@@ -88,7 +88,7 @@ fn ask(gate: &Gate, case: &Value) -> Response {
     for (name, value) in case["headers"].as_object().unwrap() {
         headers.push((name, value.as_str().unwrap()));
     }
-    gate.get(target, &headers)
+    gate.connect().allow("set-cookie").get(target, &headers)
 }
 
 /// Asks for each case of a sequence; a second use is gone.
@@ -152,10 +152,18 @@ fn a_renewed_token_opens_what_the_one_before_it_did() {
     let cookie = answer.header("set-cookie").expect("a renewed token").to_owned();
     let cookie = cookie.split(';').next().unwrap();
     // Of the token before, the cookie alone is left.
-    gate.get("/videos/show1/master.m3u8", &[("Cookie", cookie)])
-        .expect(200);
+    let get = |path| {
+        gate.connect()
+            .allow("set-cookie")
+            .get(path, &[("Cookie", cookie)])
+    };
+    get("/videos/show1/master.m3u8").expect(200);
     // Nothing is renewed for what the origin does not have.
-    let missing = gate.get("/videos/show1/none.m3u8", &[("Cookie", cookie)]);
+    origin.on(
+        "/videos/show1/none.m3u8",
+        Script::answer("404 Not Found", &[], "none"),
+    );
+    let missing = get("/videos/show1/none.m3u8");
     assert!(
         missing.status >= 400 && missing.header("set-cookie").is_none(),
         "{}",

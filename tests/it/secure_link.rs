@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
+use mediagate::clock::Clock;
 use tempfile::TempDir;
 
 use crate::support::client::Client;
@@ -76,13 +77,10 @@ impl Both {
         let route = "[[route]]\nname = \"files\"\npath = \"/sec\"\norigin = \"files\"\n\
              [route.scheme.mac]\npreset = \"nginx_secure_link\"\n\
              keys = [{ name = \"one\", secret = { file = \"secure_link.key\" } }]\n";
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_secs();
+        let now = Clock::system().now().secs();
         let gate = Setup::new(conf::http(address(open)) + route)
             .file("secure_link.key", SECRET)
-            .now(i64::try_from(now).unwrap())
+            .now(now)
             .start();
         Self {
             gate,
@@ -96,13 +94,7 @@ impl Both {
 #[test]
 fn a_live_nginx_decides_as_the_gate_does() {
     let both = Both::start();
-    let now = i64::try_from(
-        std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_secs(),
-    )
-    .unwrap();
+    let now = Clock::system().now().secs();
     // Far from the present on both sides, so that a second between the two questions is no matter.
     let (later, past) = (now + 3600, now - 3600);
     let link = |uri: &str, sent: &str, expires: i64| {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::dialects::{Parts, published};
+use super::jwt::{JwtTable, jwt_rules};
 use super::keys::Keys;
-use super::routes::{Built as RouteBuilt, JwtTable, Routes, jwt_rules};
+use super::routes::{Built as RouteBuilt, Routes};
 use super::server::{Served, public_base};
 use super::{Place, cors, raw};
 use crate::config::policy::RouteKeys;
@@ -238,6 +239,24 @@ fn callers(
         };
         // A link must not be a caller's bearer: whoever got one could make others.
         for route in &file.route {
+            let uri_signing = route
+                .scheme
+                .as_ref()
+                .and_then(|scheme| scheme.uri_signing.as_ref());
+            let signs = uri_signing.is_some_and(|signing| {
+                let mut sets = signing.issuers.values().chain(&signing.unnamed_keys);
+                sets.any(|set| caller.keys.as_ref() == Some(set))
+            });
+            if signs {
+                problems.error(
+                    format!("{}.keys", caller.at),
+                    format!(
+                        "sign the links of {}, too, which would pass as callers' bearers",
+                        route.at
+                    ),
+                    "a key set of its own",
+                );
+            }
             let Some(jwt) = route.scheme.as_ref().and_then(|scheme| scheme.jwt.as_ref()) else {
                 continue;
             };
@@ -249,7 +268,12 @@ fn callers(
             // Without issuers, any passes; without audiences, none that a bearer has.
             if jwt.keys == caller.keys
                 && (jwt.issuer.is_none() || overlap(&own.issuers, &jwt.issuer))
-                && overlap(&own.audiences, &jwt.audience)
+                && (overlap(&own.audiences, &jwt.audience)
+                    || jwt.audience.is_none()
+                        && jwt
+                            .profile
+                            .audience()
+                            .is_some_and(|usual| own.audiences.iter().any(|text| text == usual)))
             {
                 problems.error(
                     format!("{}.audience", caller.at),

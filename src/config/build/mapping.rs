@@ -67,6 +67,14 @@ pub(super) fn mapping(
                 problems.error(at("to"), "has a brace that is not closed", hint);
                 return None;
             };
+            if name == TARGET && variables.iter().any(|variable| variable == TARGET) {
+                problems.error(
+                    at("to"),
+                    "names {target}, which is the whole path and a variable of it",
+                    "call the variable something else",
+                );
+                return None;
+            }
             if name == TARGET {
                 // The whole target, slashes and all, instead of a segment.
                 sample.truncate(sample.len() - 1);

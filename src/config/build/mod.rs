@@ -20,6 +20,7 @@ mod carriers;
 mod cors;
 mod inline;
 mod issuer;
+mod jwt;
 mod keys;
 mod landing;
 mod links;

@@ -12,7 +12,9 @@ use super::{in_range, raw, seconds};
 use crate::config::problems::Problems;
 use crate::config::raw_schemes as table;
 use crate::config::read::At;
+use crate::config::values::Texts;
 use crate::origin::Origin;
+use crate::server::settings::ClientAddressRule;
 use crate::token::keys::LogKey;
 use crate::token::scheme::signed::{Kind, NamedKeys, SignedScheme, bunny, cloud_cdn};
 
@@ -79,14 +81,57 @@ pub(super) fn schemes(
         add(&table.at, table.leeway, kind, problems);
     }
     if let Some(table) = &scheme.uri_signing {
-        let kind = reading.uri_signing(table, raw, problems).map(Kind::UriSigning);
+        let kind = reading.uri_signing(table, raw, problems);
+        let kind = kind.map(|kind| Kind::UriSigning(Box::new(kind)));
         add(&table.at, table.leeway, kind, problems);
     }
     if let Some(table) = &scheme.s3_presigned {
         let kind = reading.presigned(table, problems).map(Kind::Presigned);
         add(&table.at, table.leeway, kind, problems);
     }
-    all.into_iter().collect()
+    let all: Option<Vec<SignedScheme>> = all.into_iter().collect();
+    apart(raw, all.as_deref().unwrap_or_default(), problems);
+    all
+}
+
+/// Reports tokens that can't be told apart: two ways that both look at one parameter, or a path carrier that takes any path.
+fn apart(raw: &raw::Route, schemes: &[SignedScheme], problems: &mut Problems) {
+    let carried = raw
+        .carriers
+        .iter()
+        .flatten()
+        .filter_map(|carrier| match &carrier.value {
+            raw::Carrier::Query(name) => Some((name.as_str(), "a carrier")),
+            _ => None,
+        });
+    let mut known: Vec<(&str, &str)> = carried.collect();
+    for scheme in schemes {
+        for name in scheme.queries() {
+            match known.iter().find(|(known, _)| *known == name) {
+                Some((_, other)) => {
+                    problems.error(
+                        format!("{}.scheme", raw.at),
+                        format!(
+                            "{other} and {} both find their token in ?{name}=…, so that none of the two works",
+                            scheme.name()
+                        ),
+                        "another name for one of them, or a route of its own",
+                    );
+                }
+                None => known.push((name, scheme.name())),
+            }
+        }
+    }
+    let any_path = |carrier: &At<raw::Carrier>| matches!(&carrier.value, raw::Carrier::Path(text) if text == "/{token}/**");
+    if let Some(carrier) = raw.carriers.iter().flatten().find(|carrier| any_path(carrier))
+        && !schemes.is_empty()
+    {
+        problems.error(
+            &carrier.at,
+            "takes the first segment of every path for a token, also where another scheme has one",
+            "a route of its own",
+        );
+    }
 }
 
 /// Whether the route's table names a scheme that judges whole requests.
@@ -138,7 +183,11 @@ impl Reading<'_> {
 
     /// A header that a proxy before us sets: worth something only where one is trusted.
     fn country_header(&self, at: &str, name: &str, problems: &mut Problems) -> Option<HeaderName> {
-        if self.parts.served.client_address.is_none() {
+        let rule = &self.parts.served.client_address;
+        if rule
+            .as_ref()
+            .is_none_or(|rule| !matches!(rule, ClientAddressRule::Header { .. }))
+        {
             problems.error(
                 at,
                 "is believed from trusted proxies alone, and there are none",
@@ -181,6 +230,13 @@ impl Reading<'_> {
                 ..cloud_cdn::Rules::new(NamedKeys::new(parsed), Arc::clone(&self.log_key))
             })
         })
+    }
+
+    /// Reports a list of nothing, which would read as "anything".
+    fn not_empty(&self, at: &str, texts: Option<&Texts>, problems: &mut Problems) {
+        if texts.is_some_and(|texts| texts.0.is_empty() || texts.0.iter().any(String::is_empty)) {
+            problems.error(at, "is empty", "name what tokens have to say, or leave it out");
+        }
     }
 
     /// The names in a list, each of which `is_name`.

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderName, Method};
 use smallvec::SmallVec;
 
 use super::next_number;
@@ -61,7 +61,7 @@ pub enum Kind {
     /// Links with a MAC over a written pattern.
     Mac(mac::Mac),
     /// URI signing.
-    UriSigning(cdni::Cdni),
+    UriSigning(Box<cdni::Cdni>),
     /// S3 URLs that an application signed in advance.
     Presigned(presigned::PresignedUrls),
 }
@@ -94,7 +94,11 @@ pub fn without_keys() -> Vec<SignedScheme> {
             NamedKeys::new([]),
             log_key(),
         ))),
-        Kind::UriSigning(cdni::Cdni::new(cdni::Rules::new(Box::default(), None, log_key()))),
+        Kind::UriSigning(Box::new(cdni::Cdni::new(cdni::Rules::new(
+            Box::default(),
+            None,
+            log_key(),
+        )))),
         Kind::Cat(cat::Cat::new(cat)),
     ];
     for preset in mac::presets::PRESETS {
@@ -135,7 +139,7 @@ impl Deref for SignedScheme {
             Kind::EdgeAuth(edge_auth) => edge_auth,
             Kind::MediaCdn(media_cdn) => media_cdn,
             Kind::Mac(mac) => mac,
-            Kind::UriSigning(uri_signing) => uri_signing,
+            Kind::UriSigning(uri_signing) => &**uri_signing,
             Kind::Presigned(presigned) => presigned,
         }
     }
@@ -172,6 +176,16 @@ pub trait SignedRequest {
     /// The names of the cookies that its token may ride in: no origin gets them.
     fn cookies(&self) -> &[Box<str>] {
         &[]
+    }
+
+    /// The headers that its token may ride in: no origin gets them, and pages of other origins may send them.
+    fn headers(&self) -> &[HeaderName] {
+        &[]
+    }
+
+    /// The query parameters by which it knows a token of its own; none where a shape tells it.
+    fn queries(&self) -> Vec<&str> {
+        Vec::new()
     }
 
     /// What the first segment of the path starts with where that is the token, so that the route is found by what follows.

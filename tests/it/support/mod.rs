@@ -13,6 +13,7 @@ pub(crate) mod h2;
 pub(crate) mod h2_origin;
 pub(crate) mod issuer;
 pub(crate) mod mint;
+pub(crate) mod moved;
 pub(crate) mod origin;
 pub(crate) mod program;
 pub(crate) mod s3;

@@ -81,10 +81,8 @@ impl Reading<'_> {
             let secret = secret.and_then(|secret| {
                 read_secret(&format!("{}.secret", key.at), secret, self.parts.place, problems)
             });
-            let opens = match &key.paths {
-                None => None,
-                Some(paths) => Some(self.scope(&key.at, paths, problems)),
-            };
+            let paths = key.paths.as_ref();
+            let opens = paths.map(|paths| self.scope(&key.at, paths, problems));
             let mut word = |member: &str, text: &str| {
                 let good = (1..=128).contains(&text.len())
                     && text

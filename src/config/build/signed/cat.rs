@@ -21,6 +21,9 @@ impl Reading<'_> {
             let all = texts.iter().flat_map(|texts| &texts.0);
             all.map(|text| text.as_str().into()).collect()
         };
+        for (key, texts) in [("issuer", &table.issuer), ("audience", &table.audience)] {
+            self.not_empty(&at(key), texts.as_ref(), problems);
+        }
         if table.audience_required && table.audience.is_none() && !problems.has(&at("audience")) {
             problems.error(at("audience_required"), "needs audiences", "add audience = \"…\"");
         }

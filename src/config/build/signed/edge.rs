@@ -7,6 +7,7 @@ use http::HeaderName;
 use super::{Reading, table};
 use crate::config::build::carriers::{is_cookie_name, is_parameter_name};
 use crate::config::build::inline::read_secret;
+use crate::config::build::raw::SecretRef;
 use crate::config::build::{DAY, in_range, seconds};
 use crate::config::problems::Problems;
 use crate::config::read::At;
@@ -41,10 +42,15 @@ impl Reading<'_> {
             .iter()
             .filter_map(|name| HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()).ok())
             .collect();
-        let session = match &table.session {
-            Some(session) => Some(self.session(session, &names, problems)),
-            None => None,
-        };
+        let session = table.session.as_ref();
+        let session = session.map(|session| {
+            self.session(
+                session,
+                table.keys.as_deref().unwrap_or_default(),
+                &names,
+                problems,
+            )
+        });
         let good = !problems.has_error_below(&table.at);
         let session = match session {
             Some(session) => Some(session?),
@@ -108,10 +114,15 @@ impl Reading<'_> {
         if !is_cookie_name(&table.cookie) {
             problems.error(at("cookie"), "is no cookie name", "\"Edge-Cache-Cookie\"");
         }
-        let session = match &table.session {
-            Some(session) => Some(self.session(session, &names, problems)),
-            None => None,
-        };
+        let session = table.session.as_ref();
+        let session = session.map(|session| {
+            self.session(
+                session,
+                table.keys.as_deref().unwrap_or_default(),
+                &names,
+                problems,
+            )
+        });
         let good = !problems.has_error_below(&table.at) && all.len() == keys.len();
         let session = match session {
             Some(session) => Some(session?),
@@ -148,11 +159,31 @@ impl Reading<'_> {
     fn session(
         &self,
         table: &table::LongTokens,
+        short: &[table::SchemeKey],
         names: &[Box<str>],
         problems: &mut Problems,
     ) -> Option<Session> {
         let at = |key: &str| format!("{}.{key}", table.at);
         let keys = self.secrets(&table.at, table.keys.as_deref(), problems);
+        let is_same = |one: &SecretRef, other: &SecretRef| match (one, other) {
+            (SecretRef::Env(one), SecretRef::Env(other)) => one == other,
+            (SecretRef::File(one), SecretRef::File(other)) => one == other,
+            _ => false,
+        };
+        for key in table.keys.iter().flatten() {
+            let mut secrets = short.iter().filter_map(|short| short.secret.as_ref());
+            if key
+                .secret
+                .as_ref()
+                .is_some_and(|secret| secrets.any(|short| is_same(secret, short)))
+            {
+                problems.error(
+                    format!("{}.secret", key.at),
+                    "seals short tokens, too",
+                    "long tokens have secrets of their own",
+                );
+            }
+        }
         if !is_cookie_name(&table.cookie) || names.iter().any(|name| **name == *table.cookie) {
             problems.error(
                 at("cookie"),

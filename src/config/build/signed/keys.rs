@@ -8,6 +8,9 @@ use crate::config::raw_schemes::SchemeKey;
 use crate::secret::Secret;
 use crate::token::scheme::signed::NamedKeys;
 
+/// Below that, a secret can be found by trying.
+const SHORT_BYTES: usize = 16;
+
 /// A key as it was read: its key path, name, secret and end.
 pub(super) type Text = (String, Box<str>, Secret, Option<UnixTime>);
 
@@ -34,6 +37,15 @@ impl Reading<'_> {
         problems: &mut Problems,
     ) -> Option<Vec<Text>> {
         let keys = self.named(at, keys?, problems)?;
+        for key in keys {
+            if key.alg.is_some() {
+                problems.error(
+                    format!("{}.alg", key.at),
+                    "means nothing here: the scheme has one algorithm",
+                    "take it out",
+                );
+            }
+        }
         let mut all = Vec::with_capacity(keys.len());
         for key in keys {
             if let Some((_, secret)) = self.secret(key, problems) {
@@ -68,7 +80,16 @@ impl Reading<'_> {
         let secret = read_secret(&at, secret, self.parts.place, problems)?;
         match decode(&secret, key.encoding) {
             Some(secret) if secret.reveal().is_empty() => problems.error(at, "is empty", ""),
-            Some(secret) => return Some((at, secret)),
+            Some(secret) => {
+                if secret.reveal().len() < SHORT_BYTES {
+                    problems.warn(
+                        at.clone(),
+                        "is short: whoever has one good link can try secrets until one makes it",
+                        "16 bytes or more",
+                    );
+                }
+                return Some((at, secret));
+            }
             None => problems.error(
                 at,
                 "is not in the encoding that `encoding` names",

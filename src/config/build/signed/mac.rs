@@ -34,7 +34,7 @@ impl Reading<'_> {
                 .iter()
                 .flatten()
                 .any(|key| key.at == at && !problems.has(&format!("{at}.encoding")));
-            let base64 = preset.is_some_and(|preset| preset.secret == SecretText::Base64);
+            let base64 = preset.is_some_and(|preset| matches!(preset.secret, SecretText::Base64));
             match base64 && bare {
                 true => problems.error(
                     format!("{at}.encoding"),
@@ -137,9 +137,11 @@ impl Reading<'_> {
             None if over_a_folder => mac::Reading::Strict,
             None => base.reading,
         };
+        let place = place.unwrap_or(base.place);
+        let place = self.below_route(table, place, route, problems)?;
         let rules = Rules {
             pattern: pattern.unwrap_or(base.pattern),
-            place: place.unwrap_or(base.place),
+            place,
             encoding: table.encoding.map_or(base.encoding, |text| text.0),
             time: time?,
             equal_is_valid: table.equal_is_valid.unwrap_or(base.equal_is_valid),
@@ -161,6 +163,40 @@ impl Reading<'_> {
         let built =
             Mac::build(rules).map_err(|bad| problems.error(&table.at, bad.to_string(), "see docs/CONFIG.md"));
         built.ok().filter(|_| !problems.has_error_below(&table.at))
+    }
+
+    /// The place of a token in the path lies below the route's; a preset's is put there.
+    fn below_route(
+        &self,
+        table: &table::MacScheme,
+        place: Layout,
+        route: &raw::Route,
+        problems: &mut Problems,
+    ) -> Option<Layout> {
+        let path = route.path.as_deref().unwrap_or("/").trim_end_matches('/');
+        if !place.is_in_path() || place.marker().is_some() || path.is_empty() {
+            return Some(place);
+        }
+        let at = format!("{}.place", table.at);
+        if let Some(text) = &table.place {
+            let below = text.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+            if !below {
+                problems.error(
+                    at,
+                    "does not lie below the route's path, so that no request matches it",
+                    format!("it has to begin with {path}"),
+                );
+            }
+            return below.then_some(place);
+        }
+        let own = table
+            .preset
+            .as_deref()
+            .and_then(Preset::named)
+            .map_or("", |preset| preset.place);
+        Layout::parse(&format!("{path}{own}"))
+            .map_err(|bad| problems.error(at, bad.to_string(), "a `place` below the route's path"))
+            .ok()
     }
 
     fn time(

@@ -67,6 +67,7 @@ impl Reading<'_> {
         self.mints(table, &issuers, unnamed.as_ref(), problems);
         let content_keys = self.content_keys(table, problems);
         let renewal = in_range(at("renewal"), table.renewal, seconds(0), 366 * DAY, problems);
+        self.not_empty(&at("audience"), table.audience.as_ref(), problems);
         let audiences = table.audience.iter().flat_map(|texts| &texts.0);
         let good = !problems.has_error_below(&table.at);
         Some(Cdni::new(Rules {

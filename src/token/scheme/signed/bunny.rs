@@ -147,6 +147,10 @@ impl Bunny {
 }
 
 impl SignedRequest for Bunny {
+    fn queries(&self) -> Vec<&str> {
+        vec![NAMES[0]]
+    }
+
     fn name(&self) -> &'static str {
         "bunny"
     }

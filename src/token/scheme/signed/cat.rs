@@ -144,6 +144,10 @@ impl Cat {
 }
 
 impl SignedRequest for Cat {
+    fn queries(&self) -> Vec<&str> {
+        self.rules.queries.iter().map(|name| &**name).collect()
+    }
+
     fn name(&self) -> &'static str {
         "cat"
     }
@@ -251,6 +255,10 @@ impl SignedRequest for Cat {
 
     fn sign(&self, wish: &Wish<'_>) -> Result<Signed, TokenError> {
         self.link(wish)
+    }
+
+    fn headers(&self) -> &[HeaderName] {
+        &self.rules.headers
     }
 
     fn cookies(&self) -> &[Box<str>] {

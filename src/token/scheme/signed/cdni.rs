@@ -179,6 +179,10 @@ impl Cdni {
 }
 
 impl SignedRequest for Cdni {
+    fn queries(&self) -> Vec<&str> {
+        vec![self.rules.attribute.as_str()]
+    }
+
     fn name(&self) -> &'static str {
         "uri_signing"
     }

@@ -92,6 +92,10 @@ impl CloudFront {
 }
 
 impl SignedRequest for CloudFront {
+    fn queries(&self) -> Vec<&str> {
+        vec![NAMES[KEY_PAIR_ID]]
+    }
+
     fn name(&self) -> &'static str {
         "cloudfront"
     }

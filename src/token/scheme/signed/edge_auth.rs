@@ -146,6 +146,10 @@ impl EdgeAuth {
 }
 
 impl SignedRequest for EdgeAuth {
+    fn queries(&self) -> Vec<&str> {
+        self.rules.queries.iter().map(|name| &**name).collect()
+    }
+
     fn name(&self) -> &'static str {
         "edge_auth"
     }
@@ -198,6 +202,10 @@ impl SignedRequest for EdgeAuth {
 
     fn sign(&self, wish: &Wish<'_>) -> Result<Signed, TokenError> {
         self.mint(wish)
+    }
+
+    fn headers(&self) -> &[HeaderName] {
+        &self.rules.headers
     }
 
     fn cookies(&self) -> &[Box<str>] {

@@ -195,6 +195,10 @@ impl Mac {
 }
 
 impl SignedRequest for Mac {
+    fn queries(&self) -> Vec<&str> {
+        self.rules.place.name_of(Field::Mac).into_iter().collect()
+    }
+
     fn name(&self) -> &'static str {
         self.rules.name
     }

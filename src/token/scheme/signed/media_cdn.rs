@@ -131,6 +131,10 @@ impl MediaCdn {
 }
 
 impl SignedRequest for MediaCdn {
+    fn queries(&self) -> Vec<&str> {
+        self.rules.names.iter().map(|name| &**name).collect()
+    }
+
     fn name(&self) -> &'static str {
         "media_cdn"
     }

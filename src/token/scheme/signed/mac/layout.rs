@@ -165,7 +165,7 @@ impl Layout {
     }
 
     /// Whether something of the token is in the path.
-    pub(super) fn is_in_path(&self) -> bool {
+    pub fn is_in_path(&self) -> bool {
         !self.segments.is_empty()
     }
 
@@ -196,7 +196,7 @@ impl Layout {
     }
 
     /// What the first segment starts with where that is the token.
-    pub(super) fn marker(&self) -> Option<&str> {
+    pub fn marker(&self) -> Option<&str> {
         let first = self.segments.first().filter(|_| self.prefix.is_empty())?;
         first.start()
     }
