@@ -2,6 +2,7 @@
 //! `tests/fuzz_corpora.rs` replays what they found. Each function takes bytes and panics when a promise is broken.
 #![allow(
     dead_code,
+    unused_imports,
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a target uses one of these, and fails by panicking"
