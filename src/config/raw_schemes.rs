@@ -168,7 +168,7 @@ table! {
         default("true") expiry_required: bool,
         /// Dot segments are resolved instead of refused; never over a folder.
         default("false") resolve_dots: bool,
-        /// The issuer that mints and renews; the first, and the token's own, where absent.
+        /// The issuer that mints, the first where absent. Named, its tokens alone are renewed.
         optional mint_issuer: String,
         /// The key that does.
         optional signing_kid: String,

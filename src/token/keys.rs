@@ -207,6 +207,17 @@ impl KeySet {
             .find(|key| kid.is_none() || key.kid.as_deref() == kid)
     }
 
+    /// The key that signs what this key of the set accepts, where it is there. Of keys of one name it is known that they belong
+    /// together; without a name a signature tells.
+    pub fn signing_half_of(&self, verifying: &VerifyingKey) -> Option<&SigningKey> {
+        let is_half = |key: &&SigningKey| {
+            key.algorithm == verifying.algorithm
+                && key.kid == verifying.kid
+                && (key.kid.is_some() || key::is_half_of(key, verifying))
+        };
+        self.signing.iter().find(is_half)
+    }
+
     /// The HS256 key that has this secret. Found by a signature, so that the time tells nothing of how near a wrong one is.
     pub fn signing_with(&self, secret: &Secret) -> Option<&SigningKey> {
         let offered = Key::hmac(None, Algorithm::HS256, secret.reveal()).ok()?.signing?;

@@ -131,8 +131,9 @@ impl Cat {
             .ok_or(TokenError::Invalid("the signature is not of its key"))
     }
 
-    /// The same when it is made, used and renewed: over issuer and `cti`, else over the claims. Never over the signature, of
-    /// which there are several good ones.
+    /// The same when it is made, used and renewed: over issuer and `cti`. Without a `cti` over the claims, so that a renewed token
+    /// has another one, and `revoke --token` reaches the one token that it names. Never over the signature, of which there are
+    /// several good ones.
     fn token_id(&self, said: &Said<'_>, payload: &[u8]) -> TokenId {
         let issuer = said.issuer.unwrap_or_default().as_bytes();
         let bytes = match said.id {
@@ -206,14 +207,7 @@ impl SignedRequest for Cat {
         said.check_request(asked)?;
         // What may be used once would be used again by its successor.
         let terms = said.renewal.as_ref().filter(|_| said.uses == Uses::UntilExpiry);
-        let signer = || match key.key.signs() {
-            true => Some(key),
-            false => rules.keys.at(asked.now).find(|key| key.key.signs()),
-        };
-        let renewal = terms.and_then(|terms| {
-            let old = (&said.claims, said.expires);
-            terms.renew(rules, old, place(asked.part(1)), signer()?, asked.now)
-        });
+        let renewal = terms.and_then(|terms| terms.renew(rules, &said, place(asked.part(1)), key, asked.now));
         Ok(Claims {
             subject: said.subject.map(Box::from),
             id: said.id.map(|id| hex(id).into()),

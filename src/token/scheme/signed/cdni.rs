@@ -14,7 +14,7 @@ use crate::token::carrier::{Head, LocateError};
 use crate::token::json::Object;
 use crate::token::keys::{Generation, KeyRing, LogKey, MAX_KEYS, VerifyingKey};
 use crate::token::scheme::jwt::{Compact, Header, check_signature};
-use crate::token::{Claims, TokenError};
+use crate::token::{Claims, TokenError, Uses};
 
 mod carry;
 mod claims;
@@ -68,10 +68,11 @@ pub struct Rules {
     pub expiry: Expiry,
     /// What becomes of dot segments. Refused unless configured.
     pub dots: Dots,
-    /// The issuer in whose name links and renewed tokens are signed. `None`: a renewed token in the name of the one before it; a
-    /// link in no name, where there are keys for that, else in the first issuer's.
+    /// The issuer in whose name links are signed. `None`: in no name, where there are keys for that, else in the first issuer's.
+    /// Where this or `signing_kid` is named, tokens of that issuer alone are renewed.
     pub signer: Option<Box<str>>,
-    /// Which key of that issuer signs; the first that can, where none is named.
+    /// Which key of that issuer signs links; the first that can, where none is named. It renews, too, where the key of the token
+    /// can't sign.
     pub signing_kid: Option<Box<str>>,
     /// Where the links that we sign have their token.
     pub style: Style,
@@ -154,6 +155,14 @@ impl Rules {
         }
     }
 
+    /// In whose name links are signed; in nobody's, where it is `None`.
+    fn minter(&self) -> Option<&str> {
+        let first = self.issuers.first().filter(|_| self.unnamed.is_none());
+        self.signer
+            .as_deref()
+            .or_else(|| first.map(|issuer| &*issuer.name))
+    }
+
     /// The keys of an issuer; of tokens that name none, where it is `None`.
     fn ring(&self, issuer: Option<&str>) -> Option<&KeyRing> {
         let Some(name) = issuer else {
@@ -225,8 +234,11 @@ impl SignedRequest for Cdni {
         container::check(said.container, &uri, &self.patterns)?;
         let mut claims = said.claims(issuer, &token.payload, asked, &rules.log_key);
         claims.key = key.kid.clone();
-        if let Some(renewing) = said.renewing {
-            claims.renewal = renew::renewal(rules, renewing, &members, issuer, &claims, asked);
+        // What may be used once would be used again by its successor.
+        if let Some(renewing) = said.renewing.filter(|_| claims.uses == Uses::UntilExpiry) {
+            let signer = renew::signer(rules, issuer, key, &generation.keys);
+            claims.renewal =
+                signer.and_then(|signer| renew::renewal(rules, renewing, &members, signer, &claims, asked));
         }
         Ok(claims)
     }

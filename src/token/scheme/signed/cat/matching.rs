@@ -11,6 +11,26 @@ const MAX_REGEX_BYTES: usize = 512;
 /// What a compiled one may take; more than any of that length without counted repetitions.
 const MAX_REGEX_MEMORY: usize = 64 * 1024;
 
+/// The most regular expressions of one token: each is compiled for each request.
+const MAX_REGEXES: usize = 8;
+
+/// How many regular expressions a token may still have.
+#[derive(Debug)]
+pub(super) struct Budget(usize);
+
+impl Budget {
+    /// Of a whole token.
+    pub(super) fn new() -> Self {
+        Self(MAX_REGEXES)
+    }
+
+    fn spend(&mut self) -> Result<(), TokenError> {
+        let left = self.0.checked_sub(1);
+        self.0 = left.ok_or(TokenError::Invalid("a token has too many regexes"))?;
+        Ok(())
+    }
+}
+
 /// One demand.
 #[derive(Debug)]
 enum Match<'p> {
@@ -30,15 +50,17 @@ impl<'p> Matches<'p> {
     /// Reads a map from match types to values.
     ///
     /// # Errors
-    /// `Invalid` for unknown types, for values of the wrong kind, and where nothing is demanded.
-    pub(super) fn read(item: &Item<'p>) -> Result<Self, TokenError> {
+    /// `Invalid` for unknown types, for values of the wrong kind, where nothing is demanded, and beyond the budget.
+    pub(super) fn read(item: &Item<'p>, budget: &mut Budget) -> Result<Self, TokenError> {
         let Item::Map(map) = item else {
             return Err(TokenError::Invalid("what a claim compares with is not a map"));
         };
         if map.is_empty() {
             return Err(TokenError::Invalid("a claim compares with nothing"));
         }
-        let demands = map.iter().map(|(label, value)| Match::read(*label, value));
+        let demands = map
+            .iter()
+            .map(|(label, value)| Match::read(*label, value, budget));
         demands.collect::<Result<_, _>>().map(Self)
     }
 
@@ -49,7 +71,7 @@ impl<'p> Matches<'p> {
 }
 
 impl<'p> Match<'p> {
-    fn read(kind: Label<'_>, value: &Item<'p>) -> Result<Self, TokenError> {
+    fn read(kind: Label<'_>, value: &Item<'p>, budget: &mut Budget) -> Result<Self, TokenError> {
         Ok(match (kind, value) {
             (Label::Int(0), Item::Text(text)) => Self::Exact(text),
             (Label::Int(1), Item::Text(text)) => Self::Prefix(text),
@@ -57,7 +79,10 @@ impl<'p> Match<'p> {
             (Label::Int(3), Item::Text(text)) => Self::Contains(text),
             // What follows the expression is flags to one library and groups to another.
             (Label::Int(4), Item::List(list)) => match &**list {
-                [Item::Text(text)] => Self::Regex(Box::new(regex(text)?)),
+                [Item::Text(text)] => {
+                    budget.spend()?;
+                    Self::Regex(Box::new(regex(text)?))
+                }
                 _ => return Err(TokenError::Invalid("a regex is a list of one text")),
             },
             (Label::Int(-1), value) => Self::Digest(&digest::SHA256, hash(value)?),
@@ -84,18 +109,20 @@ fn regex(text: &str) -> Result<Regex, TokenError> {
     if text.len() > MAX_REGEX_BYTES {
         return Err(TokenError::Invalid("a regex is too long"));
     }
-    let build = |text: &str| {
+    let build = |text: &str, memory| {
         RegexBuilder::new(text)
             .unicode(false)
-            .size_limit(MAX_REGEX_MEMORY)
-            .dfa_size_limit(MAX_REGEX_MEMORY)
+            .size_limit(memory)
+            .dfa_size_limit(memory)
             .nest_limit(32)
             .build()
-            .map_err(|_| wrong())
     };
-    // By itself first: `a)|(?:b` would leave the brackets that it is put into.
-    build(text)?;
-    build(&format!(r"\A(?:{text})\z"))
+    // By itself first: `a)|(?:b` would leave the brackets that it is put into. Without any memory it is read, and not compiled.
+    match build(text, 0) {
+        Ok(_) | Err(regex::Error::CompiledTooBig(_)) => {}
+        Err(_) => return Err(wrong()),
+    }
+    build(&format!(r"\A(?:{text})\z"), MAX_REGEX_MEMORY).map_err(|_| wrong())
 }
 
 /// 32 bytes, or as `@eyevinn/cat` writes them: 64 hexadecimal digits, lower case.

@@ -1,5 +1,6 @@
-//! `catr`: a token that asks to be renewed is handed back as a cookie or a header, the same but for its times. Renewal by
-//! redirect is none of ours: a player follows it, and a cache between may keep it.
+//! `catr`: a token that asks to be renewed is handed back as a cookie or a header, the same but for its end. Renewal by
+//! redirect is none of ours: a player follows it, and a cache between may keep it. What ends a token ends those that came of it:
+//! they are signed by the very key of the first one, issued when it was, and never outlive the key or the longest life.
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::cbor::{Item, Label, Map, member};
 use super::labels::Claim;
+use super::said::Said;
 use super::{Rules, cwt};
 use crate::clock::UnixTime;
 use crate::token::TokenError;
@@ -29,7 +31,8 @@ const MAX_PARAMETER_BYTES: usize = 128;
 pub struct Renewals {
     /// The longest life of a renewed token, whatever it asks for.
     pub longest: Duration,
-    /// The attributes of a renewed cookie where the token names none; `Max-Age` is added.
+    /// The attributes of a renewed cookie. A token may say another `Path` and `SameSite`, and nothing else: a `Domain` of its own
+    /// is dropped. `Secure`, `HttpOnly` and a `Max-Age` of the token's life are always there.
     pub cookie: Box<str>,
 }
 
@@ -109,30 +112,37 @@ impl<'p> Terms<'p> {
         }))
     }
 
-    /// A renewed token, where it is time and one can be made. `claims` are those of the token, which lives until `expires` and
-    /// rode at `place`; `key` signs.
+    /// A renewed token, where it is time and one can be made. The old one says `said`, rode at `place` and was made by `key`: it
+    /// alone signs the new one, where it can, so that the end of a key is the end of all its tokens.
     pub(super) fn renew(
         &self,
         rules: &Rules,
-        (claims, expires): (&Map<'_>, UnixTime),
+        said: &Said<'_>,
         place: Place,
         key: &NamedKey<CatKey>,
         now: UnixTime,
     ) -> Option<Renewal> {
         let renewals = rules.renewals.as_ref()?;
+        let expires = said.expires;
         let due = expires.before(Duration::from_secs(self.deadline.unsigned_abs()));
         if now < due || now >= expires {
             return None;
         }
-        let longest = i64::try_from(renewals.longest.as_secs()).unwrap_or(i64::MAX);
-        let life = self.add.min(longest);
-        let end = now.secs().checked_add(life)?;
+        let wished = now.after(Duration::from_secs(self.add.unsigned_abs()));
+        // With a longest life there is an `iat`, and it stays: however often it is renewed, it ends then.
+        let oldest = rules.max_lifetime.zip(said.issued);
+        let bounds = [
+            Some(now.after(renewals.longest)),
+            key.until,
+            oldest.map(|(longest, issued)| issued.after(longest)),
+        ];
+        let end = bounds.into_iter().flatten().fold(wished, UnixTime::min).secs();
         if end <= expires.secs() {
             return None;
         }
         let bearer = self.bearer(rules, place)?;
-        let token = cwt::seal(key, &renewed(rules, claims, now.secs(), end)).ok()?;
-        bearer.carry(self, renewals, &token, life)
+        let token = cwt::seal(key, &renewed(rules, &said.claims, end)).ok()?;
+        bearer.carry(self, renewals, &token, end.checked_sub(now.secs())?)
     }
 
     /// In which cookie or header it is handed back: one that we read. By none where the token rides in the URL, which would
@@ -170,19 +180,9 @@ impl Bearer<'_> {
     fn carry(&self, terms: &Terms<'_>, renewals: &Renewals, token: &str, life: i64) -> Option<Renewal> {
         let (header, text) = match self {
             Self::Cookie(name) => {
-                let mut parameters = terms.cookie_parameters.clone();
-                if parameters.is_empty() {
-                    parameters.push(&renewals.cookie);
-                }
-                let age = format!("Max-Age={life}");
-                let says_when = |parameter: &&str| {
-                    let name = parameter.split('=').next().unwrap_or_default();
-                    name.eq_ignore_ascii_case("max-age") || name.eq_ignore_ascii_case("expires")
-                };
-                if !parameters.iter().any(says_when) {
-                    parameters.push(&age);
-                }
-                (SET_COOKIE, format!("{name}={token}; {}", parameters.join("; ")))
+                let attributes = attributes(&renewals.cookie, &terms.cookie_parameters);
+                let cookie = format!("{name}={token}; {attributes}; Max-Age={life}");
+                (SET_COOKIE, cookie)
             }
             Self::Header(name) => {
                 let parts = [&[token], &*terms.header_parameters].concat();
@@ -194,18 +194,56 @@ impl Bearer<'_> {
     }
 }
 
-/// The claims of the renewed token: all of the old one's but for its end and when it was issued. Its id stays, so that a
-/// revocation of it counts for both.
-fn renewed(rules: &Rules, claims: &Map<'_>, now: i64, end: i64) -> Vec<u8> {
-    let times = [(Claim::Expires, end), (Claim::Issued, now)];
-    let is_time =
-        |label: Label<'_>| matches!(rules.labels.judged(label), Some(Claim::Expires | Claim::Issued));
+/// Ours, with `Path` and `SameSite` as the token says them, and what no cookie of ours is without.
+fn attributes(ours: &str, theirs: &[&str]) -> String {
+    let is = |attribute: &str, wanted: &str| pair(attribute).0.eq_ignore_ascii_case(wanted);
+    let said = |name: &str, is_harmless: fn(&str) -> bool| {
+        let mut values = theirs
+            .iter()
+            .filter(|parameter| is(parameter, name))
+            .map(|parameter| pair(parameter).1);
+        values
+            .find(|value| is_harmless(value))
+            .map(|value| format!("{name}={value}"))
+    };
+    let path = said("Path", |path| path.starts_with('/'));
+    let same_site = said("SameSite", |site| {
+        ["Strict", "Lax", "None"]
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(site))
+    });
+    let replaced = |attribute: &str| {
+        ["Max-Age", "Expires"].iter().any(|name| is(attribute, name))
+            || is(attribute, "Path") && path.is_some()
+            || is(attribute, "SameSite") && same_site.is_some()
+    };
+    let kept = ours.split(';').map(str::trim);
+    let kept: Vec<&str> = kept
+        .filter(|attribute| !attribute.is_empty() && !replaced(attribute))
+        .collect();
+    let missing = ["Secure", "HttpOnly"]
+        .into_iter()
+        .filter(|name| !kept.iter().any(|attribute| is(attribute, name)));
+    let said = [path.as_deref(), same_site.as_deref()].into_iter().flatten();
+    let all: Vec<&str> = kept.iter().copied().chain(missing).chain(said).collect();
+    all.join("; ")
+}
+
+/// Name and value of an attribute.
+fn pair(attribute: &str) -> (&str, &str) {
+    let (name, value) = attribute.split_once('=').unwrap_or((attribute, ""));
+    (name.trim(), value.trim())
+}
+
+/// The claims of the renewed token: all of the old one's but for its end. Its id stays, and when it was issued, so that a
+/// revocation counts for both.
+fn renewed(rules: &Rules, claims: &Map<'_>, end: i64) -> Vec<u8> {
     let mut map: Map<'_> = claims
         .iter()
-        .filter(|(label, _)| !is_time(*label))
+        .filter(|(label, _)| rules.labels.judged(*label) != Some(Claim::Expires))
         .cloned()
         .collect();
-    map.extend(times.map(|(claim, time)| (rules.labels.of(claim), Item::Int(time))));
+    map.push((rules.labels.of(Claim::Expires), Item::Int(end)));
     Item::Map(map).encode()
 }
 

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::cbor::{self, Item, Label, Map};
 use super::labels::{Claim, Labels, may_be_passed_over};
-use super::matching::Matches;
+use super::matching::{Budget, Matches};
 use super::renew::Terms;
 use super::uri::Demands;
 use super::{Rules, network};
@@ -72,6 +72,7 @@ impl<'p> Said<'p> {
             Some(Item::Bytes(id)) if (1..=MAX_ID_BYTES).contains(&id.len()) => Some(*id),
             Some(_) => return invalid("cti is not a short byte string"),
         };
+        let mut budget = Budget::new();
         Ok(Self {
             issuer: text(one(Claim::Issuer)?)?,
             subject: text(one(Claim::Subject)?)?,
@@ -87,8 +88,14 @@ impl<'p> Said<'p> {
                 None => None,
                 Some(item) => Terms::read(item)?,
             },
-            uri: one(Claim::Uri)?.map_or(Ok(Demands::default()), Demands::read)?,
-            headers: one(Claim::Headers)?.map_or(Ok(Vec::new()), headers)?,
+            uri: match one(Claim::Uri)? {
+                None => Demands::default(),
+                Some(item) => Demands::read(item, &mut budget)?,
+            },
+            headers: match one(Claim::Headers)? {
+                None => Vec::new(),
+                Some(item) => headers(item, &mut budget)?,
+            },
             claims,
         })
     }
@@ -204,7 +211,7 @@ fn methods(item: &Item<'_>) -> Result<Methods, TokenError> {
 }
 
 /// `cath`: names and what their values have to be like.
-fn headers<'p>(item: &Item<'p>) -> Result<Vec<(HeaderName, Matches<'p>)>, TokenError> {
+fn headers<'p>(item: &Item<'p>, budget: &mut Budget) -> Result<Vec<(HeaderName, Matches<'p>)>, TokenError> {
     let Item::Map(map) = item else {
         return invalid("cath is not a map");
     };
@@ -217,7 +224,7 @@ fn headers<'p>(item: &Item<'p>) -> Result<Vec<(HeaderName, Matches<'p>)>, TokenE
             Label::Int(_) => None,
         };
         let name = name.ok_or(TokenError::Invalid("cath names something else than a header"))?;
-        Ok((name, Matches::read(value)?))
+        Ok((name, Matches::read(value, budget)?))
     };
     map.iter().map(read).collect()
 }

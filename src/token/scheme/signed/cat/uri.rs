@@ -2,7 +2,7 @@
 //! canonical encoding (RFC 3986 §6.2.2), as the origin is asked.
 
 use super::cbor::{Item, Label};
-use super::matching::Matches;
+use super::matching::{Budget, Matches};
 use crate::token::scheme::signed::Asked;
 use crate::token::{PublicBase, TokenError};
 
@@ -47,7 +47,7 @@ impl<'p> Demands<'p> {
     ///
     /// # Errors
     /// `Invalid`, also for parts that are not known.
-    pub(super) fn read(item: &Item<'p>) -> Result<Self, TokenError> {
+    pub(super) fn read(item: &Item<'p>, budget: &mut Budget) -> Result<Self, TokenError> {
         let Item::Map(map) = item else {
             return Err(TokenError::Invalid("catu is not a map"));
         };
@@ -59,7 +59,7 @@ impl<'p> Demands<'p> {
             let part = number
                 .and_then(|number| PARTS.get(number))
                 .ok_or(TokenError::Invalid("catu names a part that is not known"))?;
-            Ok((*part, Matches::read(value)?))
+            Ok((*part, Matches::read(value, budget)?))
         });
         demands.collect::<Result<_, _>>().map(Self)
     }

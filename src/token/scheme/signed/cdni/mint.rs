@@ -5,6 +5,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{Renewing, Rules, container, jwe};
 use crate::token::TokenError;
+use crate::token::keys::SigningKey;
 use crate::token::scheme::jwt::mint;
 use crate::token::scheme::signed::Wish;
 
@@ -24,11 +25,7 @@ pub(super) fn token(rules: &Rules, wish: &Wish<'_>) -> Result<String, TokenError
             .map(Some)
             .ok_or(TokenError::Invalid("no random numbers"))
     };
-    let first = rules.issuers.first().filter(|_| rules.unnamed.is_none());
-    let issuer = rules
-        .signer
-        .as_deref()
-        .or_else(|| first.map(|issuer| &*issuer.name));
+    let issuer = rules.minter();
     let payload = Payload {
         issuer,
         // Rounded so that it is never valid for longer than it was meant to.
@@ -42,22 +39,6 @@ pub(super) fn token(rules: &Rules, wish: &Wish<'_>) -> Result<String, TokenError
         address: encrypt(wish.address.map(|address| address.to_string()))?,
         renewal: rules.renewal,
     };
-    sign(rules, issuer, &payload)
-}
-
-/// Signs claims with a key of this issuer; of none, where it is `None`.
-pub(super) fn sign(
-    rules: &Rules,
-    issuer: Option<&str>,
-    payload: &impl Serialize,
-) -> Result<String, TokenError> {
-    #[derive(serde::Serialize)]
-    struct Header<'h> {
-        alg: Algorithm,
-        typ: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        kid: Option<&'h str>,
-    }
     let ring = rules
         .ring(issuer)
         .ok_or(TokenError::Invalid("the signer has no keys"))?;
@@ -66,6 +47,18 @@ pub(super) fn sign(
         .keys
         .signing(rules.signing_kid.as_deref())
         .ok_or(TokenError::Invalid("no key of the signer can sign"))?;
+    sign(key, &payload)
+}
+
+/// Signs claims with this key.
+pub(super) fn sign(key: &SigningKey, payload: &impl Serialize) -> Result<String, TokenError> {
+    #[derive(serde::Serialize)]
+    struct Header<'h> {
+        alg: Algorithm,
+        typ: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        kid: Option<&'h str>,
+    }
     let header = Header {
         alg: key.algorithm,
         typ: "JWT",

@@ -1,5 +1,7 @@
 //! Renewal of a token (RFC 9246 §3): the same claims with a later end, in a cookie. Without a key that signs, or where no cookie
-//! can say the path, there is none, and the old token lives out its time.
+//! can say the path, there is none, and the old token lives out its time. What ends a token ends those that came of it: they are of
+//! the same issuer and subject, of the same key where that can sign, and issued when the first one was. Their names in logs and
+//! store are others, for these are made from the claims: `revoke --token` reaches the one token that it names.
 
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use super::claims::Successor;
 use super::{Rules, mint};
 use crate::token::claims::Renewal;
 use crate::token::json::{Json, Object};
+use crate::token::keys::{KeySet, SigningKey, VerifyingKey};
 use crate::token::scheme::signed::Asked;
 use crate::token::{Claims, Standing};
 
@@ -24,12 +27,28 @@ pub enum SameSite {
     None,
 }
 
+/// The key that signs the successor of a token of this issuer, which `key` of these keys has signed: the same one, and where that
+/// can't sign the one that the rules name. Never one of another issuer, whose keys have ends of their own.
+pub(super) fn signer<'k>(
+    rules: &Rules,
+    issuer: Option<&str>,
+    key: &VerifyingKey,
+    keys: &'k KeySet,
+) -> Option<&'k SigningKey> {
+    let is_named = rules.signer.is_some() || rules.signing_kid.is_some();
+    if is_named && rules.minter() != issuer {
+        return None;
+    }
+    keys.signing_half_of(key)
+        .or_else(|| keys.signing(Some(rules.signing_kid.as_deref()?)))
+}
+
 /// The next token, where there is to be one and this one is good here and now.
 pub(super) fn renewal(
     rules: &Rules,
     renewing: Successor,
     members: &Object<'_>,
-    issuer: Option<&str>,
+    signer: &SigningKey,
     claims: &Claims,
     asked: &Asked<'_, '_>,
 ) -> Option<Renewal> {
@@ -43,15 +62,7 @@ pub(super) fn renewal(
     let seconds = expires
         .checked_sub(asked.now.secs())
         .filter(|seconds| *seconds > 0)?;
-    // Another's name would be signed by keys that are not its own.
-    let signer = rules.signer.as_deref().or(issuer);
-    let renewed = Renewed {
-        members,
-        issuer: signer,
-        issued: asked.now.secs(),
-        expires,
-    };
-    let token = mint::sign(rules, signer, &renewed).ok()?;
+    let token = mint::sign(signer, &Renewed { members, expires }).ok()?;
     let same_site = match (
         asked.evidence.public?.scheme.eq_ignore_ascii_case("https"),
         rules.same_site,
@@ -84,11 +95,9 @@ fn cookie_path(path: &str, depth: u64) -> Option<&str> {
     path.bytes().all(is_sayable).then_some(path)
 }
 
-/// The claims of a token, with those that its successor says otherwise. An `nbf`, a `jti` and an address are the old one's.
+/// The claims of a token, but for the end. An `iat` is the old one's: a revocation of what was issued before counts for both.
 struct Renewed<'j, 'c> {
     members: &'j Object<'c>,
-    issuer: Option<&'j str>,
-    issued: i64,
     expires: i64,
 }
 
@@ -96,18 +105,13 @@ impl Serialize for Renewed<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         for (name, value) in self.members.iter() {
-            match (name, self.issuer) {
-                ("exp", _) => map.serialize_entry(name, &self.expires)?,
-                ("iat", _) => map.serialize_entry(name, &self.issued)?,
-                ("iss", Some(issuer)) => map.serialize_entry(name, issuer)?,
+            match name {
+                "exp" => map.serialize_entry(name, &self.expires)?,
                 _ => map.serialize_entry(name, &Same(value))?,
             }
         }
         if self.members.get("exp").is_none() {
             map.serialize_entry("exp", &self.expires)?;
-        }
-        if let (Some(issuer), None) = (self.issuer, self.members.get("iss")) {
-            map.serialize_entry("iss", issuer)?;
         }
         map.end()
     }

@@ -118,7 +118,7 @@ fn literal_path(encoded: &str) -> String {
 }
 
 /// Whether a query can stand in a link: without a star, which can't be told from a wildcard, and without parameters of ours. The
-/// `?` before it, and any in it, are taken for any character: CloudFront knows no other way.
+/// `?` before it, and any in it, are taken for any character but a slash: CloudFront knows no other way.
 fn is_literal_query(raw: Option<&str>) -> bool {
     let ours = |key: &str| NAMES.iter().any(|name| query::is(key, name));
     raw.is_none_or(|raw| !raw.contains('*') && !query::pieces(raw).any(|piece| ours(query::split(piece).0)))

@@ -1,9 +1,12 @@
-//! The wildcards of a policy's `Resource`: `*` for any characters, slashes too, and `?` for exactly one. In: a pattern, a URL. Out:
-//! whether it is meant. Never: goes back. What stands between two stars is looked for once.
+//! The wildcards of a policy's `Resource`: `*` for any characters, slashes too, and `?` for exactly one that is no slash. In: a
+//! pattern, a URL. Out: whether it is meant. Never: goes back. What stands between two stars is looked for once.
+
+/// The most `?` of a pattern that may be the one before the query.
+const MAX_MARKS: usize = 8;
 
 /// Whether a resource is this URL. As CloudFront reads it, but that a star of the scheme or the host ends there, and one of the path
-/// with it where no `?` says that a query follows: who signs `http*://host/videos/*.m3u8` does not mean
-/// `/secret?://host/videos/` nor `/videos/secret?.m3u8`, which whoever asks may write.
+/// with it: who signs `http*://host/videos/*.m3u8` does not mean `/secret?://host/videos/` nor `/videos/secret?.m3u8`, which whoever
+/// asks may write. And a `?` is no slash: who signs `/a?x=1` does not mean `/a/x=1`.
 pub(super) fn is(resource: &str, url: &str) -> bool {
     match (apart(resource), apart(url)) {
         (Some((scheme, host, path)), Some((its_scheme, its_host, its_path))) => {
@@ -21,10 +24,22 @@ fn apart(text: &str) -> Option<(&str, &str, &str)> {
     (!scheme.contains('/')).then_some((scheme, host, path))
 }
 
-/// Whether the pattern matches, and also without the query where it has no word for one.
+/// Whether the pattern matches, and also without the query; or what is before one `?` of it the path alone, and what is behind it
+/// the query.
 fn covers(pattern: &str, text: &str) -> bool {
-    let path = text.split('?').next().unwrap_or(text);
-    matches(pattern, text) && (pattern.contains('?') || matches(pattern, path))
+    let Some((path, query)) = text.split_once('?') else {
+        return matches(pattern, text);
+    };
+    let is_mark = |at: usize| {
+        let (before, behind) = pattern.split_at(at);
+        matches(before, path) && matches(behind.get(1..).unwrap_or_default(), query)
+    };
+    matches(pattern, text)
+        && (matches(pattern, path)
+            || pattern
+                .match_indices('?')
+                .take(MAX_MARKS)
+                .any(|(at, _)| is_mark(at)))
 }
 
 /// Whether the pattern matches the whole text. The time is linear in the text; where a `?` stands between two stars, also in the
@@ -68,7 +83,7 @@ fn after<'t>(text: &'t str, piece: &str) -> Option<&'t str> {
 }
 
 fn stands_for(wanted: char, char: char) -> bool {
-    wanted == '?' || wanted == char
+    wanted == char || wanted == '?' && char != '/'
 }
 
 #[cfg(test)]
@@ -87,6 +102,9 @@ mod tests {
             ("?", "", false),
             ("?", "\u{e4}", true),
             ("?", "ab", false),
+            ("?", "?", true),
+            ("?", "/", false),
+            ("a?*?", "a/bc", false),
             ("a*", "a", true),
             ("*a", "ba", true),
             ("*a", "ab", false),
@@ -124,6 +142,19 @@ mod tests {
             ("https://h/v/*.ts", "https://h/v/b.ts?x=.ts", true),
             ("https://h/v/*.ts", "https://h/v/secret?x=.ts", false),
             ("https://h/v/*.ts?x=*", "https://h/v/a.ts?x=1", true),
+            ("https://h/v/*.ts?x=*", "https://h/v/a.ts?x=1?x=2", true),
+            ("https://h/v/*.ts?x=*", "https://h/v/secret?y=.ts?x=1", false),
+            ("https://h/v/*.ts?x=*", "https://h/v/secret?.ts&x=1", false),
+            ("*/v/*.ts?x=*", "https://h/v/secret?y=.ts?x=1", false),
+            ("*/v/*.ts?x=*", "https://h/v/a.ts?x=1", true),
+            // One character, and no query is meant by it.
+            ("https://h/v/*-?.ts", "https://h/v/a-1.ts", true),
+            ("https://h/v/*-?.ts", "https://h/v/secret?x=-1.ts", false),
+            ("https://h/v/*-?.ts*", "https://h/v/a-1.ts?x=1", true),
+            ("https://h/v/*-?.ts?x=?", "https://h/v/a-1.ts?x=1", true),
+            ("https://h/v?/*.ts", "https://h/v1/secret?x=.ts", false),
+            ("https://h/v?/*", "https://h/v1/a?x=1", true),
+            ("https://h/a?x=1", "https://h/a/x=1", false),
             ("https://h/v/*zip*", "https://h/v/a.zip?license=yes", true),
             ("https://h/a?x=1", "https://h/a?x=1", true),
             ("https://h/a", "https://h/a?x=1", false),
@@ -145,12 +176,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_what_a_regular_expression_says(pattern in "[ab*?\u{e4}]{0,12}", text in "[ab\u{e4}]{0,16}") {
+        fn it_is_what_a_regular_expression_says(pattern in "[ab/*?\u{e4}]{0,12}", text in "[ab/\u{e4}]{0,16}") {
             let expression: String = pattern
                 .chars()
                 .map(|char| match char {
                     '*' => "(?s:.*)".to_owned(),
-                    '?' => "(?s:.)".to_owned(),
+                    '?' => "[^/]".to_owned(),
                     char => char.to_string(),
                 })
                 .collect();

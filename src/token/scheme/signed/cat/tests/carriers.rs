@@ -217,7 +217,8 @@ fn a_renewed_token_says_the_same_for_longer_and_is_the_same_to_the_store() {
         panic!("no claims");
     };
     assert_eq!(cbor::member(&claims, -70_001), Some(&Item::Float(0.1)));
-    assert_eq!(claims.len(), 8);
+    // No `iat` where there was none.
+    assert_eq!(claims.len(), 7);
 }
 
 #[test]
@@ -280,10 +281,49 @@ fn names_and_parameters_of_a_renewal_are_ours_or_harmless() {
     };
     let set = value(1, 3, text("CTA-Common-Access-Token")).unwrap();
     assert!(set.starts_with("CTA-Common-Access-Token=2D3R"), "{set}");
-    let set = value(1, 5, list([text("Path=/v"), text("Max-Age=9")])).unwrap();
-    assert!(set.ends_with("; Path=/v; Max-Age=9"), "{set}");
-    let set = value(1, 5, list([text("Domain=example.com")])).unwrap();
-    assert!(set.ends_with("; Domain=example.com; Max-Age=120"), "{set}");
+    for (parameters, attributes) in [
+        (
+            list([
+                text("Path=/v"),
+                text("Max-Age=9"),
+                text("Expires=Thu, 01 Jan 2099 00:00:00 GMT"),
+            ]),
+            "Secure; HttpOnly; SameSite=Lax; Path=/v",
+        ),
+        (
+            list([text("domain = example.com"), text("Partitioned")]),
+            "Path=/; Secure; HttpOnly; SameSite=Lax",
+        ),
+        (
+            list([text("samesite=none"), text("SameSite=x"), text("path=/v w")]),
+            "Secure; HttpOnly; Path=/v w; SameSite=none",
+        ),
+        (
+            list([text("Path=v"), text("SameSite"), text("Secure=no")]),
+            "Path=/; Secure; HttpOnly; SameSite=Lax",
+        ),
+    ] {
+        let set = value(1, 5, parameters).unwrap();
+        let (_, said) = set.split_once("; ").unwrap();
+        assert_eq!(said, format!("{attributes}; Max-Age=120"));
+    }
+    let ours = Rules {
+        renewals: Some(Renewals {
+            cookie: "Domain=example.com; max-age=1;Path=/".into(),
+            ..Renewals::default()
+        }),
+        ..rules()
+    };
+    let (_, set) = renewal(
+        ours,
+        &due(map([(0, Item::Int(1)), (1, Item::Int(120))])),
+        Place::Header,
+    )
+    .unwrap();
+    assert!(
+        set.ends_with("; Domain=example.com; Path=/; Secure; HttpOnly; Max-Age=120"),
+        "{set}"
+    );
     let header = value(2, 6, list([text("a=b")])).unwrap();
     assert!(header.ends_with("; a=b"), "{header}");
     assert!(value(2, 4, text("CTA-Common-Access-Token")).is_some());
@@ -304,13 +344,9 @@ fn names_and_parameters_of_a_renewal_are_ours_or_harmless() {
 }
 
 #[test]
-fn a_token_of_a_public_key_is_renewed_by_a_secret_of_ours() {
+fn a_token_is_renewed_by_the_key_that_made_it_and_no_other() {
     let pair = super::minting::ec_pair();
-    let keys = || named([("edge", pair.public()), ("ours", mac(1))]);
-    let rules = || Rules {
-        keys: keys(),
-        ..rules()
-    };
+    let with_keys = |keys| Rules { keys, ..rules() };
     let signer = named([("edge", pair.private())]);
     let claims = Item::Map(vec![
         (Label::Int(1), text(ISSUER)),
@@ -318,13 +354,56 @@ fn a_token_of_a_public_key_is_renewed_by_a_secret_of_ours() {
         (Label::Int(323), map([(0, Item::Int(2)), (1, Item::Int(120))])),
     ]);
     let token = cwt::seal(signer.named("edge", now()).unwrap(), &claims.encode()).unwrap();
-    let (_, value) = renewal(rules(), &token, Place::Header).unwrap();
-    let claims = judge(rules(), &with(&value)).unwrap();
-    assert_eq!(claims.key.as_deref(), Some("ours"));
-    // Nobody here can sign.
-    let mute = Rules {
-        keys: named([("edge", pair.public())]),
+    let keys = || with_keys(named([("ours", mac(1)), ("edge", pair.private())]));
+    let (_, value) = renewal(keys(), &token, Place::Header).unwrap();
+    let claims = judge(keys(), &with(&value)).unwrap();
+    assert_eq!(claims.key.as_deref(), Some("edge"));
+    // It can't sign here, and another key has another end.
+    let mute = with_keys(named([("ours", mac(1)), ("edge", pair.public())]));
+    assert_eq!(renewal(mute, &token, Place::Header), None);
+}
+
+#[test]
+fn no_chain_of_renewed_tokens_outlives_its_key_or_the_longest_life() {
+    let terms = || map([(0, Item::Int(1)), (1, Item::Int(120)), (2, Item::Int(60))]);
+    let until = |seconds: i64| Rules {
+        keys: NamedKeys::new([(
+            "one".into(),
+            mac(1),
+            Some(UnixTime::from_millis((NOW + seconds) * 1000 + 500)),
+        )]),
         ..rules()
     };
-    assert_eq!(renewal(mute, &token, Place::Header), None);
+    let (_, set) = renewal(until(90), &due(terms()), Place::Header).unwrap();
+    assert!(set.ends_with("; Max-Age=90"), "{set}");
+    let token = set.split([';', '=']).nth(1).unwrap();
+    let claims = judge(rules(), &with(token)).unwrap();
+    assert_eq!(claims.expires, Some(UnixTime::from_secs(NOW + 90)));
+    assert_eq!(renewal(until(30), &due(terms()), Place::Header), None);
+
+    let bounded = || Rules {
+        max_lifetime: Some(Duration::from_secs(300)),
+        ..rules()
+    };
+    let aged = |seconds: i64| token_of_age(seconds, terms());
+    let (_, set) = renewal(bounded(), &aged(200), Place::Header).unwrap();
+    let token = set.split([';', '=']).nth(1).unwrap();
+    let claims = judge(bounded(), &with(token)).unwrap();
+    assert_eq!(
+        (claims.expires, claims.issued),
+        (
+            Some(UnixTime::from_secs(NOW + 100)),
+            Some(UnixTime::from_secs(NOW - 200))
+        )
+    );
+    assert_eq!(renewal(bounded(), &aged(270), Place::Header), None);
+}
+
+/// A token that is due, and was issued so many seconds ago.
+fn token_of_age(seconds: i64, catr: Item<'static>) -> String {
+    token([
+        (4, Item::Int(NOW + 30)),
+        (6, Item::Int(NOW - seconds)),
+        (323, catr),
+    ])
 }

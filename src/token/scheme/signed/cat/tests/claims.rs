@@ -217,6 +217,23 @@ fn a_regex_matches_the_whole_part_and_is_small() {
 }
 
 #[test]
+fn a_token_has_eight_regexes_and_no_more() {
+    let regex = || map([(4, list([text(".*")]))]);
+    let with_regexes = |parts: i64, headers: usize| {
+        const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+        let uri = (0..parts).map(|part| (Label::Int(part), regex())).collect();
+        let named = NAMES.iter().take(headers);
+        let headers = named.map(|name| (Label::Text(name), regex())).collect();
+        let token = token([(312, Item::Map(uri)), (315, Item::Map(headers))]);
+        let all = NAMES.map(|name| (name, "x"));
+        let all = [("cta-common-access-token", &*token)].into_iter().chain(all);
+        judge(rules(), &request(URL, &all.collect::<Vec<_>>())).is_ok()
+    };
+    assert!(with_regexes(8, 0) && with_regexes(4, 4));
+    assert!(!with_regexes(9, 0) && !with_regexes(5, 4));
+}
+
+#[test]
 fn where_libraries_read_a_name_in_two_ways_both_have_to_hold() {
     let url = "https://media.example.com/v/a.tar.gz";
     assert!(!opens(7, 0, text("a"), url) && !opens(7, 0, text("a.tar"), url));

@@ -18,17 +18,12 @@ fn cookie(renewal: &Renewal) -> (String, String, Vec<String>) {
     (name, value, parts.collect())
 }
 
-/// The profile's rules; where it holds no private key, with a signer of ours.
+/// The profile's rules; where the file holds no private half of the key, with the issuer's other key.
 fn signing(case: &Case<'_>) -> Rules {
     let mut rules = rules_of(case);
     if case.text("profile") != "official" {
-        let jwks = serde_json::from_str(&KeySet::generate(Algorithm::ES256).unwrap()).unwrap();
-        let ours = Issuer {
-            name: "mediagate".into(),
-            keys: ring("ours", &jwks),
-        };
-        rules.issuers = rules.issuers.into_iter().chain([ours]).collect();
-        rules.signer = Some("mediagate".into());
+        rules.signer = Some("CSP Example".into());
+        rules.signing_kid = Some("legacy-hs".into());
     }
     rules
 }
@@ -59,12 +54,9 @@ fn tokens_of_the_vectors_are_renewed_as_published() {
         );
         let path = format!("Path={}", wanted["path"].as_str().unwrap());
         assert!(attributes.contains(&path), "{name}: {attributes:?}");
-        // All of the old one but its end and its signer.
+        // All of the old one but its end.
         let mut claims = payload(case.text("url").split_once(&format!("{ATTRIBUTE}=")).unwrap().1);
         claims["exp"] = wanted["exp"].clone();
-        if case.text("profile") != "official" {
-            claims["iss"] = "mediagate".into();
-        }
         assert_eq!(payload(&token), claims, "{name}");
         // And it is good for the next request.
         let url = case.text("url").split(['?', '/']).collect::<Vec<_>>();
@@ -158,18 +150,97 @@ fn nothing_is_renewed_by_query_or_when_the_token_is_not_good() {
 
 #[test]
 fn a_renewed_token_keeps_what_it_does_not_say_otherwise() {
-    let more = json!({ "iat": 1, "nbf": 2, "jti": "J", "x": [1, 2.5, null, true, { "y": "\u{e9}\"" }] });
+    let more = json!({ "iat": 1, "nbf": 2, "x": [1, 2.5, null, true, { "y": "\u{e9}\"" }] });
     let token = cookie(&renewing(URL, more.clone()).unwrap()).1;
     let claims = payload(&token);
     assert_eq!(claims["exp"], NOW.secs() + 30);
-    assert_eq!(claims["iat"], NOW.secs());
-    for name in ["nbf", "jti", "x"] {
+    for name in ["iat", "nbf", "x"] {
         assert_eq!(claims[name], more[name]);
     }
-    // A token without an end gets one.
-    let claims = json!({ "cdniets": 30, "cdnistt": 1, "cdniuc": "regex:.*" });
+    // A token without an end gets one, and none gets an `iat`.
+    let mut claims = json!({ "cdniets": 30, "cdnistt": 1, "cdniuc": "regex:.*" });
     let renewal = opens(URL, &claims).unwrap().renewal.unwrap();
-    assert_eq!(payload(&cookie(&renewal).1)["exp"], NOW.secs() + 30);
+    claims["exp"] = (NOW.secs() + 30).into();
+    assert_eq!(payload(&cookie(&renewal).1), claims);
+}
+
+#[test]
+fn what_may_be_used_once_has_no_successor() {
+    assert_eq!(renewing(URL, json!({ "jti": "J" })), None);
+    assert!(renewing(URL, json!({})).is_some());
+}
+
+#[test]
+fn a_successor_is_of_the_same_issuer_and_where_it_can_be_of_the_same_key() {
+    let private = |kid: &str| -> Value {
+        let mut set: Value = serde_json::from_str(&KeySet::generate(Algorithm::ES256).unwrap()).unwrap();
+        set["keys"][0]["kid"] = kid.into();
+        set["keys"][0].clone()
+    };
+    let public = |mut key: Value| {
+        key.as_object_mut().unwrap().remove("d");
+        key
+    };
+    let (one, two, three) = (private("one"), private("two"), private("three"));
+    // The issuer A with these keys of one and two, and B with three.
+    let rules = |keys: [&Value; 2], signer: Option<&str>, kid: Option<&str>| {
+        let issuers = [("A", json!({ "keys": keys })), ("B", json!({ "keys": [three] }))];
+        let issuers = issuers.map(|(name, keys)| Issuer {
+            name: name.into(),
+            keys: ring(name, &keys),
+        });
+        Rules {
+            signer: signer.map(Box::from),
+            signing_kid: kid.map(Box::from),
+            ..Rules::new(issuers.into(), None, log_key())
+        }
+    };
+    let claims =
+        json!({ "iss": "A", "exp": NOW.secs() + 5, "cdniets": 30, "cdnistt": 1, "cdniuc": "regex:.*" });
+    let signers = ring("A", &json!({ "keys": [two] })).load().unwrap();
+    let token = mint::sign(signers.keys.signing(None).unwrap(), &claims).unwrap();
+    let kid = |rules: Rules| {
+        let scheme = Cdni::new(rules);
+        let renewal = judge(&scheme, &format!("{URL}?{ATTRIBUTE}={token}"))
+            .unwrap()
+            .renewal?;
+        let (name, token, _) = cookie(&renewal);
+        let again = request(URL, Some(&format!("{name}={token}")));
+        let (claims, _) = again.judge(&scheme, Duration::ZERO).unwrap();
+        assert_eq!(claims.issuer.as_deref(), Some("A"));
+        claims.key.map(String::from)
+    };
+    let mute = public(two.clone());
+    for (second, signer, named, successor) in [
+        // Not the first that can, nor the one that is named.
+        (&two, None, None, Some("two")),
+        (&two, Some("A"), None, Some("two")),
+        (&two, Some("A"), Some("one"), Some("two")),
+        (&mute, None, None, None),
+        (&mute, Some("A"), None, None),
+        (&mute, Some("A"), Some("one"), Some("one")),
+        // A is the first issuer, in whose name links are signed.
+        (&mute, None, Some("one"), Some("one")),
+        (&mute, Some("A"), Some("three"), None),
+        (&two, Some("B"), None, None),
+        (&mute, Some("B"), Some("three"), None),
+    ] {
+        let found = kid(rules([&one, second], signer, named));
+        assert_eq!(found.as_deref(), successor, "{signer:?} {named:?}");
+    }
+    // Keys without names are told apart by what they sign.
+    let nameless = |mut key: Value| {
+        key.as_object_mut().unwrap().remove("kid");
+        key
+    };
+    let keys = json!({ "keys": [nameless(one), nameless(two)] });
+    let set = ring("A", &keys).load().unwrap();
+    for at in [0, 1] {
+        let half = set.keys.signing_half_of(&set.keys.verifying()[at]).unwrap();
+        let token = mint::sign(half, &claims).unwrap();
+        let token = Compact::parse(&token).unwrap();
+        assert!(token.is_signed_by(&set.keys.verifying()[at]).unwrap());
+    }
 }
 
 #[test]
