@@ -402,6 +402,11 @@ pub fn same(ours: &[u8], theirs: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(ours, theirs).is_ok()
 }
 
+/// How far ahead of now a time may lie that nothing separates from what stands beside it in a signed text. A digit that is
+/// moved through a time changes all of its places: until late in 2028, what becomes of a time of ours is over, or more than
+/// this away. Two digits can still make a near one: 1767229213 behind `18` is 1817672292 before `13`.
+pub const FURTHEST: Duration = Duration::from_secs(3660 * 24 * 60 * 60);
+
 /// A short list of pieces of a request.
 pub type Pieces<'r> = SmallVec<[&'r str; 8]>;
 

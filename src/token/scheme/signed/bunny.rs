@@ -177,6 +177,7 @@ impl SignedRequest for Bunny {
             }));
         }
         let expires = token::seconds(said.expires)?;
+        token::check_end(expires, asked.now)?;
         let in_path = asked.path != asked.evidence.raw_path;
         if token.generation == Generation::Md5 && (in_path || said.named().next().is_some()) {
             return Err(TokenError::Invalid("this generation signs no condition"));
@@ -186,11 +187,13 @@ impl SignedRequest for Bunny {
             Spelling::Decoded => asked.target.path(),
         };
         let client = asked.evidence.client;
+        let parameters = Parameters::of(asked.query, &said, token.generation)?;
+        parameters.check_start()?;
         let message = Message {
             path: said.folder.unwrap_or(path),
             expires: said.expires,
             address: binds.then_some(client),
-            parameters: &Parameters::of(asked.query, &said, token.generation)?.joined(),
+            parameters: &parameters.joined(),
         }
         .bytes(token.generation);
         asked.signatures.show(&token::shown(token.generation, &message));

@@ -53,7 +53,8 @@ pub struct Rules {
     pub cookies: Box<[Box<str>]>,
     /// The headers.
     pub headers: Box<[HeaderName]>,
-    /// The keys, decoded from their hexadecimal digits: the primary one, the transition key.
+    /// The keys, decoded from their hexadecimal digits: the primary one, the transition key. The first eight that count are
+    /// tried.
     pub keys: NamedKeys<Secret>,
     /// What seals tokens.
     pub algorithm: Algorithm,

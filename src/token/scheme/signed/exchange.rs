@@ -9,7 +9,7 @@ use http::HeaderValue;
 use http::header::SET_COOKIE;
 use percent_encoding::percent_decode_str;
 
-use super::fields::{Algorithm, Mac, hex};
+use super::fields::{Algorithm, MAX_TRIALS, Mac, hex};
 use super::{NamedKey, NamedKeys, same};
 use crate::clock::UnixTime;
 use crate::secret::Secret;
@@ -39,7 +39,7 @@ pub enum SameSite {
 pub struct Session {
     /// The name of the cookie.
     pub name: Box<str>,
-    /// Its keys, for HMAC-SHA256; the first that counts signs.
+    /// Its keys, for HMAC-SHA256; the first that counts signs, the first eight are tried.
     pub keys: NamedKeys<Secret>,
     /// How long it lives.
     pub ttl: Duration,
@@ -84,6 +84,7 @@ impl Session {
     ) -> Result<&NamedKey<Secret>, TokenError> {
         self.keys
             .at(now)
+            .take(MAX_TRIALS)
             .find(|key| same(&Algorithm::Sha256.mac(&key.key, &[signed.as_bytes()]), mac))
             .ok_or(TokenError::Invalid("no key of the sessions sealed it"))
     }

@@ -24,6 +24,9 @@ pub(super) mod patterns;
 /// What joins the fields.
 pub(super) const JOINT: char = '~';
 
+/// The keys that are tried for a token: none of these names its key, and whoever has no token makes us try all.
+pub(super) const MAX_TRIALS: usize = 8;
+
 /// The most digits of a time in seconds.
 const MAX_TIME_DIGITS: usize = 15;
 

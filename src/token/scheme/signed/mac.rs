@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Asked, NamedKeys, Signed, SignedRequest, Statuses, Taken, Wish, query, same};
+use super::{Asked, FURTHEST, NamedKeys, Signed, SignedRequest, Statuses, Taken, Wish, query, same};
 use crate::clock::UnixTime;
 use crate::secret::Secret;
 use crate::token::carrier::{Head, LocateError};
@@ -102,6 +102,8 @@ pub struct Mac {
     markers: Box<[Box<str>]>,
     /// Times have as many digits as the present: the pattern does not say where they begin or end.
     exact_times: bool,
+    /// Times are at most `FURTHEST` away: digits can be moved through them.
+    near_times: bool,
 }
 
 impl Mac {
@@ -110,12 +112,13 @@ impl Mac {
     /// # Errors
     /// `BadRules` for those that would sign too little, or what no link has.
     pub fn build(rules: Rules) -> Result<Self, BadRules> {
-        let exact_times = rules.check()?;
+        let seams = rules.check()?;
         let markers = rules.place.marker().map(Box::from).into_iter().collect();
         Ok(Self {
             rules,
             markers,
-            exact_times,
+            exact_times: seams.exact_times,
+            near_times: seams.shifting,
         })
     }
 
@@ -153,6 +156,17 @@ impl Mac {
         };
         let moment = text.read(fields.time, self.exact_times);
         moment.map(Some).ok_or(TokenError::Malformed("its time is none"))
+    }
+
+    /// Whether the token can have been signed with this time.
+    ///
+    /// # Errors
+    /// `Invalid` for one that is too far away.
+    fn check_moment(&self, moment: Option<UnixTime>, now: UnixTime) -> Result<(), TokenError> {
+        match self.near_times && moment.is_some_and(|moment| moment > now.after(FURTHEST)) {
+            true => Err(TokenError::Invalid("its time is more than ten years away")),
+            false => Ok(()),
+        }
     }
 
     /// From when to when the token is good.
@@ -258,12 +272,14 @@ impl SignedRequest for Mac {
         if rules.last && !self.is_last(asked.evidence.raw_query) {
             return Err(TokenError::Malformed("something follows the token in the query"));
         }
+        let moment = self.moment(&fields)?;
+        self.check_moment(moment, asked.now)?;
         let elsewhere = TokenError::Elsewhere("the path is not below the place of these tokens");
         let material = Material {
             path: self.rest(asked.target.path()).ok_or(elsewhere)?,
             path_raw: self.rest(asked.path).ok_or(elsewhere)?,
             fields,
-            moment: self.moment(&fields)?,
+            moment,
             query: asked.query,
             whole_query: asked.evidence.raw_query,
             mac_name: rules.place.name_of(Field::Mac),

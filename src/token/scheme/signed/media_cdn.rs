@@ -66,7 +66,7 @@ pub struct Rules {
     pub cookie: Box<str>,
     /// Whether signatures are looked for, or tokens alone.
     pub signatures: Signatures,
-    /// The keys. A signature names its key; a token does not, and all that can have sealed it are tried.
+    /// The keys. A signature names its key; a token does not, and the first eight that can have sealed it are tried.
     pub keys: NamedKeys<Key>,
     /// What is made for a wish.
     pub form: Form,

@@ -37,7 +37,8 @@ pub(super) fn sign(rules: &Rules, wish: &Wish<'_>) -> Result<Signed, TokenError>
         return refuse("no key counts any more");
     };
     let expires = wish.expires.secs().to_string();
-    token::seconds(&expires).map_err(|_| TokenError::Invalid("the end can't be said"))?;
+    let end = token::seconds(&expires).map_err(|_| TokenError::Invalid("the end can't be said"))?;
+    token::check_end(end, wish.now)?;
     if marked(wish.target.encoded_path()).is_some() {
         return refuse("the path begins as a token does");
     }
@@ -62,6 +63,9 @@ pub(super) fn sign(rules: &Rules, wish: &Wish<'_>) -> Result<Signed, TokenError>
     // Of the one that signs them all: they stand in every link.
     let parameters = Parameters::of(own, &conditions, Generation::Hs256)
         .map_err(|_| TokenError::Invalid("the parameters can't be signed"))?;
+    if generation != Generation::Md5 {
+        parameters.check_start()?;
+    }
     let path = match rules.spelling {
         Spelling::AsSent => wish.target.encoded_path(),
         Spelling::Decoded => wish.target.path(),

@@ -81,6 +81,19 @@ impl<'p> Parameters<'p> {
         Ok(Self(all))
     }
 
+    /// Whether the time, which stands before them, ends where they begin: a name's first digits could be its last ones, or an
+    /// address's.
+    ///
+    /// # Errors
+    /// `Invalid` where the first name begins with a digit.
+    pub(super) fn check_start(&self) -> Result<(), TokenError> {
+        let first = self.0.first().and_then(|(name, _)| name.bytes().next());
+        match first.is_some_and(|byte| byte.is_ascii_digit()) {
+            true => Err(TokenError::Invalid("its first parameter begins with a digit")),
+            false => Ok(()),
+        }
+    }
+
     /// As they are signed.
     pub(super) fn joined(&self) -> String {
         let mut joined = String::new();

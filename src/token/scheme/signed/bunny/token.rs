@@ -13,6 +13,7 @@ use super::Generation;
 use crate::clock::UnixTime;
 use crate::secret::Secret;
 use crate::token::keys::LogKey;
+use crate::token::scheme::signed::FURTHEST;
 use crate::token::{TokenError, TokenId};
 
 /// Before the signature of the third generation.
@@ -20,8 +21,12 @@ const HS256: &str = "HS256-";
 /// After it, where the token is bound to an address.
 const BOUND: &str = "1-";
 /// Digits of the longest time. Nothing separates the path from the time that follows it: `/a/50` until 1767229200 has the same
-/// signature as `/a/5` until 01767229200 and `/a/` until 501767229200. Up to ten digits without a leading zero are one reading:
-/// a time with nine of them is over.
+/// signature as `/a/5` until 01767229200 and `/a/` until 501767229200. Where the time is the last of what is signed, up to ten
+/// digits without a leading zero are one reading: a time with nine of them is over. Where an address or parameters follow,
+/// digits can be moved through the time into those, too, so that it keeps its ten: `/a/42` until 1767229200 with `w=1` is
+/// `/a/4` until 2176722920 with `0w=1`. So no first parameter begins with a digit (`Parameters::check_start`), and no time is
+/// further away than `FURTHEST`. Against the digits of an address that is not enough, and the format has no more: for the older
+/// two generations `/a18` until 1767229213 for 3.0.113.7 is also `/a` until 1817672292 for 133.0.113.7.
 const MAX_DIGITS: usize = 10;
 
 /// The longest address, as a text.
@@ -118,6 +123,17 @@ pub(super) fn seconds(text: &str) -> Result<UnixTime, TokenError> {
     text.parse()
         .map(UnixTime::from_secs)
         .map_err(|_| TokenError::Malformed("expires is not a time in seconds"))
+}
+
+/// Whether a link that ends then can have been signed: see `MAX_DIGITS`.
+///
+/// # Errors
+/// `Invalid` for an end that is too far away.
+pub(super) fn check_end(expires: UnixTime, now: UnixTime) -> Result<(), TokenError> {
+    match expires > now.after(FURTHEST) {
+        true => Err(TokenError::Invalid("its end is more than ten years away")),
+        false => Ok(()),
+    }
 }
 
 /// What is signed, in its parts.

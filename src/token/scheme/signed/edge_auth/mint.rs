@@ -22,7 +22,8 @@ impl EdgeAuth {
         let token = self.fields(wish)?;
         let url = wish.opens.is_none().then(|| {
             // What names this path and no other, decoded once; see `fields::spellings`.
-            let decoded = Some(wish.target.path()).filter(|path| !path.contains('%'));
+            let decoded =
+                Some(wish.target.path()).filter(|path| !path.contains('%') && !self.has_query(path));
             let path = match self.rules.escape {
                 Escape::Never => wish.target.encoded_path(),
                 Escape::Early => decoded.unwrap_or(wish.target.encoded_path()),

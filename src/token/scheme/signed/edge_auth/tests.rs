@@ -210,6 +210,56 @@ fn the_query_is_signed_where_the_rules_say_so() {
 }
 
 #[test]
+fn a_question_mark_in_a_path_is_no_query() {
+    for escape_as in [Escape::Never, Escape::Early] {
+        let scheme = EdgeAuth::new(Rules {
+            query: Query::Signed,
+            escape: escape_as,
+            ..plain()
+        });
+        let signed = scheme.signed_url("/dl/report", Some("user=7")).into_owned();
+        let token = seal(&scheme, EXP, Some(&signed));
+        assert!(allows(&scheme, &format!("/dl/report?user=7&hdnts={token}")));
+        assert!(!allows(&scheme, &format!("/dl/report%3Fuser=7?hdnts={token}")));
+        assert!(!allows(&scheme, &format!("/dl/report%3fuser=7?hdnts={token}")));
+        // A link for that very file says so.
+        let target = Target::parse("/dl/report%3Fuser=7", None).unwrap();
+        let signed = scheme.sign(&minting::wish(&target, None, Place::Url));
+        let Ok(Signed::Url(url)) = signed else {
+            panic!("{signed:?}")
+        };
+        assert!(allows(&scheme, &url), "{url}");
+        assert!(!allows(&scheme, &url.replace("%3Fuser=7?", "?user=7&")));
+    }
+    // Where no query is signed, there is nothing to take it for.
+    let ignored = EdgeAuth::new(plain());
+    let token = seal(&ignored, EXP, Some("/dl/report?user=7"));
+    assert!(allows(&ignored, &format!("/dl/report%3Fuser=7?hdnts={token}")));
+}
+
+#[test]
+fn eight_keys_are_tried_and_no_more() {
+    let keys = |count: u8| {
+        let key = |number: u8| (number.to_string().into(), Secret::new(vec![number; 32]), None);
+        NamedKeys::new((1..=count).map(key))
+    };
+    let of = |keys| EdgeAuth::new(Rules { keys, ..plain() });
+    let alone = |number: u8| {
+        of(NamedKeys::new([(
+            "one".into(),
+            Secret::new(vec![number; 32]),
+            None,
+        )]))
+    };
+    for (text, path) in [("exp=1767229200~acl=/*", None), (EXP, Some("/a"))] {
+        for (number, allowed) in [(1, true), (8, true), (9, false)] {
+            let url = format!("/a?hdnts={}", seal(&alone(number), text, path));
+            assert_eq!(allows(&of(keys(9)), &url), allowed, "{number} {text}");
+        }
+    }
+}
+
+#[test]
 fn a_second_token_in_the_url_or_a_header_is_refused_and_a_cookie_is_not() {
     let scheme = EdgeAuth::new(plain());
     let token = seal(&scheme, "exp=1767229200~acl=/*", None);

@@ -66,7 +66,7 @@ impl Pattern {
                 }
             )
         };
-        if material.path.contains('?') && self.any(decoded) && self.any(|piece| *piece == Piece::AndQuery) {
+        if material.path.contains('?') && self.any(decoded) && self.any(Piece::is_of_query) {
             return Err(TokenError::Malformed(
                 "a question mark in a path that is signed decoded",
             ));

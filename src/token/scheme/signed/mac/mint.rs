@@ -16,6 +16,9 @@ use crate::token::{MAX_TOKEN_BYTES, Opens, TokenError};
 /// The end of links that have none: a wish for less can't be said by them.
 pub const NEVER: UnixTime = UnixTime::from_millis(i64::MAX);
 
+/// What is said to who asks for one file where a link is for its folder.
+const WHOLE_FOLDER: &str = "it signs the whole folder: ask for that, with a path that ends in a slash";
+
 /// What stands for an id or a subject that nobody is.
 const NOBODY: &str = "0";
 
@@ -34,12 +37,7 @@ impl Mac {
         let Some((path, path_raw)) = rest.zip(raw) else {
             return refuse("the path is not below the place of these tokens");
         };
-        if wish
-            .opens
-            .is_some_and(|opens| !self.opens(opens, wish.target.path(), path))
-        {
-            return refuse("these links can't open that");
-        }
+        self.check_opens(wish.opens, wish.target.path(), path)?;
         let others = wish.target.query().unwrap_or_default();
         if query::pieces(others).any(|piece| self.is_ours(query::split(piece).0)) {
             return refuse("the link has a parameter of the token already");
@@ -145,6 +143,7 @@ impl Mac {
         let unsayable = TokenError::Invalid("these links can't say this time");
         let time = text.write(moment, self.exact_times).ok_or(unsayable)?;
         let issued = text.read(&time, self.exact_times).ok_or(unsayable)?;
+        self.check_moment(Some(issued), wish.now)?;
         let lifetime = match self.rules.time {
             Time::Lifetime(_) => issued.until(last).as_secs().to_string(),
             _ => String::new(),
@@ -206,25 +205,70 @@ impl Mac {
             .any(|piece| matches!(piece, Piece::Address | Piece::Sorted { address: true, .. }))
     }
 
-    /// Whether a link for `rest` of `path` opens no less than is asked.
-    fn opens(&self, opens: &Opens, path: &str, rest: &str) -> bool {
-        let Some(before) = path.strip_suffix(rest) else {
-            return false;
-        };
-        let below = |part: Part, folder: &str| format!("{before}{}{folder}", part.of(rest));
-        let by_part = |part: Part| match (part, opens) {
-            (_, Opens::Exact(exact)) => **exact == *path,
-            // All that is in a folder, and nothing deeper.
-            (Part::Directory, Opens::Glob(_)) => {
-                !path.contains('*') && opens.to_string() == below(part, "/*")
+    /// Whether a link for `rest` of `path` opens what is asked: no less, and a folder only for who asks for that. A link of
+    /// `{dir}` is for the files in its folder and nothing deeper, and there is no other word for that than the folder in most
+    /// places where links are asked for.
+    fn check_opens(&self, opens: Option<&Opens>, path: &str, rest: &str) -> Result<(), TokenError> {
+        let refuse = |what| Err(TokenError::Invalid(what));
+        match (self.folder(path, rest), opens) {
+            (None, None) => Ok(()),
+            (None, Some(Opens::Exact(exact))) if **exact == *path => Ok(()),
+            (Some(_), None) => refuse(WHOLE_FOLDER),
+            (Some(_), Some(Opens::Exact(exact))) if **exact == *path => refuse(WHOLE_FOLDER),
+            (Some(folder), Some(Opens::Prefix(asked))) if **asked == *folder => Ok(()),
+            (Some(folder), Some(opens @ Opens::Glob(_)))
+                if self.signs_directory()
+                    && !path.contains('*')
+                    && opens.to_string() == format!("{folder}*") =>
+            {
+                Ok(())
             }
-            (Part::First(_), Opens::Prefix(folder)) => **folder == below(part, "/"),
-            (Part::FirstLink(count), Opens::Prefix(folder)) => **folder == below(Part::First(count), "/"),
-            _ => false,
+            _ => refuse("these links can't open that"),
+        }
+    }
+
+    fn signs_directory(&self) -> bool {
+        let is_directory = |piece: &Piece| {
+            matches!(
+                piece,
+                Piece::Path {
+                    part: Part::Directory,
+                    ..
+                }
+            )
         };
-        self.rules.pattern.pieces.iter().all(|piece| match piece {
-            Piece::Path { part, .. } => by_part(*part),
-            _ => true,
-        })
+        self.rules.pattern.any(is_directory)
+    }
+
+    /// The folder, with its slash, that a link for `rest` of `path` opens; `None` where it opens that one file. Of several parts
+    /// of the path that are signed the longest tells.
+    pub(super) fn folder(&self, path: &str, rest: &str) -> Option<String> {
+        let before = path.strip_suffix(rest)?;
+        let mut counted = 0;
+        for piece in &self.rules.pattern.pieces {
+            match piece {
+                Piece::Path {
+                    part: Part::Whole | Part::Link,
+                    ..
+                } => return None,
+                Piece::Path {
+                    part: Part::First(count) | Part::FirstLink(count),
+                    ..
+                } => counted = counted.max(usize::from(*count)),
+                _ => {}
+            }
+        }
+        let segments = rest.matches('/').count();
+        let directory = self.signs_directory();
+        // All of it is signed, and what has more segments has other ones.
+        let is_whole = counted == segments && (directory || rest.ends_with('/'));
+        if counted > segments || is_whole {
+            return None;
+        }
+        let part = match directory {
+            true => Part::Directory,
+            false => Part::First(u8::try_from(counted).ok()?),
+        };
+        Some(format!("{before}{}/", part.of(rest)))
     }
 }

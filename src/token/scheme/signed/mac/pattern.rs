@@ -2,6 +2,12 @@
 //! text stands for itself, `{{` and `}}` for braces. Between two pieces that a client can choose stands best what neither can
 //! hold: a line feed.
 //!
+//! Some published formats have nothing between, and what that leaves open can't be mended here. A path before an address, as in
+//! nginx's `{path}{ip}`: a client at 1.2.3.4 can present the link of 11.2.3.4 for `/a` as one for `/a1`. That is let be, for
+//! nobody chooses his address, and the file has to exist. A time between such two, `{path}{expires}{ip}`, would be moved as well:
+//! that has to be asked for (`touching = true`), and its times are at most ten years away. A time through which one digit was
+//! moved is further, until late in 2028; one through which two were moved need not be. Own formats have a line feed there.
+//!
 //! | placeholder | stands for |
 //! |---|---|
 //! | `{secret}` | the key; for hashes that are no HMAC |
@@ -309,7 +315,8 @@ enum Edge {
     Free,
     /// A number, which is of one length or can be held to that. What it stands between is not told apart by it.
     Number,
-    /// A client's address: of several lengths, and nobody chooses his own.
+    /// A client's address: of several lengths, and nobody chooses his own. Stands behind a path as it is, and behind a time that
+    /// stands behind a path only where that is asked for.
     Address,
 }
 
@@ -320,6 +327,9 @@ pub(super) struct Seams {
     pub(super) exact_times: bool,
     /// Two pieces between which that doesn't help.
     pub(super) touching: Option<(&'static str, &'static str)>,
+    /// Whether a time has neighbours on both sides that are of no length of their own: digits that come in on the one side
+    /// can go out on the other, and it is as long as before.
+    pub(super) shifting: bool,
 }
 
 impl Pattern {
@@ -333,6 +343,13 @@ impl Pattern {
                 .iter()
                 .rev()
                 .find(|(edge, _)| matches!(edge, Edge::Free | Edge::Marked));
+            // `/a` until 1767229200 for 11.2.3.4 is `/a1` until 7672292001 for 1.2.3.4.
+            let addressed = run.iter().any(|(edge, _)| *edge == Edge::Address);
+            if let Some((Edge::Number, number)) = run.last()
+                && (edge == Edge::Address && free.is_some() || edge == Edge::Free && addressed)
+            {
+                seams.touching.get_or_insert((number.name(), piece.name()));
+            }
             match (edge, free) {
                 (Edge::Fixed, _) => {
                     seams.end(&run);
@@ -363,11 +380,24 @@ impl Pattern {
 impl Seams {
     /// A number alone ends where its neighbours begin; beside anything else it needs a length.
     fn end(&mut self, run: &[(Edge, &Piece)]) {
-        self.exact_times |= run.len() > 1 && run.iter().any(|(edge, _)| *edge == Edge::Number);
+        let is_number = |(edge, _): &(Edge, &Piece)| *edge == Edge::Number;
+        let is_other = |piece: &(Edge, &Piece)| !is_number(piece);
+        self.exact_times |= run.len() > 1 && run.iter().any(is_number);
+        let others = run.iter().position(is_other).zip(run.iter().rposition(is_other));
+        let between = others.and_then(|(first, last)| run.get(first..last));
+        self.shifting |= between.is_some_and(|between| between.iter().any(is_number));
     }
 }
 
 impl Piece {
+    /// Whether it is of the query, or all of it.
+    pub(super) fn is_of_query(&self) -> bool {
+        matches!(
+            self,
+            Self::Query | Self::AndQuery | Self::SortedQuery | Self::Argument(_) | Self::Sorted { .. }
+        )
+    }
+
     fn edge(&self, delimited: bool) -> Edge {
         match self {
             Self::Text(_) | Self::Secret | Self::Scheme | Self::Host => Edge::Fixed,

@@ -122,7 +122,8 @@ const CHINA: TimeText = TimeText::Minutes { ahead_of_utc: 480 };
 
 /// All of them.
 pub const PRESETS: &[Preset] = &[
-    // nginx.org/en/docs/http/ngx_http_secure_link_module.html; the example of `secure_link_md5`.
+    // nginx.org/en/docs/http/ngx_http_secure_link_module.html; the example of `secure_link_md5`. It has nothing between path and
+    // address: a client at 1.2.3.4 can present the link of 11.2.3.4 for `/a` as one for `/a1`. So is `gcore_ip`.
     Preset {
         name: "mac:nginx_secure_link",
         pattern: "{expires}{path}{ip} {secret}",
@@ -171,7 +172,7 @@ pub const PRESETS: &[Preset] = &[
         encoding: Encoding::Base64Url(Padding::Without),
         ..LIGHTTPD
     },
-    // Apache's mod_auth_token; `AuthTokenLimitByIp` is `{ip}` behind the time.
+    // Apache's mod_auth_token; `AuthTokenLimitByIp` is `{ip}` behind the time, with `touching = true`, see `bunny_v1`.
     Preset {
         name: "mac:mod_auth_token",
         pattern: "{secret}{path}{issued}",
@@ -181,7 +182,8 @@ pub const PRESETS: &[Preset] = &[
         statuses: Statuses::ForbiddenOrGone,
         ..COMMON
     },
-    // Bunny's first generation; with an address `{ip}` stands at the end.
+    // Bunny's first generation; with an address `{ip}` stands at the end. Nothing is between path, time and address then, and
+    // whoever copies that format has to say `touching = true`.
     Preset {
         name: "mac:bunny_v1",
         pattern: "{secret}{path_raw}{expires}",
@@ -311,7 +313,8 @@ pub const PRESETS: &[Preset] = &[
         place: "?auth_key={issued}-{id}-{subject}-{mac}",
         ..ISSUED
     },
-    // docs.vngcloud.vn, "Security Link", of the type VNG; with an address `{ip}` stands at the end.
+    // docs.vngcloud.vn, "Security Link", of the type VNG; with an address `{ip}` stands at the end, with
+    // `touching = true`, see `bunny_v1`.
     Preset {
         name: "mac:vcdn",
         pattern: "{secret}{dir_raw}{expires}",

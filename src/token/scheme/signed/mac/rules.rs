@@ -4,7 +4,7 @@
 use super::layout::Field;
 use std::sync::Arc;
 
-use super::pattern::{Form, Piece};
+use super::pattern::{Form, Piece, Seams};
 use super::{Algorithm, Arguments, Encoding, Layout, Pattern, Reading, Rules, Time, TimeText};
 use crate::secret::Secret;
 use crate::token::keys::LogKey;
@@ -86,8 +86,8 @@ impl Rules {
         }
     }
 
-    /// Whether times are of one length.
-    pub(super) fn check(&self) -> Result<bool, BadRules> {
+    /// What the pattern leaves open, and its times have to make good.
+    pub(super) fn check(&self) -> Result<Seams, BadRules> {
         let (pattern, place) = (&self.pattern, &self.place);
         let is_secret = |piece: &Piece| matches!(piece, Piece::Secret | Piece::Sorted { .. });
         if matches!(self.algorithm, Algorithm::Plain(_)) && !pattern.any(is_secret) {
@@ -130,7 +130,7 @@ impl Rules {
         let seams = pattern.seams(delimited);
         match seams.touching {
             Some((one, other)) if !self.touching => Err(BadRules::Touching(one, other)),
-            _ => Ok(seams.exact_times),
+            _ => Ok(seams),
         }
     }
 

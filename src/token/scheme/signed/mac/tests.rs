@@ -219,6 +219,13 @@ fn wish(target: &Target) -> Wish<'_> {
     }
 }
 
+/// What a wish for this target has to open, where its link is for more.
+fn folder(mac: &Mac, target: &Target) -> Option<Opens> {
+    let rest = mac.rest(target.path()).expect("a path of these links");
+    let folder = mac.folder(target.path(), rest)?;
+    Some(Opens::literal(&folder).expect("a folder"))
+}
+
 fn url(signed: Result<Signed, TokenError>) -> String {
     match signed.expect("a link") {
         Signed::Url(url) => url,

@@ -74,6 +74,35 @@ fn all_vectors_are_decided_as_they_say() {
 }
 
 #[test]
+fn eight_keys_that_can_have_sealed_a_token_are_tried_and_no_more() {
+    let number = |number: u8| BASE64.encode([number; 32]);
+    let shared = |at: u8| Key::sha256(&secret(&number(at))).unwrap();
+    let private = |at: u8| Key::private(&secret(&number(at))).unwrap();
+    let names: Vec<String> = (1..=9).map(|at| format!("key-{at}")).collect();
+    let named = |key: &dyn Fn(u8) -> Key| {
+        names
+            .iter()
+            .zip(1..)
+            .map(|(name, at)| (&**name, key(at)))
+            .collect::<Vec<_>>()
+    };
+    // Nine of each kind: those of the other one are not counted.
+    let all = || {
+        let (mut all, more) = (named(&shared), named(&private));
+        all.extend(more);
+        MediaCdn::new(rules(all))
+    };
+    let text = "PathGlobs=/*~Expires=1767229200";
+    for key in [&shared as &dyn Fn(u8) -> Key, &private] {
+        for (at, allowed) in [(1, true), (8, true), (9, false)] {
+            let token = seal(&MediaCdn::new(rules(vec![("one", key(at))])), text, text);
+            let url = format!("/a?edge-cache-token={token}");
+            assert_eq!(allows(&all(), &url), allowed, "{at} {token}");
+        }
+    }
+}
+
+#[test]
 fn what_the_vectors_say_the_origin_sees_is_what_it_is_asked_for() {
     let file: Value = serde_json::from_str(FILE).unwrap();
     let mut count = 0;

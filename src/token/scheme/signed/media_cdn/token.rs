@@ -15,7 +15,7 @@ use crate::clock::UnixTime;
 use crate::token::claims::Renewal;
 use crate::token::scheme::signed::exchange::{self, Session};
 use crate::token::scheme::signed::fields::patterns::{Encodings, Patterns};
-use crate::token::scheme::signed::fields::{self, Fields, Grammar, Order};
+use crate::token::scheme::signed::fields::{self, Fields, Grammar, MAX_TRIALS, Order};
 use crate::token::scheme::signed::{Asked, NamedKey, same};
 use crate::token::{Claims, Methods, TokenError};
 
@@ -116,6 +116,10 @@ impl MediaCdn {
             "hmac" => Seal::Mac(mac()?),
             _ => Seal::Signature(base64(fields.mac)?),
         };
+        let can = |key: &&NamedKey<Key>| match &seal {
+            Seal::Mac(_) => key.key.verifier().is_none(),
+            Seal::Signature(_) => key.key.verifier().is_some(),
+        };
         for text in texts {
             let message = text.as_bytes();
             asked.signatures.show(message);
@@ -123,7 +127,8 @@ impl MediaCdn {
                 Seal::Mac(mac) => key.key.mac(message).is_some_and(|own| same(&own, mac)),
                 Seal::Signature(signature) => verifies(key, message, signature, asked),
             };
-            if let Some(key) = self.rules.keys.at(asked.now).find(sealed) {
+            let mut keys = self.rules.keys.at(asked.now).filter(can).take(MAX_TRIALS);
+            if let Some(key) = keys.find(sealed) {
                 return Ok((key, text));
             }
         }

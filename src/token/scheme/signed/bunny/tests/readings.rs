@@ -34,6 +34,146 @@ fn digits_do_not_move_between_path_and_time() {
     }
 }
 
+/// A token of this generation over `message`, which is all that is signed.
+fn token_over(generation: Generation, message: &str) -> String {
+    let key = Secret::new(KEY.as_bytes().to_vec());
+    Token {
+        generation,
+        bound: false,
+        mac: token::mac(generation, &key, message.as_bytes()),
+    }
+    .text()
+}
+
+/// What is said of a link whose signature is good.
+fn said_of(rules: Rules, url: &str, client: &str, now: i64) -> String {
+    let mut request = request_from(url, client);
+    request.now = UnixTime::from_secs(now);
+    match request.judge(&Bunny::new(rules), Duration::ZERO) {
+        Ok(_) => "allowed".into(),
+        Err(why) => why,
+    }
+}
+
+/// When 2176722920 is less than ten years away, and a moved time looks like any other.
+const THEN: i64 = 1_900_000_000;
+const FAR: &str = "more than ten years away";
+const DIGIT: &str = "first parameter begins with a digit";
+
+#[test]
+fn digits_do_not_move_through_the_time_into_a_name() {
+    for generation in [Generation::Hs256, Generation::Sha256] {
+        let token = token_over(generation, "/v/421767229200w=640");
+        let good = format!("/v/42?token={token}&w=640&expires=1767229200");
+        assert_eq!(said_of(rules(&ALL), &good, CLIENT, NOW), "allowed");
+        let moved = format!("/v/4?token={token}&0w=640&expires=2176722920");
+        let two = format!("/v/?token={token}&00w=640&expires=4217672292");
+        for moved in [moved, two] {
+            assert!(said_of(rules(&ALL), &moved, CLIENT, NOW).contains(FAR), "{moved}");
+            let near = moved.replace("4217672292", "2176722920");
+            assert!(
+                said_of(rules(&ALL), &near, CLIENT, THEN).contains(DIGIT),
+                "{near}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_condition_does_not_become_a_parameter_of_another_name() {
+    for generation in [Generation::Hs256, Generation::Sha256] {
+        let token = token_over(generation, "/v/421767229200token_countries=DE");
+        let good = format!("/v/42?token={token}&token_countries=DE&expires=1767229200");
+        assert!(said_of(rules(&ALL), &good, CLIENT, NOW).contains("country is not known"));
+        let moved = format!("/v/4?token={token}&0token_countries=DE&expires=2176722920");
+        assert!(said_of(rules(&ALL), &moved, CLIENT, NOW).contains(FAR));
+        assert!(said_of(rules(&ALL), &moved, CLIENT, THEN).contains(DIGIT));
+        // One in front of it does not hide it.
+        let both = format!("/v/42?token={token}&0=&token_countries=DE&expires=1767229200");
+        assert!(said_of(rules(&ALL), &both, CLIENT, NOW).contains(DIGIT));
+    }
+}
+
+#[test]
+fn digits_do_not_move_from_a_name_into_the_path() {
+    for generation in [Generation::Hs256, Generation::Sha256] {
+        let make = || rules(&[generation]);
+        let token = token_over(generation, "/a17672292002024=x");
+        let url =
+            |path: &str, own: &str, expires: &str| format!("{path}?token={token}&{own}&expires={expires}");
+        let signed = url("/a", "2024=x", "1767229200");
+        assert!(said_of(make(), &signed, CLIENT, NOW).contains(DIGIT));
+        let moved = url("/a1", "024=x", "7672292002");
+        assert!(said_of(make(), &moved, CLIENT, NOW).contains(FAR));
+        let then = 7_672_292_000;
+        assert!(said_of(make(), &moved, CLIENT, then).contains(DIGIT));
+        // With one digit all of it is gone, and the time alone tells.
+        let token = token_over(generation, "/a17672292002w=x");
+        let moved = format!("/a1?token={token}&w=x&expires=7672292002");
+        assert!(said_of(make(), &moved, CLIENT, NOW).contains(FAR));
+        for own in ["2024=x", "9=", "0a=1&b=2"] {
+            let refused = Link::to(&format!("/a?{own}")).sign(make());
+            assert_eq!(
+                refused,
+                Err(TokenError::Invalid("its first parameter begins with a digit")),
+                "{own}"
+            );
+        }
+        assert!(Link::to("/a?A=1&a0=2").sign(make()).is_ok());
+    }
+    // The oldest generation signs no name.
+    let url = Link::to("/a?2024=x").sign(rules(&[Generation::Md5])).unwrap();
+    assert!(judge(rules(&ALL), &url).is_ok());
+}
+
+#[test]
+fn digits_do_not_move_through_the_time_into_an_address() {
+    for generation in [Generation::Sha256, Generation::Md5] {
+        let bound = || Rules {
+            addresses: Addresses::Bound,
+            ..rules(&[generation])
+        };
+        let own = if generation == Generation::Md5 {
+            ""
+        } else {
+            "w=640"
+        };
+        let token = token_over(generation, &format!("/v/4176722920113.0.113.7{own}"));
+        let url =
+            |path: &str, expires: &str, own: &str| format!("{path}?token={token}&{own}&expires={expires}");
+        // What was signed is one of these, and the others are made of it by whoever has the address.
+        let good = url("/v/4", "1767229201", "w=640");
+        assert_eq!(said_of(bound(), &good, "13.0.113.7", NOW), "allowed");
+        let right = url("/v/41", "7672292011", "w=640");
+        assert!(said_of(bound(), &right, "3.0.113.7", NOW).contains(FAR));
+        let token = token_over(generation, &format!("/v/42176722920113.0.113.7{own}"));
+        let left = format!("/v/4?token={token}&w=640&expires=2176722920");
+        assert!(said_of(bound(), &left, "113.0.113.7", NOW).contains(FAR));
+    }
+    // And from an address into a name: 203.0.113.70 with `w=640`.
+    let bound = || Rules {
+        addresses: Addresses::Bound,
+        ..rules(&ALL)
+    };
+    let token = token_over(Generation::Sha256, "/v/41767229200203.0.113.70w=640");
+    let url = |own: &str| format!("/v/4?token={token}&{own}&expires=1767229200");
+    assert_eq!(said_of(bound(), &url("w=640"), "203.0.113.70", NOW), "allowed");
+    assert!(said_of(bound(), &url("0w=640"), "203.0.113.7", NOW).contains(DIGIT));
+}
+
+#[test]
+fn ends_are_at_most_ten_years_away() {
+    for generation in ALL {
+        let mut link = Link::to("/a");
+        link.expires = NOW + 3660 * 86_400;
+        let url = link.sign(rules(&[generation])).unwrap();
+        assert!(judge(rules(&ALL), &url).is_ok());
+        link.expires += 1;
+        let refused = Err(TokenError::Invalid("its end is more than ten years away"));
+        assert_eq!(link.sign(rules(&[generation])), refused);
+    }
+}
+
 #[test]
 fn a_condition_does_not_hide_in_the_value_of_a_parameter() {
     let rules = || Rules {

@@ -53,6 +53,24 @@ fn a_short_token_is_exchanged_for_a_long_one_that_says_the_same() {
 }
 
 #[test]
+fn eight_keys_of_sessions_are_tried_and_no_more() {
+    let numbered = |number: u8| (number.to_string().into(), Secret::new(vec![number; 32]), None);
+    let with = |keys| {
+        let mut rules = with_session().rules;
+        rules.session = Some(Session::new(keys));
+        EdgeAuth::new(rules)
+    };
+    let text = "exp=1767229200~acl=/*~data=hdntl";
+    let nine = with(NamedKeys::new((1..=9).map(numbered)));
+    for (number, allowed) in [(1, true), (8, true), (9, false)] {
+        let session = Session::new(NamedKeys::new([numbered(number)]));
+        let seal = session.seal(text, UnixTime::from_secs(NOW)).unwrap();
+        let judged = judge(&nine, "/a", cookie(&format!("hdntl={text}~hmac={seal}")), NOW);
+        assert_eq!(judged.is_ok(), allowed, "{number}");
+    }
+}
+
+#[test]
 fn a_long_token_is_accepted_in_its_cookie_alone_and_a_short_one_never_there() {
     // The same secret for both, which no rule forbids.
     let mut rules = with_session().rules;

@@ -97,7 +97,7 @@ fn wanted_url(case: &Case<'_>, name: &str) -> String {
     }
 }
 
-fn wish<'w>(target: &'w Target, opens: Option<&'w Opens>, place: Place) -> Wish<'w> {
+pub(super) fn wish<'w>(target: &'w Target, opens: Option<&'w Opens>, place: Place) -> Wish<'w> {
     Wish {
         public: None,
         method: &Method::GET,

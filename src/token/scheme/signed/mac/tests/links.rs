@@ -100,7 +100,9 @@ fn presets_without_vectors_mint_what_another_program_computes() {
     for (preset, link, lasts) in links {
         let mac = built(rules(preset, SECRET));
         let target = target("/videos/show%201/master.m3u8");
+        let folder = folder(&mac, &target);
         let wish = Wish {
+            opens: folder.as_ref(),
             expires: now().after(Duration::from_secs(lasts)),
             id: (preset == "byteplus_a").then_some("abc"),
             ..wish(&target)
@@ -213,7 +215,9 @@ fn every_preset_mints_links_that_it_believes_until_their_end() {
             _ => now().after(lasts),
         };
         let target = target("/live/stream/seg%201.ts");
+        let folder = folder(&mac, &target);
         let link = url(mac.sign(&Wish {
+            opens: folder.as_ref(),
             expires,
             address: mac
                 .binds_address()

@@ -31,7 +31,9 @@ fn good_links_of_the_vectors_are_minted_to_the_letter() {
             let name = case.text("name");
             let request = case.request();
             let (claims, target) = request.judge(&mac, Duration::ZERO).expect("a good link");
+            let folder = folder(&mac, &target);
             let signed = mac.sign(&Wish {
+                opens: folder.as_ref(),
                 public: Some(&request.public),
                 now: request.now,
                 not_before: claims.not_before.filter(|_| name.starts_with("wowza")),

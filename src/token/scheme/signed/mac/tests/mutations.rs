@@ -34,7 +34,9 @@ fn minted(mac: &Mac, target: &Target, lasts: u64) -> String {
             .after(Duration::from_secs(lasts))
             .after(mac.grace(TimeText::Seconds)),
     };
+    let folder = folder(mac, target);
     url(mac.sign(&Wish {
+        opens: folder.as_ref(),
         expires,
         address: mac
             .binds_address()

@@ -27,7 +27,9 @@ fn digits_do_not_move_from_the_path_into_the_time() {
     // The folder of "/f" is empty, so that the time stands beside the address: 23.4.5.6 until …00 is 3.4.5.6 until …002.
     let mac = built(with("{expires}{dir}{ip}:{secret}", "?mac={mac}&until={expires}"));
     let file = super::target("/f");
+    let folder = Opens::Prefix("/".into());
     let link = url(mac.sign(&Wish {
+        opens: Some(&folder),
         address: Some("203.0.113.7/32".parse().expect("an address")),
         ..wish(&file)
     }));
@@ -51,6 +53,143 @@ fn digits_do_not_move_from_the_path_into_the_time() {
         )
         .is_err()
     );
+}
+
+#[test]
+fn digits_do_not_move_through_the_time_into_the_address() {
+    // Bunny's and VNG's links with an address: `/v/4` for 13.0.113.7 is `/v/41` for 3.0.113.7 until 2213, and `/v/42` for
+    // 3.0.113.7 is `/v/4` for 13.0.113.7 until 2038.
+    let bunny = || {
+        altered(
+            "bunny_v1",
+            SECRET,
+            "{secret}{path_raw}{expires}{ip}",
+            "?token={mac}&expires={expires}",
+        )
+    };
+    let vcdn = || {
+        altered(
+            "vcdn",
+            SECRET,
+            "{secret}{dir_raw}{expires}{ip}",
+            "?token={mac}&expires={expires}",
+        )
+    };
+    let lifetime = || Rules {
+        time: Time::Lifetime(TimeText::Seconds),
+        ..with(
+            "{secret}:{ip}{issued}{lifetime}:{path}",
+            "?mac={mac}&ts={issued}&e={lifetime}",
+        )
+    };
+    let (expires, issued) = (("{expires}", "{ip}"), ("{issued}", "{lifetime}"));
+    for (make, (one, other)) in [
+        (&bunny as &dyn Fn() -> Rules, expires),
+        (&vcdn, expires),
+        (&lifetime, issued),
+    ] {
+        let refused = Mac::build(make()).expect_err("refused rules");
+        assert_eq!(refused, BadRules::Touching(one, other));
+    }
+    // A time that is first or last of what is run together can't be moved, nor can a path before an address be told apart.
+    for pattern in [
+        "{secret}{path}{expires}",
+        "{secret}{expires}{path}",
+        "{expires}{path}{ip} {secret}",
+        "{secret}{ip}{expires}{path}",
+        "{secret}{path}{expires}:{ip}",
+    ] {
+        let mac = built(with(pattern, "?token={mac}&expires={expires}"));
+        assert!(!mac.near_times, "{pattern}");
+    }
+    let asked = |rules: Rules| {
+        built(Rules {
+            touching: true,
+            ..rules
+        })
+    };
+    let judge = |mac: &Mac, link: &str, client: &str, at: UnixTime| {
+        let link = format!("https://media.example.com{link}");
+        let client = client.parse().expect("an address");
+        Request::new("GET", &link, HeaderMap::new(), client, at).judge(mac, Duration::ZERO)
+    };
+    let seconds = (1_767_229_200_i64, "1767229200", "7672292001", "2176722920");
+    let millis = (1_767_229_200, "1767229200000", "7672292000001", "2176722920000");
+    for (mac, (expires, written, right, left), file) in
+        [(asked(bunny()), seconds, ""), (asked(vcdn()), millis, "/1.ts")]
+    {
+        let near = |expires: i64| now().after(Duration::from_secs(expires.unsigned_abs()));
+        for (path, moved, client, by, to) in [
+            ("/v/4", "/v/41", "13.0.113.7", "3.0.113.7", right),
+            // The last digit of its time is not moved: the address would begin with a zero.
+            ("/v/42", "/v/4", "3.0.113.7", "3.0.113.7", left),
+        ] {
+            let target = target(&format!("{path}{file}"));
+            let net: ipnet::IpNet = format!("{client}/32").parse().expect("a net");
+            let folder = folder(&mac, &target);
+            let wish = Wish {
+                opens: folder.as_ref(),
+                expires: UnixTime::from_secs(expires),
+                address: Some(net),
+                ..wish(&target)
+            };
+            let link = url(mac.sign(&wish));
+            assert!(judge(&mac, &link, client, now()).is_ok(), "{link}");
+            let moved = link.replace(path, moved).replace(written, to);
+            let error = judge(&mac, &moved, by, now()).expect_err("moved");
+            assert!(error.contains("more than ten years away"), "{moved}: {error}");
+            let too_far = Wish {
+                expires: near(3660 * 86_400 + 1),
+                ..wish
+            };
+            assert_eq!(
+                mac.sign(&too_far),
+                Err(TokenError::Invalid("its time is more than ten years away"))
+            );
+            assert!(
+                mac.sign(&Wish {
+                    expires: near(3660 * 86_400),
+                    ..too_far
+                })
+                .is_ok()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_question_mark_in_a_path_is_no_query() {
+    for pattern in [
+        "{secret}{path}{and_query}|{expires}",
+        "{secret}{path}?{query_without_token}|{expires}",
+        "{secret}{path}?{sorted_query}|{expires}",
+        "{secret}{path}?x={arg:x}|{expires}",
+        "{path}?{sorted:wowza}|{expires}",
+    ] {
+        let mac = built(with(pattern, "?wowzamac={mac}&wowzauntil={expires}"));
+        let refused = Err(TokenError::Malformed(
+            "a question mark in a path that is signed decoded",
+        ));
+        let file = target("/a%3Fb");
+        assert_eq!(mac.sign(&wish(&file)), refused, "{pattern}");
+    }
+    // The link of `/a` with `b?x=1` opened the file `/a?b` with `x=1`.
+    let mac = built(with(
+        "{secret}{path}?{query_without_token}|{expires}",
+        "?mac={mac}&until={expires}",
+    ));
+    let file = target("/a?b?x=1");
+    let link = url(mac.sign(&wish(&file)));
+    assert!(judge(&mac, &link).is_ok(), "{link}");
+    let moved = link.replace("/a?b?x=1", "/a%3Fb?x=1");
+    assert!(judge(&mac, &moved).is_err(), "{moved}");
+    // What was sent has none.
+    let mac = built(with(
+        "{secret}{path_raw}?{query_without_token}|{expires}",
+        "?mac={mac}&until={expires}",
+    ));
+    let file = target("/a%3Fb?x=1");
+    assert!(judge(&mac, &url(mac.sign(&wish(&file)))).is_ok());
 }
 
 #[test]
@@ -318,7 +457,7 @@ fn wishes_that_the_format_can_not_say_are_refused() {
 }
 
 #[test]
-fn links_open_no_less_than_is_wished() {
+fn links_open_what_is_wished_and_a_folder_only_by_name() {
     let target = target("/dl/a/b/c.ts");
     let opens = |pattern: &str, opens: &str| {
         let rules = with(
@@ -326,27 +465,51 @@ fn links_open_no_less_than_is_wished() {
             "/dl/{mac}/{expires}",
         );
         let mac = built(rules);
-        let opens = Opens::parse(opens).expect("a scope");
+        let opens = Some(opens).filter(|opens| !opens.is_empty());
+        let opens = opens.map(|opens| Opens::parse(opens).expect("a scope"));
         let wish = Wish {
-            opens: Some(&opens),
+            opens: opens.as_ref(),
             ..wish(&target)
         };
-        mac.sign(&wish).is_ok()
+        let whole =
+            TokenError::Invalid("it signs the whole folder: ask for that, with a path that ends in a slash");
+        let signed = mac.sign(&wish);
+        let one_file = matches!(opens, None | Some(Opens::Exact(_)));
+        if let (Err(error), true) = (&signed, one_file && !pattern.contains("{path}")) {
+            assert_eq!(*error, whole, "{pattern}");
+        }
+        signed.is_ok()
     };
     for (pattern, scope, good) in [
+        ("{path}", "", true),
         ("{path}", "/dl/a/b/c.ts", true),
         ("{path}", "/dl/a/b/", false),
         ("{path}", "/dl/a/b/d.ts", false),
-        ("{dir}", "/dl/a/b/c.ts", true),
+        ("{dir}", "", false),
+        ("{dir}", "/dl/a/b/c.ts", false),
         ("{dir}", "/dl/a/b/*", true),
-        // Its links are not for folders below.
-        ("{dir}", "/dl/a/b/", false),
+        // Its links are for the files in it, and not for folders below.
+        ("{dir}", "/dl/a/b/", true),
+        ("{dir}", "/dl/a/", false),
         ("{dir}", "/dl/a/b/**", false),
+        ("{segments:1}", "", false),
+        ("{segments:1}", "/dl/a/b/c.ts", false),
+        ("{segments:1}", "/dl/a/*", false),
         ("{segments:1}", "/dl/a/", true),
         ("{segments:1}", "/dl/a/b/", false),
         ("{segments:1}", "/dl/", false),
+        ("{link:2}", "", false),
         ("{link:2}", "/dl/a/b/", true),
         ("{segments:1}:{dir}", "/dl/a/", false),
+        ("{segments:1}:{dir}", "/dl/a/b/", true),
+        // What is below a file is in its folder, too, and there is nothing below what is longer than the path.
+        ("{segments:3}", "", false),
+        ("{segments:3}", "/dl/a/b/c.ts/", true),
+        ("{segments:4}", "", true),
+        ("{segments:4}", "/dl/a/b/", false),
+        ("{segments:3}:{dir}", "", true),
+        ("{segments:1}:{path}", "", true),
+        ("{segments:1}:{path}", "/dl/a/", false),
     ] {
         assert_eq!(opens(pattern, scope), good, "{pattern} {scope}");
     }
