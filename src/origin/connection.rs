@@ -236,8 +236,10 @@ impl Connection {
     ) -> Poll<io::Result<Bytes>> {
         let next = self.read.next.min(most);
         let size = left.map_or(next, |left| usize::try_from(left).unwrap_or(usize::MAX).min(next));
-        if self.body.capacity() < size {
-            self.body.reserve(size);
+        // A buffer that is there and free is used again. `reserve` would make a smaller one larger by what lies behind it, and
+        // copy that.
+        if self.body.capacity() < size && !self.body.try_reclaim(size) {
+            self.body = BytesMut::with_capacity(size);
         }
         // What is left of an earlier read's buffer may be larger.
         let asked = self.body.capacity().min(most);
