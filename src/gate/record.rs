@@ -60,6 +60,13 @@ impl Recorded {
         }
     }
 
+    /// Reads no more than so many bytes of an origin at once from now on.
+    pub fn read_at_most(&mut self, bytes: usize) {
+        let counts = self.record.as_ref().is_some_and(|record| record.share.is_some());
+        self.body
+            .read_at_most(if counts { bytes.min(READ) } else { bytes });
+    }
+
     /// The next piece, at its time.
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.record.as_mut().and_then(|record| record.share.as_mut()) {

@@ -35,7 +35,8 @@ const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 const READ_MIN: usize = 8 * 1024;
 
 /// Reads grow up to this while an origin keeps filling them. Larger reads cost less CPU per byte (a 1 GiB body: 1.35 s
-/// in reads of 64 KiB, 0.65 s of 1 MiB); a body in flight holds up to three of them, which has to stay well below 8 MiB.
+/// in reads of 64 KiB, 0.65 s of 1 MiB); a body in flight holds up to three of them, which has to stay well below 8 MiB,
+/// and far less for who reads slowly (`server/ahead.rs`).
 pub(super) const READ_MAX: usize = 512 * 1024;
 
 /// A connection, with the request that it is at: so that a wait for an origin holds nothing but the connection.
@@ -237,7 +238,13 @@ impl Connection {
         let next = self.read.next.min(most);
         let size = left.map_or(next, |left| usize::try_from(left).unwrap_or(usize::MAX).min(next));
         if self.body.capacity() < size {
-            self.body.reserve(size);
+            // `reserve` makes a buffer of which all was read larger by just that, up to twice `READ_MAX`: good for who reads
+            // quickly, and too much for who is read for in small pieces.
+            if most >= READ_MAX {
+                self.body.reserve(size);
+            } else if !self.body.try_reclaim(size) {
+                self.body = BytesMut::with_capacity(size);
+            }
         }
         // What is left of an earlier read's buffer may be larger.
         let asked = self.body.capacity().min(most);

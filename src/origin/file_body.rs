@@ -99,7 +99,7 @@ impl FileBody {
 
     /// Reads no more than so many bytes at once from now on.
     pub(super) fn read_at_most(&mut self, bytes: usize) {
-        self.largest_read = bytes.max(1);
+        self.largest_read = bytes.clamp(1, LARGEST_READ);
         self.next_read = self.next_read.min(self.largest_read);
     }
 

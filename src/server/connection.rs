@@ -309,13 +309,19 @@ impl Future for Answering<'_> {
         let mut response = ready!(Pin::new(&mut self.answer).poll(cx));
         self.parting.mark(&mut response);
         let in_flight = self.in_flight.take();
-        Poll::Ready(Ok(response.map(|body| Tracked { body, in_flight })))
+        Poll::Ready(Ok(response.map(|body| Tracked {
+            body,
+            read: usize::MAX,
+            in_flight,
+        })))
     }
 }
 
-/// A body that tells the socket when its request is over.
+/// A body that runs no further ahead of the socket than its client deserves, and tells it when its request is over.
 struct Tracked {
     body: Recorded,
+    /// What is read of it at once.
+    read: usize,
     in_flight: Option<InFlight>,
 }
 
@@ -328,9 +334,23 @@ impl HttpBody for Tracked {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        let Some(in_flight) = &this.in_flight else {
+            return Pin::new(&mut this.body).poll_frame(cx);
+        };
+        let ahead = in_flight.ahead();
+        if ahead.holds() {
+            return Poll::Pending;
+        }
+        let read = ahead.read();
+        if read != this.read {
+            this.read = read;
+            this.body.read_at_most(read);
+        }
         let polled = Pin::new(&mut this.body).poll_frame(cx);
-        if let (Poll::Ready(Some(Err(_))), Some(in_flight)) = (&polled, &this.in_flight) {
-            in_flight.cut();
+        match &polled {
+            Poll::Ready(Some(Ok(_))) => ahead.hand(),
+            Poll::Ready(Some(Err(_))) => in_flight.cut(),
+            Poll::Ready(None) | Poll::Pending => {}
         }
         polled
     }

@@ -342,8 +342,10 @@ struct Piecewise {
     body: Recorded,
     /// What is left of the body's last frame.
     rest: Bytes,
+    /// What is read of it at once.
+    read: usize,
     reader: Arc<Reader>,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 impl Piecewise {
@@ -354,13 +356,19 @@ impl Piecewise {
         Self {
             body,
             rest: Bytes::new(),
+            read: usize::MAX,
             reader,
-            _in_flight: in_flight,
+            in_flight,
         }
     }
 
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.rest.is_empty() {
+            let read = self.in_flight.ahead().read();
+            if read != self.read {
+                self.read = read;
+                self.body.read_at_most(read);
+            }
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.rest = data,

@@ -27,6 +27,7 @@ use crate::telemetry::metrics::{Metrics, StoreFigures};
 use crate::telemetry::settings::LogSettings;
 
 mod admin;
+mod ahead;
 mod background;
 mod connection;
 pub mod control;

@@ -12,6 +12,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::ahead::Ahead;
+
 /// What the requests of a connection tell its socket.
 #[derive(Debug)]
 pub(super) struct Progress {
@@ -32,6 +34,8 @@ pub(super) struct Progress {
     is_dismissed: AtomicBool,
     /// The task that is to hear of it.
     task: Mutex<Option<Waker>>,
+    /// How far its answers run ahead of its client.
+    ahead: Ahead,
 }
 
 /// A request that is being answered; its drop ends it.
@@ -50,6 +54,7 @@ impl Progress {
             reading: AtomicBool::new(false),
             is_dismissed: AtomicBool::new(false),
             task: Mutex::default(),
+            ahead: Ahead::default(),
         })
     }
 
@@ -59,6 +64,11 @@ impl Progress {
         self.busy.fetch_add(1, Ordering::Relaxed);
         self.reading.store(false, Ordering::Relaxed);
         InFlight(Arc::clone(self))
+    }
+
+    /// How far its answers run ahead of its client.
+    pub(super) fn ahead(&self) -> &Ahead {
+        &self.ahead
     }
 
     /// A body broke off: the connection must not end as if it were whole.
@@ -156,6 +166,11 @@ impl Progress {
 }
 
 impl InFlight {
+    /// How far its answer runs ahead of its client.
+    pub(super) fn ahead(&self) -> &Ahead {
+        self.0.ahead()
+    }
+
     /// Its body broke off.
     pub(super) fn cut(&self) {
         self.0.cut();

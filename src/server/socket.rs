@@ -180,6 +180,13 @@ impl ClientSocket {
         Poll::Pending
     }
 
+    /// A write ended.
+    fn wrote(&mut self, result: io::Result<usize>) -> io::Result<usize> {
+        let result = self.taking.note(result, &self.stream);
+        self.progress.ahead().reads_quickly(self.taking.is_quick());
+        result
+    }
+
     /// The reader takes nothing: is that still all right?
     fn wait_for_reader(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         match self.taking.poll(cx, &self.stream) {
@@ -245,7 +252,7 @@ impl AsyncWrite for ClientSocket {
         let this = self.get_mut();
         match Pin::new(&mut this.stream).poll_write(cx, data) {
             Poll::Pending => this.wait_for_reader(cx),
-            Poll::Ready(result) => Poll::Ready(this.taking.note(result, &this.stream)),
+            Poll::Ready(result) => Poll::Ready(this.wrote(result)),
         }
     }
 
@@ -267,7 +274,7 @@ impl AsyncWrite for ClientSocket {
         let this = self.get_mut();
         match Pin::new(&mut this.stream).poll_write_vectored(cx, slices) {
             Poll::Pending => this.wait_for_reader(cx),
-            Poll::Ready(result) => Poll::Ready(this.taking.note(result, &this.stream)),
+            Poll::Ready(result) => Poll::Ready(this.wrote(result)),
         }
     }
 
@@ -276,7 +283,11 @@ impl AsyncWrite for ClientSocket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        // hyper flushes when it has written all that it has.
+        this.progress.ahead().written(cx);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
