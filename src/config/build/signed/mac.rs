@@ -124,7 +124,7 @@ impl Reading<'_> {
         if over_a_folder
             && table
                 .reading
-                .is_some_and(|reading| reading.0 == mac::Reading::Resolved)
+                .is_some_and(|reading| matches!(reading.0, mac::Reading::Resolved))
         {
             problems.error(
                 at("reading"),

@@ -309,7 +309,7 @@ impl<'a> Fields<'a> {
         };
         let (prefix, expires, key) = (value(PREFIX)?, value(EXPIRES)?, value(KEY_NAME)?);
         let (name, signature) = split(last);
-        (fields.next().is_none() && name == SIGNATURE).then_some(Self {
+        (fields.next().is_none() && name.eq(SIGNATURE)).then_some(Self {
             form: Form::Cookie(prefix, signed),
             expires,
             key,

@@ -120,7 +120,7 @@ impl MediaCdn {
     /// With these rules.
     pub fn new(rules: Rules) -> Self {
         let session = rules.session.iter().map(|session| session.name.clone());
-        let accepted = rules.signatures == Signatures::Accepted;
+        let accepted = matches!(rules.signatures, Signatures::Accepted);
         let cookie = accepted.then(|| rules.cookie.clone());
         Self {
             cookies: session.chain(rules.names.iter().cloned()).chain(cookie).collect(),

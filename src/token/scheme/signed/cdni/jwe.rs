@@ -56,7 +56,7 @@ pub(super) fn open(text: &str, keys: &NamedKeys<ContentKey>, now: UnixTime) -> O
     let (kid, encryption) = read_header(&header)?;
     let nonce: [u8; NONCE_LEN] = decode(nonce)?.try_into().ok()?;
     let (encrypted, tag) = (decode(encrypted)?, decode(tag)?);
-    if tag.len() != MAX_TAG_LEN {
+    if !matches!(tag.len(), MAX_TAG_LEN) {
         return None;
     }
     let sealed = [encrypted, tag].concat();

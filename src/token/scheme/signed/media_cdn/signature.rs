@@ -3,7 +3,7 @@
 use super::prefix::{UrlPrefix, decoded, url};
 use super::{EXPIRES, FOLDER, KEY_NAME, Key, MARKER, MediaCdn, PREFIX, SIGNATURE, base64};
 use crate::token::scheme::signed::fields::seconds;
-use crate::token::scheme::signed::{Asked, NamedKey};
+use crate::token::scheme::signed::{Asked, NamedKey, same};
 use crate::token::{Claims, Methods, TokenError};
 
 /// What a signature says.
@@ -151,7 +151,7 @@ fn whole_url(asked: &Asked<'_, '_>) -> Result<String, TokenError> {
     let query = asked.evidence.raw_query.ok_or(malformed)?;
     let (signed, _) = query
         .rsplit_once("&Signature=")
-        .filter(|(_, signature)| *signature == asked.part(SIGNATURE))
+        .filter(|(_, signature)| same(signature.as_bytes(), asked.part(SIGNATURE).as_bytes()))
         .ok_or(malformed)?;
     let last = format!("Expires={}&KeyName={}", asked.part(EXPIRES), asked.part(KEY_NAME));
     let before = signed.strip_suffix(&*last).ok_or(malformed)?;

@@ -20,7 +20,7 @@ impl MediaCdn {
         let is_token = |key: &str| names.iter().any(|name| is(key, name));
         let pairs = head.query.into_iter().flat_map(pieces).map(split);
         let token = fields::only(pairs.filter(|(key, _)| is_token(key)).map(|(_, value)| value))?;
-        let looked = self.rules.signatures == Signatures::Accepted;
+        let looked = matches!(self.rules.signatures, Signatures::Accepted);
         let signature = if looked { in_query(head.query)? } else { None };
         let component = if looked { in_path(head.path)? } else { None };
 
@@ -77,7 +77,7 @@ impl MediaCdn {
         let long = session.flat_map(|session| fields::in_cookies(head.headers, &session.name, LONG));
         let names = rules.names.iter();
         let short = names.flat_map(|name| fields::in_cookies(head.headers, name, SHORT));
-        let signed = (rules.signatures == Signatures::Accepted)
+        let signed = matches!(rules.signatures, Signatures::Accepted)
             .then(|| fields::in_cookies(head.headers, &rules.cookie, COOKIE));
         long.chain(short).chain(signed.into_iter().flatten()).collect()
     }
