@@ -258,6 +258,7 @@ impl Worker {
             status: response.status().as_u16(),
             code,
             detail: "",
+            uri_signing: None,
             token_id,
             subject: caller.as_deref(),
             bytes: hyper::body::Body::size_hint(response.body()).exact().unwrap_or(0),

@@ -32,6 +32,7 @@ pub mod route;
 pub mod session;
 mod session_cookie;
 mod unattended;
+mod uri_signing;
 pub mod verify;
 mod withdrawal;
 

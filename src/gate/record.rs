@@ -348,6 +348,7 @@ impl Drop for Record {
             status: self.status,
             code: self.outcome.code.map_or("ok", Code::as_str),
             detail: self.outcome.detail,
+            uri_signing: super::uri_signing::number(exchange, &self.outcome),
             token_id: exchange.claims.as_ref().map(|claims| claims.token_id),
             subject: exchange
                 .claims

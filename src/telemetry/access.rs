@@ -44,6 +44,8 @@ pub struct Line<'l> {
     pub code: &'static str,
     /// The fact behind the code.
     pub detail: &'static str,
+    /// The field `s-uri-signing` of RFC 9246 §6.4, on routes that take signed URIs.
+    pub uri_signing: Option<u16>,
     /// The token's name in logs.
     pub token_id: Option<crate::token::TokenId>,
     /// Whom the token was issued for.
@@ -282,6 +284,10 @@ fn write_text(out: &mut Vec<u8>, stamp: &mut Stamp, line: &Line<'_>) {
         out.push(b'.');
         padded(out, (time.subsec_micros() % 1000).into());
     }
+    if let Some(number) = line.uri_signing {
+        out.extend_from_slice(b" s-uri-signing=");
+        padded(out, number.into());
+    }
     if !line.detail.is_empty() {
         out.extend_from_slice(b" detail=");
         quoted(out, line.detail);
@@ -314,6 +320,11 @@ fn write_json(out: &mut Vec<u8>, stamp: &mut Stamp, line: &Line<'_>) {
     if let Some(id) = line.token_id {
         out.extend_from_slice(b",\"token_id\":\"");
         hex(out, id.0);
+        out.push(b'"');
+    }
+    if let Some(number) = line.uri_signing {
+        out.extend_from_slice(b",\"s_uri_signing\":\"");
+        padded(out, number.into());
         out.push(b'"');
     }
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
@@ -406,6 +417,7 @@ mod tests {
             status: 206,
             code: "ok",
             detail: "",
+            uri_signing: None,
             token_id: Some(crate::token::TokenId([1; 16])),
             subject: Some("4\r2"),
             bytes: 10,

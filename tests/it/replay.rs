@@ -170,3 +170,55 @@ fn a_renewed_token_opens_what_the_one_before_it_did() {
         missing.status
     );
 }
+
+#[test]
+fn the_log_has_the_codes_of_the_vectors_of_uri_signing() {
+    let file: Value = serde_json::from_str(URI_SIGNING).unwrap();
+    let keys = &file["keys"];
+    let sealing = &keys["encryption"][0];
+    let route = format!(
+        "[keys.one]\nfile = \"one.json\"\n[keys.two]\nfile = \"two.json\"\n[keys.none]\nfile = \"none.json\"\n\
+         [[route]]\nname = \"cdni\"\npath = \"/\"\norigin = \"files\"\n\
+         [route.scheme.uri_signing]\naudience = \"media.example.com\"\nunnamed_keys = \"none\"\n\
+         issuers = {{ \"CSP Example\" = \"one\", \"uCDN One\" = \"two\" }}\nexpiry_required = false\nresolve_dots = true\n\
+         content_keys = [{{ name = \"{}\", encoding = \"base64url\", secret = {{ file = \"content.key\" }} }}]\n",
+        sealing["kid"].as_str().unwrap()
+    );
+    let files = vec![
+        ("one.json".to_owned(), keys["issuers"]["CSP Example"].to_string()),
+        ("two.json".to_owned(), keys["issuers"]["uCDN One"].to_string()),
+        ("none.json".to_owned(), keys["issuer_less_tokens"].to_string()),
+        (
+            "content.key".to_owned(),
+            sealing["k"].as_str().unwrap().to_owned(),
+        ),
+    ];
+    let origin = Origin::start();
+    let now = 1_767_225_600;
+    let gate = start(&origin, "https://media.example.com", now, &route, files);
+    // The path has a second reading, which is refused before a token is looked at.
+    let earlier = ["norm_reserved_kept", "regex_start_anchor"];
+    let cases = file["cases"].as_array().unwrap().iter().filter(|case| {
+        case["profile"] == "default"
+            && case["now"] == now
+            && case["url"]
+                .as_str()
+                .unwrap()
+                .starts_with("https://media.example.com/")
+            && !earlier.iter().any(|name| case["name"] == *name)
+    });
+    let (mut asked, mut compared) = (0, 0);
+    for case in cases {
+        ask(&gate, case);
+        asked += 1;
+        let lines = gate.access(asked);
+        // All are asked, for some have to be second.
+        let Some(code) = case["code"].as_u64() else {
+            continue;
+        };
+        let (line, code) = (&lines[asked - 1], format!("{code:03}"));
+        assert_eq!(line["s_uri_signing"], *code, "{}: {line}", case["name"]);
+        compared += 1;
+    }
+    assert!(compared > 30, "{compared}");
+}

@@ -32,6 +32,9 @@ pub use code::Code;
 pub use jwe::ContentKey;
 pub use renew::SameSite;
 
+/// The scheme's name in the configuration, in logs and metrics.
+pub const NAME: &str = "uri_signing";
+
 use pattern::Patterns;
 
 /// The name of the attribute, the claims' package, where nothing else is configured (§4.4).
@@ -193,7 +196,7 @@ impl SignedRequest for Cdni {
     }
 
     fn name(&self) -> &'static str {
-        "uri_signing"
+        NAME
     }
 
     fn take<'r>(&self, head: Head<'r>) -> Result<Option<Taken<'r>>, LocateError> {

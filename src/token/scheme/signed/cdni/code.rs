@@ -88,11 +88,13 @@ impl Code {
             TokenError::UnknownKey => return Self::Signature,
             TokenError::KeysUnavailable => return Self::NotPerformed,
         };
-        let number = text.get(..3).and_then(|digits| digits.parse().ok());
-        Self::ALL
-            .into_iter()
-            .find(|code| number == Some(code.number()))
-            .unwrap_or(unnumbered)
+        Self::of_text(text).unwrap_or(unnumbered)
+    }
+
+    /// What a text begins with; `None` where that is no code.
+    pub fn of_text(text: &str) -> Option<Self> {
+        let number: u16 = text.get(..3)?.parse().ok()?;
+        Self::ALL.into_iter().find(|code| code.number() == number)
     }
 
     /// Of a token that `verify` found true.
