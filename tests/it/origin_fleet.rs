@@ -272,7 +272,7 @@ fn retries_are_bounded_by_a_share_of_the_requests() {
 }
 
 /// Requests in a loop over many connections while one of two origins dies: each gets its answer.
-fn nothing_is_lost(addresses: [SocketAddr; 2], more: &str, kill: impl FnOnce() + Send) {
+pub(crate) fn nothing_is_lost(addresses: [SocketAddr; 2], more: &str, kill: impl FnOnce() + Send) {
     let gate = Setup::new(fleet(&addresses, more)).workers(2).start();
     let (done, killed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let target = gate.address();
@@ -315,6 +315,41 @@ fn killing_one_of_two_addresses_under_load_loses_no_request() {
     let (dies, lives) = (Origin::start(), Origin::start());
     nothing_is_lost([dies.address(), lives.address()], "", move || drop(dies));
     assert!(lives.seen().len() > 300);
+}
+
+#[test]
+fn requests_that_a_dying_address_has_read_and_not_answered_go_to_the_other_one() {
+    let (dies, lives) = (Origin::start(), Origin::start());
+    let go = Signal::default();
+    // It lets nothing go but its connections.
+    dies.on("/held", Script::new().wait(&Signal::default()).close());
+    let kept = Script::new().wait(&go);
+    lives.on(
+        "/held",
+        kept.head("200 OK", &[("Content-Length", "4")]).send("kept"),
+    );
+    let config = fleet(&[dies.address(), lives.address()], "");
+    let config = config.replace("head_timeout = \"2s\"", "head_timeout = \"60s\"");
+    let gate = Setup::new(config).workers(2).start();
+    let read = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..16)
+            .map(|_| scope.spawn(|| get(&gate, "/held").expect(200).text()))
+            .collect();
+        wait::until_true("each origin has read some, and both together all", || {
+            let (dying, living) = (dies.seen().len(), lives.seen().len());
+            dying >= 4 && dying + living == 16
+        });
+        let read = dies.seen().len();
+        drop(dies);
+        wait::until_true("the other one has them all", || lives.seen().len() == 16);
+        go.raise();
+        for client in clients {
+            assert_eq!(client.join().expect("a client"), "kept");
+        }
+        read
+    });
+    let retried = gate.metric("mediagate_origin_connections_total", &["event=\"retried\""]);
+    assert_eq!(retried as usize, read);
 }
 
 #[test]

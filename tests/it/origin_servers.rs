@@ -10,6 +10,7 @@ use mediagate::clock::Clock;
 use tempfile::TempDir;
 
 use crate::memory::peak;
+use crate::origin_fleet::nothing_is_lost;
 use crate::support::h2::{H2, Windows};
 use crate::support::origin::pattern;
 use crate::support::program::{Binary, Running, free_port, wait_for_port};
@@ -158,6 +159,19 @@ fn origin_nginx_over_http2_in_clear() {
     serves(address, "http2");
     let log = fs::read_to_string(dir.path().join("access.log")).unwrap();
     assert!(log.contains("HTTP/2.0") && !log.contains("HTTP/1"), "{log:.200}");
+}
+
+#[test]
+fn killing_nginx_at_one_of_two_addresses_under_load_loses_no_request() {
+    let says = "location / { return 200 \"origin says $request_uri\"; }";
+    for (protocol, listen) in [("http1", ""), ("http2", "http2")] {
+        let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+        let (dies, first) = nginx(dirs[0].path(), listen, says);
+        let (_lives, second) = nginx(dirs[1].path(), listen, says);
+        let more = format!("protocol = \"{protocol}\"");
+        // By SIGKILL, whatever it is at.
+        nothing_is_lost([first, second], &more, move || drop(dies));
+    }
 }
 
 #[test]
