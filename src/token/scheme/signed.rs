@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
-use smallvec::SmallVec;
 
 use super::next_number;
 use crate::clock::UnixTime;
@@ -406,9 +405,6 @@ pub fn same(ours: &[u8], theirs: &[u8]) -> bool {
 /// moved through a time changes all of its places: until late in 2028, what becomes of a time of ours is over, or more than
 /// this away. Two digits can still make a near one: 1767229213 behind `18` is 1817672292 before `13`.
 pub const FURTHEST: Duration = Duration::from_secs(3660 * 24 * 60 * 60);
-
-/// A short list of pieces of a request.
-pub type Pieces<'r> = SmallVec<[&'r str; 8]>;
 
 #[cfg(test)]
 pub(crate) mod dice;

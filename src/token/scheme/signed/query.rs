@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use super::Pieces;
 use crate::token::carrier::LocateError;
 pub(in crate::token) use crate::token::carrier::decode as decode_token;
 pub(in crate::token) use crate::token::carrier::query::{is, pieces, split, without};
@@ -50,9 +49,4 @@ pub fn decode(raw: &str) -> Result<Cow<'_, str>, LocateError> {
 pub fn without_names<'r>(query: Option<&'r str>, ours: &[&str]) -> Option<Cow<'r, str>> {
     let rest = without(query?, |key| ours.iter().any(|name| is(key, name)));
     (!rest.is_empty()).then_some(rest)
-}
-
-/// The path's segments, raw, without the empty one before the first slash.
-pub fn segments(path: &str) -> Pieces<'_> {
-    path.strip_prefix('/').unwrap_or(path).split('/').collect()
 }
