@@ -526,6 +526,13 @@ table! {
     }
 }
 
+impl Scheme {
+    /// Whether there is one whose tokens ride where the route's carriers say.
+    pub(super) fn is_carried(&self) -> bool {
+        self.jwt.is_some() || self.opaque.is_some() || self.sirv.is_some() || self.short_media.is_some()
+    }
+}
+
 table! {
     /// How Sirv's JWTs are checked.
     pub struct SirvScheme {

@@ -91,12 +91,7 @@ pub(super) fn carriers(
     session: Option<(&str, &str)>,
     problems: &mut Problems,
 ) -> Option<Vec<Carrier>> {
-    let is_carried = raw.scheme.as_ref().is_none_or(|scheme| {
-        scheme.jwt.is_some()
-            || scheme.opaque.is_some()
-            || scheme.sirv.is_some()
-            || scheme.short_media.is_some()
-    });
+    let is_carried = raw.scheme.as_ref().is_none_or(raw::Scheme::is_carried);
     let at = format!("{}.carriers", raw.at);
     let Some(list) = &raw.carriers else {
         if !is_carried {

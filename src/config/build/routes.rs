@@ -240,8 +240,10 @@ fn one(
     let is_opaque = raw.scheme.as_ref()?.opaque.is_some();
     let sirv_table = raw.scheme.as_ref()?.sirv.as_ref();
     let short_media = raw.scheme.as_ref()?.short_media.as_ref();
-    let is_carried = jwt.is_some() || is_opaque || sirv_table.is_some() || short_media.is_some();
-    let is_empty = !is_carried && !signed::has_any(raw.scheme.as_ref()?);
+    let is_empty = raw
+        .scheme
+        .as_ref()
+        .is_some_and(|scheme| !scheme.is_carried() && !signed::has_any(scheme));
     if is_empty && !problems.has_error_below(&at("scheme")) {
         problems.error(
             at("scheme"),

@@ -42,20 +42,9 @@ impl Reading<'_> {
             .iter()
             .filter_map(|name| HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()).ok())
             .collect();
-        let session = table.session.as_ref();
-        let session = session.map(|session| {
-            self.session(
-                session,
-                table.keys.as_deref().unwrap_or_default(),
-                &names,
-                problems,
-            )
-        });
+        let session = self.session(table.session.as_ref(), table.keys.as_deref(), &names, problems);
         let good = !problems.has_error_below(&table.at);
-        let session = match session {
-            Some(session) => Some(session?),
-            None => None,
-        };
+        let session = session?;
         good.then(|| {
             EdgeAuth::new(edge_auth::Rules {
                 queries: names.clone(),
@@ -114,20 +103,9 @@ impl Reading<'_> {
         if !is_cookie_name(&table.cookie) {
             problems.error(at("cookie"), "is no cookie name", "\"Edge-Cache-Cookie\"");
         }
-        let session = table.session.as_ref();
-        let session = session.map(|session| {
-            self.session(
-                session,
-                table.keys.as_deref().unwrap_or_default(),
-                &names,
-                problems,
-            )
-        });
+        let session = self.session(table.session.as_ref(), table.keys.as_deref(), &names, problems);
         let good = !problems.has_error_below(&table.at) && all.len() == keys.len();
-        let session = match session {
-            Some(session) => Some(session?),
-            None => None,
-        };
+        let session = session?;
         good.then(|| {
             MediaCdn::new(media_cdn::Rules {
                 names,
@@ -168,13 +146,17 @@ impl Reading<'_> {
         }
     }
 
+    /// The exchange of a scheme; `None` only where a problem was reported.
     fn session(
         &self,
-        table: &table::LongTokens,
-        short: &[table::SchemeKey],
+        table: Option<&table::LongTokens>,
+        short: Option<&[table::SchemeKey]>,
         names: &[Box<str>],
         problems: &mut Problems,
-    ) -> Option<Session> {
+    ) -> Option<Option<Session>> {
+        let Some(table) = table else {
+            return Some(None);
+        };
         let at = |key: &str| format!("{}.{key}", table.at);
         let keys = self.secrets(&table.at, table.keys.as_deref(), problems);
         self.long_enough(&at("keys"), keys.as_ref(), problems);
@@ -184,7 +166,10 @@ impl Reading<'_> {
             _ => false,
         };
         for key in table.keys.iter().flatten() {
-            let mut secrets = short.iter().filter_map(|short| short.secret.as_ref());
+            let mut secrets = short
+                .into_iter()
+                .flatten()
+                .filter_map(|short| short.secret.as_ref());
             if key
                 .secret
                 .as_ref()
@@ -214,13 +199,13 @@ impl Reading<'_> {
         if table.same_site == SameSite::None && !secure {
             problems.error(at("same_site"), "needs https", "\"lax\"");
         }
-        Some(Session {
+        Some(Some(Session {
             name: table.cookie.as_str().into(),
             ttl,
             secure,
             same_site: table.same_site,
             ..Session::new(keys?)
-        })
+        }))
     }
 }
 

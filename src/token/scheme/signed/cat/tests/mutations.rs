@@ -3,23 +3,12 @@
 //! changes what the token says or what it is to the store.
 
 use super::*;
-
-/// xorshift64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as usize
-    }
-}
+use crate::token::scheme::signed::dice::Dice;
 
 const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/=%&;. \"";
 
 /// Substitutes, inserts, deletes, doubles or swaps, once to three times.
-fn mutate(bytes: &mut Vec<u8>, letters: Option<&[u8]>, random: &mut Random) {
+fn mutate(bytes: &mut Vec<u8>, letters: Option<&[u8]>, random: &mut Dice) {
     for _ in 0..=random.below(3) {
         let at = random.below(bytes.len());
         let byte = match letters {
@@ -66,7 +55,7 @@ fn core(token: &str) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((envelope.signed(), envelope.signature.to_vec()))
 }
 
-fn run(count: usize, mut change: impl FnMut(&str, &mut Random) -> Option<Request>) -> usize {
+fn run(count: usize, mut change: impl FnMut(&str, &mut Dice) -> Option<Request>) -> usize {
     let scheme = Cat::new(Rules {
         path_segment: true,
         ..rules()
@@ -75,7 +64,7 @@ fn run(count: usize, mut change: impl FnMut(&str, &mut Random) -> Option<Request
         .into_iter()
         .map(|token| (core(&token).unwrap(), token))
         .collect();
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Dice(0x9e37_79b9_7f4a_7c15);
     let mut allowed = 0;
     for at in 0..count {
         let (known, token) = &originals[at % originals.len()];
