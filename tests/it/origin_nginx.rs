@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::support::origin::pattern;
-use crate::support::program::{Running, free_port, wait_for_port};
+use crate::support::program::{Running, free_port, nginx};
 use crate::support::{End, Gate, Response, Token, conf, wait};
 
 struct Nginx {
@@ -28,29 +27,13 @@ fn start() -> Nginx {
     let port = free_port();
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let own = dir.path().display();
-    let config = format!(
-        "daemon off; master_process off; pid {own}/nginx.pid; error_log {own}/error.log;\n\
-         events {{ worker_connections 64; }}\n\
-         http {{\n\
-           types {{ video/mp4 mp4; text/plain txt; }}\n\
-           access_log {own}/access.log; gzip on; gzip_min_length 100; gzip_types text/plain; server_tokens on;\n\
-           client_body_temp_path {own}/t1; proxy_temp_path {own}/t2; fastcgi_temp_path {own}/t3;\n\
-           uwsgi_temp_path {own}/t4; scgi_temp_path {own}/t5;\n\
-           server {{ listen {address}; root {own}/root; location /moved {{ return 302 /clip.mp4; }}\n\
-             location /denied {{ return 403; }} }}\n\
-         }}\n"
+    let http = format!(
+        "types {{ video/mp4 mp4; text/plain txt; }}\n\
+         access_log {own}/access.log; gzip on; gzip_min_length 100; gzip_types text/plain; server_tokens on;\n\
+         server {{ listen {address}; root {own}/root; location /moved {{ return 302 /clip.mp4; }}\n\
+           location /denied {{ return 403; }} }}"
     );
-    let path = dir.path().join("nginx.conf");
-    fs::write(&path, config).unwrap();
-    let mut command = Command::new("nginx");
-    command
-        .arg("-p")
-        .arg(dir.path())
-        .arg("-c")
-        .arg(&path)
-        .env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");
-    let mut running = Running::start(command);
-    wait_for_port(address, &mut running);
+    let running = nginx(dir.path(), &http, &[address]);
     Nginx {
         gate: Gate::start(conf::http(address) + &conf::route()),
         _running: running,

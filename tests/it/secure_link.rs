@@ -9,7 +9,7 @@ use mediagate::clock::Clock;
 use tempfile::TempDir;
 
 use crate::support::client::Client;
-use crate::support::program::{Running, free_port, wait_for_port};
+use crate::support::program::{Running, free_port, nginx};
 use crate::support::{Gate, Setup, conf};
 
 const SECRET: &str = "01Hy5SQceo0xlVb8";
@@ -45,12 +45,8 @@ impl Both {
         let (guarded, open) = (free_port(), free_port());
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let own = dir.path().display();
-        let config = format!(
-            "daemon off; master_process off; pid {own}/nginx.pid; error_log {own}/error.log;\n\
-             events {{ worker_connections 64; }}\n\
-             http {{ access_log off;\n\
-               client_body_temp_path {own}/t1; proxy_temp_path {own}/t2; fastcgi_temp_path {own}/t3;\n\
-               uwsgi_temp_path {own}/t4; scgi_temp_path {own}/t5;\n\
+        let http = format!(
+            "access_log off;\n\
                server {{ listen 127.0.0.1:{open}; root {own}/root; }}\n\
                server {{ listen 127.0.0.1:{guarded}; root {own}/root;\n\
                  location /sec/ {{\n\
@@ -59,21 +55,9 @@ impl Both {
                    if ($secure_link = \"\") {{ return 403; }}\n\
                    if ($secure_link = \"0\") {{ return 410; }}\n\
                  }}\n\
-               }}\n\
-             }}\n"
+               }}"
         );
-        let path = dir.path().join("nginx.conf");
-        fs::write(&path, config).unwrap();
-        let mut command = Command::new("nginx");
-        command
-            .arg("-p")
-            .arg(dir.path())
-            .arg("-c")
-            .arg(&path)
-            .env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");
-        let mut running = Running::start(command);
-        wait_for_port(address(guarded), &mut running);
-        wait_for_port(address(open), &mut running);
+        let running = nginx(dir.path(), &http, &[address(guarded), address(open)]);
         let route = "[[route]]\nname = \"files\"\npath = \"/sec\"\norigin = \"files\"\n\
              [route.scheme.mac]\npreset = \"nginx_secure_link\"\n\
              keys = [{ name = \"one\", secret = { file = \"secure_link.key\" } }]\n";

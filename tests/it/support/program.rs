@@ -195,6 +195,34 @@ pub(crate) fn own_addresses<const N: usize>() -> [SocketAddr; N] {
     held.map(|listener| listener.local_addr().expect("an address"))
 }
 
+/// A real nginx with this `http` block, in a folder of its own, once it listens at all these addresses.
+pub(crate) fn nginx(dir: &Path, http: &str, addresses: &[SocketAddr]) -> Running {
+    let own = dir.display();
+    let config = format!(
+        "daemon off; master_process off; pid {own}/nginx.pid; error_log {own}/error.log;\n\
+         events {{ worker_connections 64; }}\n\
+         http {{\n\
+           client_body_temp_path {own}/t1; proxy_temp_path {own}/t2; fastcgi_temp_path {own}/t3;\n\
+           uwsgi_temp_path {own}/t4; scgi_temp_path {own}/t5;\n\
+           {http}\n\
+         }}\n"
+    );
+    let path = dir.join("nginx.conf");
+    fs::write(&path, config).expect("nginx.conf");
+    let mut command = Command::new("nginx");
+    command
+        .arg("-p")
+        .arg(dir)
+        .arg("-c")
+        .arg(&path)
+        .env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");
+    let mut running = Running::start(command);
+    for address in addresses {
+        wait_for_port(*address, &mut running);
+    }
+    running
+}
+
 /// Waits until something accepts connections there.
 pub(crate) fn wait_for_port(address: SocketAddr, running: &mut Running) {
     wait::until_true(&format!("{address} accepts connections"), || {
