@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
-use super::{Asked, NoMemory, Place, SignedRequest};
+use super::{Asked, NoMemory, Place, Signatures, SignedRequest, Taken};
 use crate::clock::UnixTime;
 use crate::target::Target;
 use crate::token::carrier::Head;
-use crate::token::{Claims, Evidence, Parts, PublicBase, Standing};
+use crate::token::{Claims, Evidence, Parts, PublicBase, Standing, TokenError};
 
 /// A case of a file.
 pub(crate) struct Case<'v> {
@@ -126,14 +126,26 @@ impl Request {
         last.map(|claims| (claims, target))
     }
 
-    fn judge_one<'r>(
+    /// What the scheme says of a token that it took out of this request; `signatures` is asked, and shown what is compared.
+    pub(crate) fn verify<'r>(
+        &'r self,
+        scheme: &dyn SignedRequest,
+        taken: &Taken<'r>,
+        signatures: &dyn Signatures,
+    ) -> Result<Claims, TokenError> {
+        let (path, query) = (&*taken.path, taken.query.as_deref());
+        let target = Target::parse(path, query).expect("a target");
+        self.verify_parts(scheme, taken.parts.clone(), (path, query), &target, signatures)
+    }
+
+    fn verify_parts<'r>(
         &'r self,
         scheme: &dyn SignedRequest,
         parts: Parts<'r>,
         (path, query): (&str, Option<&str>),
         target: &Target,
-        leeway: std::time::Duration,
-    ) -> Result<Claims, String> {
+        signatures: &dyn Signatures,
+    ) -> Result<Claims, TokenError> {
         let evidence = Evidence {
             method: &self.method,
             public: Some(&self.public),
@@ -145,16 +157,26 @@ impl Request {
             proxied: true,
             parts,
         };
-        let asked = Asked {
+        scheme.verify(&Asked {
             evidence: &evidence,
             path,
             query,
             target,
             now: self.now,
-            signatures: &NoMemory,
-        };
-        let claims = scheme
-            .verify(&asked)
+            signatures,
+        })
+    }
+
+    fn judge_one<'r>(
+        &'r self,
+        scheme: &dyn SignedRequest,
+        parts: Parts<'r>,
+        (path, query): (&str, Option<&str>),
+        target: &Target,
+        leeway: std::time::Duration,
+    ) -> Result<Claims, String> {
+        let claims = self
+            .verify_parts(scheme, parts, (path, query), target, &NoMemory)
             .map_err(|error| format!("verify: {error}"))?;
         match claims.standing(self.now, leeway) {
             Standing::InTime => {}

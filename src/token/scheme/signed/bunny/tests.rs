@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::UnixTime;
 use crate::target::Target;
+use crate::token::Opens;
 use crate::token::scheme::signed::Shown;
 use crate::token::scheme::signed::vectors::{self, Case, Request};
-use crate::token::{Evidence, Opens};
 
 mod links;
 mod mutations;
@@ -333,27 +333,8 @@ fn people_are_shown_what_is_signed_and_never_a_secret() {
         let told = bunny.tell(&taken);
         assert_eq!(told[0], ("generation".into(), generation.name().to_owned()));
         assert_eq!(told[1], ("expires".into(), "2026-01-01T01:00:00.000Z".to_owned()));
-        let target = Target::parse(&taken.path, taken.query.as_deref()).unwrap();
-        let evidence = Evidence {
-            method: &request.method,
-            public: None,
-            raw_path: &request.path,
-            raw_query: request.query.as_deref(),
-            headers: &request.headers,
-            client: request.client,
-            proxied: true,
-            parts: taken.parts,
-        };
         let shown = Shown::default();
-        let asked = Asked {
-            evidence: &evidence,
-            path: &taken.path,
-            query: taken.query.as_deref(),
-            target: &target,
-            now: request.now,
-            signatures: &shown,
-        };
-        bunny.verify(&asked).unwrap();
+        request.verify(&bunny, &taken, &shown).unwrap();
         let expected: &[u8] = match generation {
             Generation::Hs256 => b"/a.mp41767229200x=1",
             Generation::Sha256 => b"{secret}/a.mp41767229200x=1",

@@ -12,7 +12,7 @@ use super::*;
 use crate::target::Target;
 use crate::token::scheme::signed::Shown;
 use crate::token::scheme::signed::vectors::{self, Case, Request};
-use crate::token::{Evidence, Opens, PublicBase};
+use crate::token::{Opens, PublicBase};
 
 mod links;
 mod mutations;
@@ -362,27 +362,8 @@ fn people_are_told_what_it_says_and_shown_what_is_signed() {
                 ("URLPrefix".into(), "https://media.example.com/a/".to_owned())
             ),
         }
-        let target = Target::parse(&taken.path, taken.query.as_deref()).unwrap();
-        let evidence = Evidence {
-            method: &request.method,
-            public: Some(&request.public),
-            raw_path: &request.path,
-            raw_query: request.query.as_deref(),
-            headers: &request.headers,
-            client: request.client,
-            proxied: false,
-            parts: taken.parts,
-        };
         let shown = Shown::default();
-        let asked = Asked {
-            evidence: &evidence,
-            path: &taken.path,
-            query: taken.query.as_deref(),
-            target: &target,
-            now: request.now,
-            signatures: &shown,
-        };
-        scheme.verify(&asked).unwrap();
+        request.verify(&scheme, &taken, &shown).unwrap();
         assert_eq!(shown.into_texts(), [signed.as_bytes()]);
         assert!(format!("{scheme:?}").contains("Key(…)"));
     }

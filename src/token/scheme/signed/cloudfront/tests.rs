@@ -13,9 +13,9 @@ use serde_json::Value;
 use super::*;
 use crate::secret::Secret;
 use crate::target::Target;
+use crate::token::Opens;
 use crate::token::scheme::signed::Signatures;
 use crate::token::scheme::signed::vectors::{self, Case, Request};
-use crate::token::{Evidence, Opens};
 
 const VECTORS: &str = include_str!("../../../../../tests/vectors/cloudfront.json");
 const NOW: UnixTime = UnixTime::from_secs(1_767_225_600);
@@ -238,27 +238,7 @@ fn a_remembered_signature_is_good_for_its_own_hash_alone() {
             ..request
         };
         let taken = scheme.take(head(&request)).unwrap().unwrap();
-        let target = Target::parse(&taken.path, taken.query.as_deref()).unwrap();
-        let evidence = Evidence {
-            method: &request.method,
-            public: Some(&request.public),
-            raw_path: &request.path,
-            raw_query: request.query.as_deref(),
-            headers: &request.headers,
-            client: request.client,
-            proxied: false,
-            parts: taken.parts,
-        };
-        scheme
-            .verify(&Asked {
-                evidence: &evidence,
-                path: &taken.path,
-                query: taken.query.as_deref(),
-                target: &target,
-                now: request.now,
-                signatures: &memory,
-            })
-            .is_ok()
+        request.verify(&scheme, &taken, &memory).is_ok()
     };
     let query = request.query.as_deref().unwrap();
     for _ in 0..2 {

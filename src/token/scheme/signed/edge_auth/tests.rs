@@ -9,10 +9,10 @@ use super::verify::escape;
 use super::*;
 use crate::clock::UnixTime;
 use crate::target::Target;
+use crate::token::Opens;
 use crate::token::scheme::signed::fields::tests::{cookie, get, head};
 use crate::token::scheme::signed::vectors::{self, Case};
 use crate::token::scheme::signed::{Shown, SignedRequest};
-use crate::token::{Evidence, Opens};
 
 const FILE: &str = include_str!("../../../../../tests/vectors/akamai_edgeauth.json");
 const NOW: i64 = 1_767_225_600;
@@ -325,26 +325,8 @@ fn a_salt_is_shown_to_nobody() {
     let taken = scheme.take(head(&request)).unwrap().unwrap();
     let told = scheme.tell(&taken);
     assert_eq!(told, [("exp".into(), "1767229200".to_owned())]);
-    let target = Target::parse(&taken.path, None).unwrap();
     let shown = Shown::default();
-    let evidence = Evidence {
-        method: &request.method,
-        public: None,
-        raw_path: &request.path,
-        raw_query: request.query.as_deref(),
-        headers: &request.headers,
-        client: request.client,
-        proxied: false,
-        parts: taken.parts,
-    };
-    let claims = scheme.verify(&Asked {
-        evidence: &evidence,
-        path: &taken.path,
-        query: None,
-        target: &target,
-        now: request.now,
-        signatures: &shown,
-    });
+    let claims = request.verify(&scheme, &taken, &shown);
     assert!(claims.is_ok());
     assert_eq!(
         shown.into_texts(),

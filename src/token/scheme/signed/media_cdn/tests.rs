@@ -10,10 +10,10 @@ use super::*;
 use crate::clock::UnixTime;
 use crate::secret::Secret;
 use crate::target::Target;
+use crate::token::PublicBase;
 use crate::token::scheme::signed::fields::tests::{cookie, get, head};
 use crate::token::scheme::signed::vectors::{self, Case};
 use crate::token::scheme::signed::{Place, Signatures as Memory};
-use crate::token::{Evidence, PublicBase};
 
 const FILE: &str = include_str!("../../../../../tests/vectors/google_media_cdn.json");
 const NOW: i64 = 1_767_225_600;
@@ -346,26 +346,8 @@ fn a_signature_is_asked_of_the_memory_and_what_is_signed_is_shown() {
             ("Expires".into(), "1767229200".into())
         ]
     );
-    let target = Target::parse(&taken.path, None).unwrap();
-    let evidence = Evidence {
-        method: &request.method,
-        public: None::<&PublicBase>,
-        raw_path: &request.path,
-        raw_query: request.query.as_deref(),
-        headers: &request.headers,
-        client: request.client,
-        proxied: false,
-        parts: taken.parts,
-    };
     let memory = Counting::default();
-    let claims = scheme.verify(&Asked {
-        evidence: &evidence,
-        path: &taken.path,
-        query: None,
-        target: &target,
-        now: request.now,
-        signatures: &memory,
-    });
+    let claims = request.verify(&scheme, &taken, &memory);
     assert_eq!(claims.unwrap().key.as_deref(), Some("media-key"));
     let number = scheme.rules.keys.at(request.now).next().unwrap().number;
     assert_eq!(*memory.asked.borrow(), [number]);

@@ -8,7 +8,7 @@ use crate::secret::Secret;
 use crate::sigv4::Credentials;
 use crate::token::scheme::signed::Shown;
 use crate::token::scheme::signed::vectors::{self, Case, Request as Asking};
-use crate::token::{Evidence, Opens, PublicBase};
+use crate::token::{Opens, PublicBase};
 
 const VECTORS: &str = include_str!("../../../../../tests/vectors/s3_sigv4.json");
 const NOW: UnixTime = UnixTime::from_secs(1_767_225_600);
@@ -464,27 +464,8 @@ fn what_is_signed_is_shown_and_what_is_told_holds_no_signature() {
         "key: AKIAIOSFODNN7EXAMPLE, scope: 20251231/us-east-1/s3/aws4_request, signed at: 20251231T235900Z, \
          seconds of life: 900, signed headers: host"
     );
-    let target = Target::parse(&taken.path, None).unwrap();
     let shown = Shown::default();
-    let evidence = Evidence {
-        method: &request.method,
-        public: Some(&request.public),
-        raw_path: &request.path,
-        raw_query: request.query.as_deref(),
-        headers: &request.headers,
-        client: request.client,
-        proxied: false,
-        parts: taken.parts.clone(),
-    };
-    let asked = Asked {
-        evidence: &evidence,
-        path: &taken.path,
-        query: None,
-        target: &target,
-        now: request.now,
-        signatures: &shown,
-    };
-    scheme.verify(&asked).unwrap();
+    request.verify(&scheme, &taken, &shown).unwrap();
     let shown = String::from_utf8(shown.into_texts().remove(0)).unwrap();
     assert_eq!(
         shown,

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::token::Uses;
+use crate::token::scheme::signed::NoMemory;
 use crate::token::scheme::signed::vectors::run;
-use crate::token::scheme::signed::{Asked, NoMemory};
-use crate::token::{Evidence, Uses};
 
 #[test]
 fn all_vectors_of_rfc9246_are_decided_as_published() {
@@ -73,26 +73,7 @@ fn code(case: &Case<'_>) -> Code {
         Ok(None) => return Code::NotPerformed,
         Err(_) => return Code::Malformed,
     };
-    let target = Target::parse(&taken.path, taken.query.as_deref()).unwrap();
-    let evidence = Evidence {
-        method: &request.method,
-        public: Some(&request.public),
-        raw_path: &request.path,
-        raw_query: request.query.as_deref(),
-        headers: &request.headers,
-        client: request.client,
-        proxied: false,
-        parts: taken.parts,
-    };
-    let asked = Asked {
-        evidence: &evidence,
-        path: &taken.path,
-        query: taken.query.as_deref(),
-        target: &target,
-        now: request.now,
-        signatures: &NoMemory,
-    };
-    match scheme.verify(&asked) {
+    match request.verify(&scheme, &taken, &NoMemory) {
         Err(error) => Code::of(&error),
         Ok(claims) if !claims.allows_address(request.client) => Code::Address,
         Ok(claims) => Code::of_standing(claims.standing(request.now, Duration::ZERO)),
